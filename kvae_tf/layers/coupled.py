@@ -1,0 +1,100 @@
+r"""The forward pass of a KVAE over sequences with missing frames.
+
+Where frame t is missing there is no a_t, but alpha_{t+1} needs one: the mean of its prediction,
+C_t x_{t|t-1}, takes its place (Fraccaro et al. 2017, equations 11 and 12). The filter and the
+dynamics parameter network then depend on each other and run in one loop:
+
+    predict a_t -> take a_t or its prediction -> update where seen -> alpha_{t+1} -> predict z_{t+1}
+
+The loop is the Kalman filter of ``lgssm.steps``; afterwards all matrices are known and every other
+question is an ordinary one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kvae_tf.layers.dynamics import DynamicsParameterNetwork, ModeMixture
+from kvae_tf.lgssm import steps
+from kvae_tf.lgssm.sequential import scan
+from kvae_tf.lgssm.steps import batch_first, batch_last
+
+
+class CoupledPass(NamedTuple):
+    """What the loop finds.
+
+    Attributes:
+      encodings: ``[B, T, m]``; where a frame is missing, the prediction that took its place.
+      mode_weights: ``[B, T + 1, K]``.
+      filtered_means: ``[B, T, n]``.
+    """
+
+    encodings: tf.Tensor
+    mode_weights: tf.Tensor
+    filtered_means: tf.Tensor
+
+
+def coupled_pass(
+    network: DynamicsParameterNetwork,
+    mixture: ModeMixture,
+    encodings: tf.Tensor,
+    observed: tf.Tensor,
+    controls: tf.Tensor,
+) -> CoupledPass:
+    """Filter and weigh modes together.
+
+    Args:
+      network: the dynamics parameter network.
+      mixture: the modes.
+      encodings: ``[B, T, m]``; anything finite where the frame is missing.
+      observed: ``[B, T]``, 1 = seen.
+      controls: ``[B, T, U]``.
+
+    Returns:
+      A ``CoupledPass``.
+    """
+    batch_size, batch = tf.shape(encodings)[0], encodings.shape[0]
+    n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
+    has_controls = mixture.settings["control_size"] > 0
+    r = mixture.emission_noise[:, tf.newaxis]
+    q = mixture.transition_noise[:, tf.newaxis]
+
+    def step(carry, inputs):
+        mean, covariance, weights, *state = carry
+        encoding, seen, control = inputs
+        emission = batch_last(mixture.mix(mixture.emission, weights))
+        predicted = tf.transpose(steps.matvec(emission, mean))
+        encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
+        mask = tf.broadcast_to(seen[tf.newaxis], [m, batch_size])
+        result = steps.update(mean, covariance, tf.transpose(encoding), mask, emission, r)
+        weights, state = network.step(encoding, tuple(state))
+        transition = batch_last(mixture.mix(mixture.transition, weights))
+        if has_controls:
+            offset = tf.transpose(mixture.offset(weights, control))
+        else:
+            offset = tf.zeros_like(mean)
+        mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
+        return (mean, covariance, weights, *state), (encoding, weights, result.mean)
+
+    weights, state = network.start(batch_size)
+    start = (
+        tf.repeat(mixture.initial_mean[:, tf.newaxis], batch_size, axis=1),
+        tf.repeat(mixture.initial_covariance[:, :, tf.newaxis], batch_size, axis=2),
+        weights,
+        *state,
+    )
+    inputs = (
+        tf.transpose(encodings, [1, 0, 2]),
+        tf.transpose(observed),
+        tf.transpose(controls, [1, 0, 2]),
+    )
+    filled, later, means = scan(
+        step, start, inputs, [[batch, m], [batch, weights.shape[-1]], [n, batch]]
+    )
+    return CoupledPass(
+        tf.transpose(filled, [1, 0, 2]),
+        tf.concat([weights[:, tf.newaxis], tf.transpose(later, [1, 0, 2])], axis=1),
+        batch_first(means),
+    )

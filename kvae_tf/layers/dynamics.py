@@ -1,0 +1,239 @@
+r"""The dynamics of a KVAE: a dynamics parameter network and the modes that it mixes.
+
+Fraccaro et al. (2017), section 3.3. The network reads the encodings up to step t-1 and weighs K
+modes (equation 9):
+
+    alpha_t = alpha(a_0, a_1 … a_{t-1}),   A_t = Σ_k alpha_t^(k) A^(k)   (B_t, C_t alike)
+
+The paper's z_t = A_t z_{t-1} + B_t u_t reads, in ``lgssm``'s index, transition[t] = A_{t+1}: T
+encodings give T + 1 weights, the first T for the emissions, the last T for the transitions.
+
+======  =======================  =============
+letter  name                     shape
+======  =======================  =============
+alpha   ``mode_weights``         ``[B, T, K]``
+A^(k)   ``transition``           ``[K, n, n]``
+B^(k)   ``control``              ``[K, n, U]``
+C^(k)   ``emission``             ``[K, m, n]``
+Q, R    ``transition_noise`` …   ``[n], [m]``
+a_0     ``start_encoding``       ``[m]``
+======  =======================  =============
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.lgssm import LGSSM
+from kvae_tf.lgssm.sequential import scan
+
+MAX_MODES = 1000
+NOISE_FLOOR = 1e-6
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class DynamicsParameterNetwork(keras.layers.Layer):
+    """alpha: an LSTM over encodings with a softmax over K modes.
+
+    Called on a whole sequence, or one step at a time from within a loop (``start``, ``step``); both
+    use the same cell. With K = 1 the weight is 1.
+
+    Args:
+      num_modes: K.
+      units: LSTM width.
+    """
+
+    def __init__(self, num_modes, units, **kwargs):
+        super().__init__(**kwargs)
+        if not 1 <= num_modes <= MAX_MODES:
+            raise UserError(f"num_modes is {num_modes}, expected 1 to {MAX_MODES}")
+        self.num_modes = num_modes
+        self.units = units
+        self.cell = keras.layers.LSTMCell(units, name="cell")
+        self.head = keras.layers.Dense(num_modes, name="head")
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.start_encoding = self.add_weight(
+            shape=(size,), initializer="zeros", name="start_encoding"
+        )
+        self.cell.build((None, size))
+        self.head.build((None, self.units))
+        self.built = True
+
+    def start(self, batch_size) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """alpha_1, from the learned a_0.
+
+        Returns:
+          weights ``[B, K]`` and the network's state.
+        """
+        state = (tf.zeros([batch_size, self.units]), tf.zeros([batch_size, self.units]))
+        start = tf.broadcast_to(self.start_encoding, [batch_size, self.start_encoding.shape[0]])
+        return self.step(start, state)
+
+    def step(self, encoding, state) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """alpha_{t+1}, from a_t ``[B, m]`` and the state before it.
+
+        Returns:
+          weights ``[B, K]`` and the new state.
+        """
+        output, state = self.cell(encoding, list(state))
+        return self._weights(output), tuple(state)
+
+    def call(self, encodings):
+        """alpha_1 … alpha_{T+1} for encodings ``[B, T, m]``: weights ``[B, T + 1, K]``."""
+        weights, state = self.start(tf.shape(encodings)[0])
+
+        def step(state, inputs):
+            output, state = self.cell(inputs[0], list(state))
+            return tuple(state), (output,)
+
+        (outputs,) = scan(
+            step, state, (tf.transpose(encodings, [1, 0, 2]),), [[encodings.shape[0], self.units]]
+        )
+        later = self._weights(tf.transpose(outputs, [1, 0, 2]))
+        return tf.concat([weights[:, tf.newaxis], later], axis=1)
+
+    def _weights(self, output):
+        return tf.nn.softmax(tf.cast(self.head(output), tf.float32), axis=-1)
+
+    def get_config(self):
+        return super().get_config() | {"num_modes": self.num_modes, "units": self.units}
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class ModeMixture(keras.layers.Layer):
+    """K linear modes and the noises, and the LGSSM that mode weights make of them.
+
+    Args:
+      num_modes: K.
+      latent_size: n.
+      encoding_size: m.
+      control_size: U, 0 for none.
+      transition_noise: variance, the start of Q.
+      emission_noise: variance, the start of R.
+      initial_variance: the start of Σ_1.
+      learn_noise: learn Q and R (diagonal), else keep them.
+      learn_initial: learn the mean and the full covariance of z_1, else N(0, Σ_1).
+    """
+
+    def __init__(
+        self,
+        num_modes,
+        latent_size,
+        encoding_size,
+        control_size=0,
+        transition_noise=0.08,
+        emission_noise=0.03,
+        initial_variance=20.0,
+        learn_noise=False,
+        learn_initial=False,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (
+            ("transition_noise", transition_noise),
+            ("emission_noise", emission_noise),
+            ("initial_variance", initial_variance),
+        ):
+            if not value > 0:
+                raise UserError(f"{name} is {value}, expected a positive variance")
+        self.settings = {
+            "num_modes": num_modes,
+            "latent_size": latent_size,
+            "encoding_size": encoding_size,
+            "control_size": control_size,
+            "transition_noise": transition_noise,
+            "emission_noise": emission_noise,
+            "initial_variance": initial_variance,
+            "learn_noise": learn_noise,
+            "learn_initial": learn_initial,
+            "seed": seed,
+        }
+
+    def build(self, input_shape=None):
+        del input_shape
+        s = self.settings
+        K, n, m, U = (
+            s[key] for key in ("num_modes", "latent_size", "encoding_size", "control_size")
+        )
+
+        def normal(offset):
+            return keras.initializers.RandomNormal(stddev=0.05, seed=s["seed"] + offset)
+
+        def identity(shape, dtype=None):
+            return tf.eye(shape[-1], batch_shape=shape[:1], dtype=dtype or "float32")
+
+        def log(value):
+            return keras.initializers.Constant(np.log(value))
+
+        def weight(name, shape, initializer, trainable=True):
+            return self.add_weight(
+                shape=shape, initializer=initializer, trainable=trainable, name=name, dtype="float32"
+            )
+
+        self.transition = weight("transition", (K, n, n), identity)
+        self.control = weight("control", (K, n, U), normal(1))
+        self.emission = weight("emission", (K, m, n), normal(2))
+        learn, start = s["learn_noise"], s["learn_initial"]
+        self.log_transition_noise = weight("log_q", (n,), log(s["transition_noise"]), learn)
+        self.log_emission_noise = weight("log_r", (m,), log(s["emission_noise"]), learn)
+        self.initial_mean = weight("initial_mean", (n,), "zeros", start)
+        self.initial_log_scale = weight(
+            "initial_log_scale", (n,), log(s["initial_variance"] ** 0.5), start
+        )
+        self.initial_corner = weight("initial_corner", (n, n), "zeros", start)
+        self.built = True
+
+    @property
+    def transition_noise(self) -> tf.Tensor:
+        """Q's diagonal, ``[n]`` variances."""
+        return tf.exp(self.log_transition_noise) + NOISE_FLOOR
+
+    @property
+    def emission_noise(self) -> tf.Tensor:
+        """R's diagonal, ``[m]`` variances."""
+        return tf.exp(self.log_emission_noise) + NOISE_FLOOR
+
+    @property
+    def initial_covariance(self) -> tf.Tensor:
+        """Σ_1, ``[n, n]``, from its Cholesky factor."""
+        corner = tf.linalg.band_part(self.initial_corner, -1, 0)
+        factor = tf.linalg.set_diag(corner, tf.exp(self.initial_log_scale))
+        return tf.matmul(factor, factor, transpose_b=True)
+
+    def mix(self, matrices, mode_weights) -> tf.Tensor:
+        """Σ_k alpha^(k) M^(k): ``[K, i, j], [..., K] -> [..., i, j]``."""
+        K, i, j = matrices.shape
+        flat = tf.matmul(
+            tf.reshape(mode_weights, [-1, K]), tf.reshape(matrices, [K, i * j])
+        )
+        lead = tf.shape(mode_weights)[:-1]
+        mixed = tf.reshape(flat, tf.concat([lead, [i, j]], axis=0))
+        return tf.ensure_shape(mixed, [*mode_weights.shape[:-1], i, j])
+
+    def offset(self, mode_weights, controls) -> tf.Tensor:
+        """B u: ``[..., K], [..., U] -> [..., n]``."""
+        return tf.linalg.matvec(self.mix(self.control, mode_weights), controls)
+
+    def call(self, mode_weights, controls):
+        """The LGSSM of weights ``[B, T + 1, K]`` and controls ``[B, T, U]``."""
+        later = mode_weights[:, 1:]
+        return LGSSM(
+            transition=self.mix(self.transition, later),
+            transition_offset=(
+                self.offset(later, controls) if self.settings["control_size"] else None
+            ),
+            transition_noise=self.transition_noise,
+            emission=self.mix(self.emission, mode_weights[:, :-1]),
+            emission_noise=self.emission_noise,
+            initial_mean=tf.convert_to_tensor(self.initial_mean),
+            initial_covariance=self.initial_covariance,
+        )
+
+    def get_config(self):
+        return super().get_config() | self.settings

@@ -1,0 +1,180 @@
+"""Encoders and decoders of single frames.
+
+An encoder maps frames ``[..., H, W, C]`` to the mean and standard deviation of q(a | x); a decoder
+maps encodings ``[..., m]`` to the parameters (logits or means) of p(x | a), ``[..., H, W, C]``.
+Leading axes are free. Fraccaro et al. (2017), section 3.1 and appendix A.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+
+KINDS = ("mlp", "cnn")
+
+
+class Encoding(NamedTuple):
+    """q(a | x) of each frame: ``mean`` and ``std``, both ``[..., m]``."""
+
+    mean: tf.Tensor
+    std: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class FrameEncoder(keras.layers.Layer):
+    """q(a | x): a trunk over frames, then a mean and a bounded standard deviation.
+
+    The variance is ``max_variance * sigmoid(.)`` (the released code's form), so that it can
+    neither explode early nor leave the scale of the emission noise.
+
+    Args:
+      kind: ``"mlp"`` (dense layers) or ``"cnn"`` (3x3 convolutions of stride 2).
+      encoding_size: m.
+      units: widths of the dense layers, or filters of the convolutions.
+      max_variance: upper bound of the encoding's variance.
+    """
+
+    def __init__(self, kind, encoding_size, units, max_variance=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.encoding_size = encoding_size
+        self.units = tuple(units)
+        self.max_variance = max_variance
+        self.trunk = _layers(kind, units, strides=2)
+        self.head = keras.layers.Dense(2 * encoding_size, name="head")
+
+    def build(self, input_shape):
+        height, width, channels = input_shape[-3:]
+        if self.kind == "mlp":
+            shape = (None, height * width * channels)
+        else:
+            shape = (None, height, width, channels)
+        for layer in self.trunk:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        self.head.build((None, math.prod(shape[1:])))
+        self.built = True
+
+    def call(self, frames):
+        x = _merge(frames, 3)
+        if self.kind == "mlp":
+            x = _flatten(x)
+        for layer in self.trunk:
+            x = layer(x)
+        x = tf.cast(self.head(_flatten(x)), tf.float32)
+        x = _split_lead(x, frames, 3)
+        mean, raw = tf.split(x, 2, axis=-1)
+        return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
+
+    def get_config(self):
+        return super().get_config() | {
+            "kind": self.kind,
+            "encoding_size": self.encoding_size,
+            "units": self.units,
+            "max_variance": self.max_variance,
+        }
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class FrameDecoder(keras.layers.Layer):
+    """The network of p(x | a).
+
+    ``"cnn"`` is the paper's: dense to the smallest grid, then per upsampling a 3x3 convolution to
+    4 times the filters, rearranged to twice the height and width (Shi et al. 2016), then 1x1.
+
+    Args:
+      kind: ``"mlp"`` or ``"cnn"``.
+      frame_shape: ``(H, W, C)``.
+      units: widths of the dense layers, or filters of each upsampling.
+    """
+
+    def __init__(self, kind, frame_shape, units, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.frame_shape = tuple(frame_shape)
+        self.units = tuple(units)
+        height, width, channels = self.frame_shape
+        if kind == "mlp":
+            self.trunk = _layers(kind, units)
+            self.head = keras.layers.Dense(math.prod(self.frame_shape), name="head")
+        else:
+            scale = 2 ** len(self.units)
+            # Grids are rounded up and the picture is cropped, so any size fits.
+            self.grid = (-(-height // scale), -(-width // scale), self.units[0])
+            self.stem = keras.layers.Dense(math.prod(self.grid), name="stem")
+            self.trunk = _layers(kind, [4 * filters for filters in self.units])
+            self.head = keras.layers.Conv2D(channels, 1, name="head")
+
+    def build(self, input_shape):
+        shape = (None, input_shape[-1])
+        if self.kind == "cnn":
+            self.stem.build(shape)
+            shape = (None, *self.grid)
+        for layer in self.trunk:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+            if self.kind == "cnn":
+                shape = (None, 2 * shape[1], 2 * shape[2], shape[3] // 4)
+        self.head.build(shape)
+        self.built = True
+
+    def call(self, encodings):
+        x = _merge(encodings, 1)
+        if self.kind == "cnn":
+            x = tf.reshape(tf.nn.relu(self.stem(x)), [-1, *self.grid])
+        for layer in self.trunk:
+            x = layer(x)
+            if self.kind == "cnn":
+                x = tf.nn.depth_to_space(x, 2)
+        x = tf.cast(self.head(x), tf.float32)
+        height, width, channels = self.frame_shape
+        if self.kind == "cnn":
+            x = x[:, :height, :width]
+        lead = tf.shape(encodings)[:-1]
+        x = tf.reshape(x, tf.concat([lead, self.frame_shape], axis=0))
+        return tf.ensure_shape(x, [*encodings.shape[:-1], *self.frame_shape])
+
+    def get_config(self):
+        return super().get_config() | {
+            "kind": self.kind,
+            "frame_shape": self.frame_shape,
+            "units": self.units,
+        }
+
+
+def _layers(kind, units, strides=1):
+    """Dense or convolutional layers of the given widths, ReLU."""
+    if kind not in KINDS:
+        raise UserError(f"network kind is {kind!r}, expected one of {', '.join(KINDS)}")
+    if kind == "mlp":
+        return [
+            keras.layers.Dense(width, activation="relu", name=f"dense_{i}")
+            for i, width in enumerate(units)
+        ]
+    return [
+        keras.layers.Conv2D(
+            filters, 3, strides=strides, padding="same", activation="relu", name=f"conv_{i}"
+        )
+        for i, filters in enumerate(units)
+    ]
+
+
+def _merge(x, rank):
+    """All leading axes as one: ``[..., *last rank axes] -> [N, ...]``."""
+    return tf.reshape(x, [-1, *x.shape[-rank:]])
+
+
+def _flatten(x):
+    return tf.reshape(x, [-1, math.prod(x.shape[1:])])
+
+
+def _split_lead(x, like, rank):
+    """The leading axes of ``like`` (all but its last ``rank``) put back on ``[N, k]``."""
+    lead = tf.shape(like)[: like.shape.rank - rank]
+    x_split = tf.reshape(x, tf.concat([lead, [x.shape[-1]]], axis=0))
+    return tf.ensure_shape(x_split, [*like.shape[:-rank], x.shape[-1]])

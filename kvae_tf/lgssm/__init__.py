@@ -1,0 +1,34 @@
+"""Exact inference in linear Gaussian state-space models with missing observations.
+
+``LGSSM`` bundles the matrices; ``filter``, ``smooth`` and ``log_likelihood`` infer; ``sample``,
+``posterior_sample`` and ``forecast`` draw and predict. Knows arrays and TFP, no Keras, no pixels.
+"""
+
+from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth
+from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm.prediction import forecast
+from kvae_tf.lgssm.results import FilterResult, ForecastResult, SmoothResult
+from kvae_tf.lgssm.sequential import scan
+from kvae_tf.lgssm.sampling import (
+    joint_log_prob,
+    posterior_log_prob,
+    posterior_sample,
+    sample,
+)
+
+__all__ = [
+    "LGSSM",
+    "METHODS",
+    "FilterResult",
+    "ForecastResult",
+    "SmoothResult",
+    "filter",
+    "forecast",
+    "joint_log_prob",
+    "log_likelihood",
+    "posterior_log_prob",
+    "posterior_sample",
+    "sample",
+    "scan",
+    "smooth",
+]

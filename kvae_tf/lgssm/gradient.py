@@ -1,0 +1,140 @@
+r"""log p(y) with its analytic gradient: one backward pass instead of a differentiated loop.
+
+Write l_t = log p(y_{t:T} | y_{1:t-1}) as a function of the predicted moments (x, P) of z_t, and
+
+    r = dl/dx,    N = -d²l/dx².
+
+A Gaussian solves the heat equation, so dl/dP = ½ (r rᵀ - N), and r, N are all that must be carried
+back. Through a transition (r, N at step t+1):      r <- Aᵀ r,   N <- Aᵀ N A.
+Through a scalar observation (row c, gain k, innovation v, variance s):
+
+    e = v/s - k·r,   h = N k - ½ (k·N k + 1/s) c
+    r <- r + c e,    N <- N - c hᵀ - h cᵀ
+
+The derivatives follow without further recursion, for all steps at once. With r, N of step t+1 and
+the smoothed mean x_{t|T} = x_{t|t} + P_{t|t} A_tᵀ r:
+
+    dl/dA_t = r x_{t|T}ᵀ - N A_t P_{t|t}      dl/db_t = r       dl/dq_t = ½ (r² - diag N)
+    dl/dc   = e x_{t|T} - k + P N k           dl/dy   = -e      dl/dr_i = ½ (e² - 1/s - k·N k)
+
+where P is the covariance after that scalar was seen and N that from before e and h are applied.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kvae_tf.lgssm import steps
+from kvae_tf.lgssm.sequential import Chain, Forward, forward, log_likelihood, scan
+
+
+def log_likelihood_with_gradient(chain: Chain, stabilised: bool = False) -> tf.Tensor:
+    """log p(y), ``[B]``, differentiable once in every field of ``chain`` but ``observed``.
+
+    Args:
+      chain: the model and its observations.
+      stabilised: Joseph's form in the forward pass.
+
+    Returns:
+      ``[B]`` log-likelihoods in nats.
+    """
+
+    @tf.custom_gradient
+    def evaluate(*fields):
+        chain = Chain(*fields)
+        result = forward(chain, stabilised)
+
+        def gradient(upstream):
+            return gradients(chain, result, upstream)
+
+        return log_likelihood(chain, result), gradient
+
+    return evaluate(*chain)
+
+
+def adjoint(chain: Chain, result: Forward):
+    """The backward recursion of r and N.
+
+    Args:
+      chain: the model and its observations.
+      result: the forward pass over it.
+
+    Returns:
+      r ``[T, n, B]`` and N ``[T, n, n, B]`` at the predicted moments of each step; e ``[T, m, B]``
+      and N k ``[T, m, n, B]`` of each scalar observation.
+    """
+    m, n = chain.emission.shape[1:3]
+    batch = chain.emission.shape[-1]
+    precision = chain.observed / result.variances  # 1/s, 0 where unobserved
+
+    def step(carry, inputs):
+        r, N = carry
+        transition, emission, gains, innovations, precision = inputs
+        back = steps.transpose(transition)
+        r = steps.matvec(back, r)
+        N = steps.congruence(back, N)
+        errors, pulls = [None] * m, [None] * m
+        for i in reversed(range(m)):
+            c, k, it = emission[i], gains[i], precision[i]
+            Nk = steps.matvec(N, k)
+            e = innovations[i] * it - steps.dot(k, r)
+            h = Nk - 0.5 * (steps.dot(k, Nk) + it) * c
+            r = r + c * e
+            ch = steps.outer(c, h)
+            N = N - (ch + steps.transpose(ch))
+            errors[i], pulls[i] = e, Nk
+        return (r, N), (r, N, tf.stack(errors), tf.stack(pulls))
+
+    start = (tf.zeros_like(chain.initial_mean), tf.zeros_like(chain.initial_covariance))
+    return scan(
+        step,
+        start,
+        (chain.transition, chain.emission, result.gains, result.innovations, precision),
+        [[n, batch], [n, n, batch], [m, batch], [m, n, batch]],
+        reverse=True,
+    )
+
+
+def gradients(chain: Chain, result: Forward, upstream: tf.Tensor) -> Chain:
+    """Gradients of ``sum(upstream * log p(y))`` for every field (None for the mask).
+
+    Args:
+      chain: the model and its observations.
+      result: the forward pass over it.
+      upstream: ``[B]``.
+
+    Returns:
+      A ``Chain`` of gradients.
+    """
+    r, N, e, Nk = adjoint(chain, result)
+    precision = chain.observed / result.variances
+    # The adjoint of step t+1, zero after the last step.
+    r_next = tf.concat([r[1:], tf.zeros_like(r[:1])], axis=0)
+    N_next = tf.concat([N[1:], tf.zeros_like(N[:1])], axis=0)
+
+    A, P = chain.transition, result.covariances
+    smoothed = result.means + steps.matvec(P, steps.matvec(steps.transpose(A), r_next))
+    d_transition = steps.outer(r_next, smoothed) - steps.matmul(steps.matmul(N_next, A), P)
+    d_transition_noise = 0.5 * (tf.square(r_next) - steps.diagonal(N_next))
+
+    rows = []
+    for i in reversed(range(chain.emission.shape[1])):
+        k = result.gains[:, i]
+        rows.append(e[:, i, tf.newaxis] * smoothed - k + steps.matvec(P, Nk[:, i]))
+        # Step back to the covariance from before this scalar was seen.
+        P = P + steps.outer(k, k) * result.variances[:, i, tf.newaxis, tf.newaxis]
+    # An unobserved entry has k = 0 and e = 0, so its row vanishes by itself.
+    d_emission = tf.stack(rows[::-1], axis=1)
+    d_emission_noise = 0.5 * (tf.square(e) - precision - steps.dot(result.gains, Nk))
+
+    return Chain(
+        transition=d_transition * upstream,
+        offset=r_next * upstream,
+        transition_noise=d_transition_noise * upstream,
+        emission=d_emission * upstream,
+        emission_noise=d_emission_noise * upstream,
+        initial_mean=r[0] * upstream,
+        initial_covariance=0.5 * (steps.outer(r[0], r[0]) - N[0]) * upstream,
+        observations=-e * upstream,
+        observed=None,
+    )

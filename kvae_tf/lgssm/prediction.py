@@ -1,0 +1,66 @@
+"""What comes after the last step."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from kvae_tf.lgssm import sequential, steps
+from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm.results import FilterResult, ForecastResult
+from kvae_tf.lgssm.steps import batch_first, batch_last
+
+
+def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResult:
+    """Moments of the ``num_steps`` steps after those of a filter result.
+
+    Args:
+      model: the matrices. Where a field has a time axis, entry T-1 leads from the last step to the
+        first forecast one, and entries from T on are used as far as they exist; past the end the
+        last entry is held.
+      result: the filter's result over T steps (also that of ``smooth(...).filter``).
+      num_steps: K.
+
+    Returns:
+      A ``ForecastResult`` of K steps.
+    """
+    model = model.validate()
+    shape = tf.shape(result.filtered_means)
+    batch_size, first = shape[0], shape[1]
+
+    def entries(value, step_rank, start):
+        if value.shape.rank == step_rank:
+            return value
+        last = tf.shape(value)[1] - 1
+        return tf.gather(value, tf.minimum(tf.range(start, start + num_steps), last), axis=1)
+
+    offset = model.transition_offset
+    future = LGSSM(
+        transition=entries(model.transition, 2, first - 1),
+        transition_offset=None if offset is None else entries(offset, 1, first - 1),
+        transition_noise=entries(model.transition_noise, 1, first - 1),
+        emission=entries(model.emission, 2, first),
+        emission_noise=entries(model.emission_noise, 1, first),
+        initial_mean=result.filtered_means[:, -1],
+        initial_covariance=result.filtered_covariances[:, -1],
+    ).broadcast(batch_size, num_steps)
+
+    def step(carry, inputs):
+        moments = steps.predict(*carry, *inputs)
+        return moments, moments
+
+    start = (batch_last(future.initial_mean), batch_last(future.initial_covariance))
+    means, covariances = sequential.scan(
+        step, start, tuple(map(batch_last, future[:3])), [x.shape for x in start]
+    )
+    means, covariances = batch_first(means), batch_first(covariances)
+    C = future.emission
+    observation_covariances = tf.matmul(C @ covariances, C, transpose_b=True)
+    return ForecastResult(
+        means,
+        covariances,
+        tf.linalg.matvec(C, means),
+        tf.linalg.set_diag(
+            observation_covariances,
+            tf.linalg.diag_part(observation_covariances) + future.emission_noise,
+        ),
+    )

@@ -1,0 +1,222 @@
+r"""Draws from the prior and the posterior, and the densities of such draws.
+
+The posterior is sampled as Durbin and Koopman (2002) do: draw (z*, y*) from the prior and correct
+it by the smoothed mean of what it missed, z = z* + E[z | y] - E[z | y*]. Only means are needed, so
+singular noise is no obstacle. The density of a draw is read off the backward factorisation
+
+    p(z | y) = p(z_T | y) ∏_t N(z_t; x_{t|t} + G_t (z_{t+1} - x_{t+1|t}), L_t)
+
+with G and L as in ``sequential``. For every z, log p(y, z) - log p(z | y) = log p(y): this is why
+the sampled and the collapsed bound of a Kalman VAE are the same number.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.lgssm import sequential, steps
+from kvae_tf.lgssm.inference import prepare_observations, smooth
+from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm.results import FilterResult
+from kvae_tf.lgssm.steps import batch_first, batch_last
+
+
+def sample(
+    model: LGSSM,
+    seed,
+    num_steps: int | None = None,
+    batch_size: int | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A draw of latents and observations from the prior.
+
+    Args:
+      model: the matrices.
+      seed: an int or a stateless pair; the same seed gives the same draw.
+      num_steps: T; may be None where a field of the model has a time axis.
+      batch_size: B; may be None where a field has a batch axis.
+
+    Returns:
+      latents ``[B, T, n]`` and observations ``[B, T, m]``.
+
+    Raises:
+      UserError: T or B is given by neither the model nor the arguments.
+    """
+    model = model.validate()
+    batch_size, num_steps = _extent(model, batch_size, num_steps)
+    model = model.broadcast(batch_size, num_steps)
+    n, m, dtype = model.latent_size, model.observation_size, model.dtype
+    start_seed, transition_seed, emission_seed = _split(seed, 3)
+    normal = tf.random.stateless_normal
+    start = model.initial_mean + tf.linalg.matvec(
+        tf.linalg.cholesky(model.initial_covariance), normal([batch_size, n], start_seed, dtype=dtype)
+    )
+    drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
+        [batch_size, num_steps, n], transition_seed, dtype=dtype
+    )
+
+    def step(carry, inputs):
+        transition, drift = inputs
+        return (steps.matvec(transition, carry[0]) + drift,), carry
+
+    (latents,) = sequential.scan(
+        step,
+        (batch_last(start),),
+        (batch_last(model.transition), batch_last(drift)),
+        [[n, None]],
+    )
+    latents = batch_first(latents)
+    noise = tf.sqrt(model.emission_noise) * normal(
+        [batch_size, num_steps, m], emission_seed, dtype=dtype
+    )
+    return latents, tf.linalg.matvec(model.emission, latents) + noise
+
+
+def posterior_sample(
+    model: LGSSM,
+    observations: tf.Tensor,
+    observed: tf.Tensor | None = None,
+    seed=0,
+    num_samples: int = 1,
+) -> tf.Tensor:
+    """Draws of the latents given what was observed.
+
+    Args:
+      model: the matrices.
+      observations: ``[B, T, m]``; anything where unobserved.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None means all.
+      seed: an int or a stateless pair.
+      num_samples: S.
+
+    Returns:
+      ``[S, B, T, n]``.
+    """
+    model = model.validate()
+    observations, observed = prepare_observations(model, observations, observed)
+    shape = tf.shape(observations)
+    batch_size, num_steps = shape[0], shape[1]
+    model = model.broadcast(batch_size, num_steps)
+    model, observations, observed = tf.nest.map_structure(
+        lambda x: tf.repeat(x[tf.newaxis], num_samples, axis=0),
+        (model, observations, observed),
+    )
+    flat = tf.nest.map_structure(
+        lambda x: tf.reshape(x, tf.concat([[num_samples * batch_size], tf.shape(x)[2:]], axis=0)),
+        (model, observations, observed),
+    )
+    model, observations, observed = tf.nest.map_structure(
+        lambda x, like: tf.ensure_shape(x, [None, *like.shape[2:]]),
+        flat,
+        (model, observations, observed),
+    )
+    latents, imagined = sample(model, seed, num_steps, num_samples * batch_size)
+    centred = model._replace(
+        transition_offset=tf.zeros_like(model.transition_offset),
+        initial_mean=tf.zeros_like(model.initial_mean),
+    )
+    latents += smooth(centred, observations - imagined, observed).smoothed_means
+    return tf.reshape(latents, [num_samples, batch_size, num_steps, model.latent_size])
+
+
+def joint_log_prob(
+    model: LGSSM,
+    latents: tf.Tensor,
+    observations: tf.Tensor,
+    observed: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """log p(y, z) of latents and the observed values.
+
+    Args:
+      model: the matrices, with positive noises.
+      latents: ``[B, T, n]``.
+      observations: ``[B, T, m]``.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None means all.
+
+    Returns:
+      ``[B]``, nats.
+    """
+    model = model.validate()
+    observations, observed = prepare_observations(model, observations, observed)
+    shape = tf.shape(observations)
+    model = model.broadcast(shape[0], shape[1])
+    start = _log_normal(latents[:, 0] - model.initial_mean, model.initial_covariance)
+    step = latents[:, 1:] - (
+        tf.linalg.matvec(model.transition, latents) + model.transition_offset
+    )[:, :-1]
+    frame = observations - tf.linalg.matvec(model.emission, latents)
+    return (
+        start
+        + tf.reduce_sum(_log_normal_diagonal(step, model.transition_noise[:, :-1]), axis=[1, 2])
+        + tf.reduce_sum(observed * _log_normal_diagonal(frame, model.emission_noise), axis=[1, 2])
+    )
+
+
+def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -> tf.Tensor:
+    """log p(z | y) of latents under the posterior that a filter result belongs to.
+
+    Args:
+      model: the matrices, with positive noises.
+      result: the filter's result over the same T steps.
+      latents: ``[B, T, n]``.
+
+    Returns:
+      ``[B]``, nats.
+    """
+    model = model.validate()
+    shape = tf.shape(latents)
+    model = model.broadcast(shape[0], shape[1])
+    A, q, P = (
+        batch_last(x[:, :-1])
+        for x in (model.transition, model.transition_noise, result.filtered_covariances)
+    )
+    gain, _ = sequential.smoother_gains(P, A, q)
+    # L in Joseph's form: a sum of two positive terms, safe to factorise.
+    keep = steps.add_diagonal(-steps.matmul(gain, A), tf.ones_like(q))
+    noise = gain * tf.sqrt(q)[:, tf.newaxis]
+    residual = steps.congruence(keep, P) + steps.symmetrise(steps.matmul_transposed(noise, noise))
+    gain, residual = batch_first(gain), batch_first(residual)
+    mean = result.filtered_means[:, :-1] + tf.linalg.matvec(
+        gain, latents[:, 1:] - result.predicted_means[:, 1:]
+    )
+    last = _log_normal(latents[:, -1] - result.filtered_means[:, -1], result.filtered_covariances[:, -1])
+    return last + tf.reduce_sum(_log_normal(latents[:, :-1] - mean, residual), axis=1)
+
+
+def _log_normal(error, covariance):
+    factor = tf.linalg.cholesky(covariance)
+    white = tf.linalg.triangular_solve(factor, error[..., tf.newaxis])[..., 0]
+    terms = tf.square(white) + 2.0 * tf.math.log(tf.linalg.diag_part(factor))
+    return -0.5 * tf.reduce_sum(terms + math.log(2.0 * math.pi), axis=-1)
+
+
+def _log_normal_diagonal(error, variance):
+    return -0.5 * (tf.square(error) / variance + tf.math.log(2.0 * math.pi * variance))
+
+
+def _extent(model, batch_size, num_steps):
+    """B and T, from the arguments or from the first field that has these axes."""
+    for name, step_rank in (
+        ("transition", 2), ("transition_offset", 1), ("transition_noise", 1),
+        ("emission", 2), ("emission_noise", 1),
+    ):
+        value = getattr(model, name)
+        if value is not None and value.shape.rank == step_rank + 2:
+            shape = tf.shape(value)
+            batch_size = shape[0] if batch_size is None else batch_size
+            num_steps = shape[1] if num_steps is None else num_steps
+    for value, step_rank in ((model.initial_mean, 1), (model.initial_covariance, 2)):
+        if value.shape.rank == step_rank + 1 and batch_size is None:
+            batch_size = tf.shape(value)[0]
+    if num_steps is None:
+        raise UserError("num_steps is None and no field of the model has a time axis")
+    return 1 if batch_size is None else batch_size, num_steps
+
+
+def _split(seed, num):
+    """``num`` independent stateless seeds from an int or a pair."""
+    seed = tf.convert_to_tensor(seed)
+    if seed.shape.rank == 0:
+        seed = tf.stack([tf.zeros_like(seed), seed])
+    return tf.unstack(tf.random.split(seed, num))

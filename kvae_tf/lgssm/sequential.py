@@ -1,0 +1,228 @@
+r"""The filter and the smoother as one ``tf.while_loop`` per direction (batch-last).
+
+The filter is the forward recursion of ``steps.predict`` and ``steps.update``. The smoother is
+Rauch, Tung and Striebel's:
+
+    G_t = P_{t|t} A_tᵀ P_{t+1|t}⁻¹
+    x_{t|T} = x_{t|t} + G_t (x_{t+1|T} - x_{t+1|t})
+    P_{t|T} = L_t + G_t P_{t+1|T} G_tᵀ
+    L_t = cov(z_t | z_{t+1}, y_{1:t}) = P_{t|t} - G_t P_{t+1|t} G_tᵀ
+
+G and L need no recursion and no inverse: seeing z_{t+1} is seeing n scalars, the rows of A_t z_t
+with noise q, so n rank-1 updates give both for all steps at once. Only positive terms are added.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kvae_tf.lgssm import steps
+
+
+class Chain(NamedTuple):
+    """A model and its observations, time-major and batch-last.
+
+    Attributes:
+      transition: ``[T, n, n, B]``.
+      offset: ``[T, n, B]``.
+      transition_noise: ``[T, n, B]``.
+      emission: ``[T, m, n, B]``.
+      emission_noise: ``[T, m, B]``.
+      initial_mean: ``[n, B]``.
+      initial_covariance: ``[n, n, B]``.
+      observations: ``[T, m, B]``, finite everywhere.
+      observed: ``[T, m, B]``, 1 = seen.
+    """
+
+    transition: tf.Tensor
+    offset: tf.Tensor
+    transition_noise: tf.Tensor
+    emission: tf.Tensor
+    emission_noise: tf.Tensor
+    initial_mean: tf.Tensor
+    initial_covariance: tf.Tensor
+    observations: tf.Tensor
+    observed: tf.Tensor
+
+
+class Forward(NamedTuple):
+    """Everything the forward pass knows, stacked over time (batch-last).
+
+    Attributes:
+      means: ``[T, n, B]`` filtered.
+      covariances: ``[T, n, n, B]`` filtered.
+      predicted_means: ``[T, n, B]`` of z_t given y_{1:t-1}.
+      predicted_covariances: ``[T, n, n, B]``.
+      gains: ``[T, m, n, B]``.
+      innovations: ``[T, m, B]``.
+      variances: ``[T, m, B]``.
+    """
+
+    means: tf.Tensor
+    covariances: tf.Tensor
+    predicted_means: tf.Tensor
+    predicted_covariances: tf.Tensor
+    gains: tf.Tensor
+    innovations: tf.Tensor
+    variances: tf.Tensor
+
+
+class Backward(NamedTuple):
+    """Smoothed moments (batch-last).
+
+    Attributes:
+      means: ``[T, n, B]``.
+      covariances: ``[T, n, n, B]``.
+      cross_covariances: ``[T-1, n, n, B]``, cov(z_t, z_{t+1} | y).
+    """
+
+    means: tf.Tensor
+    covariances: tf.Tensor
+    cross_covariances: tf.Tensor
+
+
+def scan(body, carry, inputs, outputs_like, reverse=False):
+    """A ``tf.while_loop`` over the leading axis of ``inputs``.
+
+    Args:
+      body: ``(carry, inputs_at_t) -> (carry, outputs_at_t)``, flat tuples of tensors.
+      carry: tuple of tensors, the start.
+      inputs: tuple of ``[T, ...]`` tensors.
+      outputs_like: static shapes of the outputs at one step, None for the batch.
+      reverse: run from the last entry to the first.
+
+    Returns:
+      The outputs, each stacked to ``[T, ...]`` in the order of ``inputs``.
+    """
+    num_steps = inputs[0].shape[0] or tf.shape(inputs[0])[0]
+    dtype = carry[0].dtype
+    reads = [
+        tf.TensorArray(x.dtype, num_steps, element_shape=x.shape[1:]).unstack(x) for x in inputs
+    ]
+    writes = tuple(
+        tf.TensorArray(dtype, num_steps, element_shape=shape) for shape in outputs_like
+    )
+
+    def step(count, carry, writes):
+        t = num_steps - 1 - count if reverse else count
+        carry, outputs = body(carry, tuple(array.read(t) for array in reads))
+        writes = tuple(array.write(t, x) for array, x in zip(writes, outputs, strict=True))
+        return count + 1, carry, writes
+
+    _, _, writes = tf.while_loop(
+        lambda count, *_: count < num_steps,
+        step,
+        (tf.constant(0), carry, writes),
+        maximum_iterations=num_steps,
+    )
+    return tuple(array.stack() for array in writes)
+
+
+def forward(chain: Chain, stabilised: bool = False) -> Forward:
+    """The Kalman filter over the whole chain.
+
+    Args:
+      chain: the model and its observations.
+      stabilised: Joseph's form in the updates.
+
+    Returns:
+      A ``Forward``.
+    """
+    m, n = chain.emission.shape[1:3]
+    batch = chain.emission.shape[-1]
+
+    def step(carry, inputs):
+        mean, covariance = carry
+        transition, offset, q, emission, r, observation, observed = inputs
+        seen = steps.update(mean, covariance, observation, observed, emission, r, stabilised)
+        outputs = (seen.mean, seen.covariance, mean, covariance, *seen[2:])
+        return steps.predict(seen.mean, seen.covariance, transition, offset, q), outputs
+
+    vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
+    return Forward(
+        *scan(
+            step,
+            (chain.initial_mean, chain.initial_covariance),
+            (*chain[:5], chain.observations, chain.observed),
+            [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
+        )
+    )
+
+
+def log_likelihood(chain: Chain, result: Forward) -> tf.Tensor:
+    """log p(y) of each sequence, ``[B]``: the sum of log N(v; 0, s) over what was seen."""
+    terms = (
+        tf.math.log(result.variances)
+        + tf.square(result.innovations) / result.variances
+        + math.log(2.0 * math.pi)
+    )
+    return -0.5 * tf.reduce_sum(chain.observed * terms, axis=[0, 1])
+
+
+def backward(chain: Chain, result: Forward) -> Backward:
+    """The Rauch-Tung-Striebel smoother.
+
+    Args:
+      chain: the model and its observations.
+      result: the forward pass over it.
+
+    Returns:
+      A ``Backward``.
+    """
+    filtered = (result.means[:-1], result.covariances[:-1], result.predicted_means[1:])
+    gains = (chain.transition[:-1], chain.transition_noise[:-1])
+    # Small gains are cheapest for all steps at once; large ones stay in the cache one at a time.
+    at_once = chain.transition.shape[1] <= 4
+    if at_once:
+        gains = smoother_gains(filtered[1], *gains)
+
+    def step(carry, inputs):
+        mean, covariance = carry
+        filtered_mean, filtered_covariance, predicted_mean, *gains = inputs
+        gain, residual = gains if at_once else smoother_gains(filtered_covariance, *gains)
+        cross = steps.matmul(gain, covariance)
+        mean = filtered_mean + steps.matvec(gain, mean - predicted_mean)
+        covariance = residual + steps.congruence(gain, covariance)
+        return (mean, covariance), (mean, covariance, cross)
+
+    last = (result.means[-1], result.covariances[-1])
+    vector, matrix = (x.shape for x in last)
+    means, covariances, cross = scan(
+        step, last, (*filtered, *gains), [vector, matrix, matrix], reverse=True
+    )
+    means = tf.concat([means, last[0][tf.newaxis]], axis=0)
+    covariances = tf.concat([covariances, last[1][tf.newaxis]], axis=0)
+    return Backward(means, covariances, cross)
+
+
+def smoother_gains(
+    covariance: tf.Tensor, transition: tf.Tensor, noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """G and L of the smoother by n rank-1 updates (see the module's equations).
+
+    Args:
+      covariance: ``[..., n, n, B]`` filtered covariance.
+      transition: ``[..., n, n, B]``.
+      noise: ``[..., n, B]`` variances, zero allowed.
+
+    Returns:
+      The gain G and the remaining covariance L, both ``[..., n, n, B]``.
+    """
+    n = transition.shape[-2]
+    tiny = tf.constant(1e-30, covariance.dtype)
+    gain = tf.zeros_like(covariance)
+    for i in range(n):
+        a = transition[..., i, :, :]
+        pa = steps.matvec(covariance, a)
+        s = tf.maximum(steps.dot(a, pa), 0.0) + noise[..., i, :]
+        # A direction without any variance left teaches nothing: its gain is zero, not 0/0.
+        g = tf.where(s > tiny, 1.0 / tf.maximum(s, tiny), 0.0)[..., tf.newaxis, :]
+        k = pa * g
+        # Row i of A_t z_t is seen as e_i·z_{t+1}: G <- (I - k aᵀ) G + k e_iᵀ.
+        unit = tf.one_hot(i, n, dtype=covariance.dtype)[:, tf.newaxis]
+        gain = gain + steps.outer(k, unit - steps.matvec(steps.transpose(gain), a))
+        covariance = covariance - steps.outer(pa, pa) * g[..., tf.newaxis, :]
+    return gain, covariance

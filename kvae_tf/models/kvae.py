@@ -1,0 +1,354 @@
+r"""The Kalman variational auto-encoder (Fraccaro, Kamronn, Paquet and Winther 2017).
+
+    q(a_t | x_t)     frame encoder                  p(x_t | a_t)    frame decoder and likelihood
+    alpha_t(a_0 … a_{t-1})  dynamics parameter network, mixes K modes into A_t, B_t, C_t
+    p(a, z | u)      linear Gaussian state-space model over z with a as its observations
+
+======  ================  ====================
+letter  name              shape
+======  ================  ====================
+x       ``frames``        ``[B, T, H, W, C]``
+u       ``controls``      ``[B, T, U]``
+a       ``encodings``     ``[B, T, m]``
+z       ``latents``       ``[B, T, n]``
+alpha   ``mode_weights``  ``[B, T, K]``
+======  ================  ====================
+
+The bound (equation 6) is log p(x | a) - log q(a | x) + log p(a | u) at a ~ q(a | x). As p(z | a, u)
+is the exact posterior, log p(a | u) = log p(a, z | u) - log p(z | a, u) for every z: the collapsed
+objective takes it from the filter, the sampled one (equation 7) draws z and evaluates both.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.errors import UserError
+from kvae_tf.layers import (
+    DynamicsParameterNetwork,
+    Encoding,
+    FrameDecoder,
+    FrameEncoder,
+    ModeMixture,
+    coupled_pass,
+    frame_likelihood,
+)
+from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+
+OBJECTIVES = ("collapsed", "sampled")
+IMPUTATIONS = ("smooth", "filter")
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class KVAE(SequenceModel):
+    """The Kalman variational auto-encoder.
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      control_size: U, 0 for none.
+      network: ``"mlp"`` or ``"cnn"`` halves.
+      units: widths of the dense layers, or filters of the convolutions, of each half.
+      encoding_size: m.
+      latent_size: n.
+      num_modes: K.
+      dynamics_units: width of the dynamics parameter network's LSTM.
+      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
+      variance_floor: Gaussian pixels: the smallest variance.
+      max_encoding_variance: upper bound of the encoder's variance.
+      transition_noise: Q, or its start.
+      emission_noise: R, or its start.
+      initial_variance: Σ_1, or its start.
+      learn_noise: learn Q and R.
+      learn_initial: learn the moments of z_1.
+      objective: ``"collapsed"`` or ``"sampled"``.
+      jit_engine: compile the Kalman filter inside a training step that is itself not compiled.
+      **training: ``reconstruction_weight``, ``frozen_updates``, ``noise_seed`` of the base class.
+    """
+
+    def __init__(
+        self,
+        frame_shape,
+        control_size=0,
+        network="mlp",
+        units=(128, 128),
+        encoding_size=2,
+        latent_size=4,
+        num_modes=3,
+        dynamics_units=50,
+        likelihood="bernoulli",
+        per_pixel_std=True,
+        variance_floor=1e-4,
+        max_encoding_variance=0.03,
+        transition_noise=0.08,
+        emission_noise=0.03,
+        initial_variance=20.0,
+        learn_noise=False,
+        learn_initial=False,
+        objective="collapsed",
+        jit_engine=False,
+        seed=0,
+        **training,
+    ):
+        super().__init__(**training)
+        if objective not in OBJECTIVES:
+            raise UserError(
+                f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}"
+            )
+        self.frame_shape = tuple(frame_shape)
+        self.control_size = control_size
+        self.objective = objective
+        self.jit_engine = jit_engine
+        self.encoder = FrameEncoder(
+            network, encoding_size, units, max_encoding_variance, name="encoder"
+        )
+        self.decoder = FrameDecoder(network, frame_shape, units[::-1], name="decoder")
+        self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.network = DynamicsParameterNetwork(num_modes, dynamics_units, name="network")
+        self.mixture = ModeMixture(
+            num_modes,
+            latent_size,
+            encoding_size,
+            control_size,
+            transition_noise,
+            emission_noise,
+            initial_variance,
+            learn_noise,
+            learn_initial,
+            seed=seed,
+            name="mixture",
+        )
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        del input_shape
+        m = self.encoder.encoding_size
+        self.encoder.build((None, *self.frame_shape))
+        self.decoder.build((None, m))
+        self.likelihood.build((None, *self.frame_shape))
+        self.network.build((None, None, m))
+        self.mixture.build()
+        self.built = True
+
+    @property
+    def term_names(self):
+        return ("reconstruction", "regularisation")
+
+    @property
+    def late_variables(self):
+        return self.network.trainable_variables
+
+    # The bound.
+
+    def elbo(self, batch, seed):
+        """The bound, its terms ``reconstruction`` and ``regularisation`` (minus the KL divergence).
+
+        Args:
+          batch: ``frames``, and optionally ``observed`` and ``controls``.
+          seed: a stateless pair.
+
+        Returns:
+          A ``Bound``.
+        """
+        frames, observed, controls = self._batch(**{k: batch.get(k) for k in _INPUTS})
+        encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
+        q = self.encode(frames)
+        noise = tf.random.stateless_normal(tf.shape(q.mean), encoding_seed)
+        a = q.mean + q.std * noise
+        seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+        reconstruction = self.likelihood.log_prob(self.decoder(a), frames)
+        log_q = tf.reduce_sum(
+            -0.5 * tf.square(noise) - tf.math.log(q.std) - 0.5 * math.log(2.0 * math.pi), axis=-1
+        )
+        log_p = self._log_prior(a, observed, controls, latent_seed)
+        terms = {
+            "reconstruction": tf.reduce_sum(seen * reconstruction, axis=1),
+            "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
+        }
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
+
+    def _log_prior(self, a, observed, controls, seed):
+        """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
+        model, a, _ = self._dynamics(a, observed, controls)
+        if self.objective == "collapsed":
+            engine = _jitted_log_likelihood if self.jit_engine else lgssm.log_likelihood
+            return engine(model, a, observed)
+        result = lgssm.filter(model, a, observed)
+        z = lgssm.posterior_sample(model, a, observed, seed)[0]
+        return lgssm.joint_log_prob(model, z, a, observed) - lgssm.posterior_log_prob(
+            model, result, z
+        )
+
+    def _dynamics(self, a, observed, controls):
+        """The LGSSM of a sequence, the encodings it is to explain, and the mode weights."""
+        if observed is None:
+            weights = self.network(a)
+        else:
+            a, weights, _ = coupled_pass(self.network, self.mixture, a, observed, controls)
+        return self.mixture(weights, controls), a, weights
+
+    # Queries.
+
+    def encode(self, frames):
+        """q(a | x): an ``Encoding`` of means and standard deviations, ``[..., m]``."""
+        return Encoding(*self.encoder(frames))
+
+    def decode(self, encodings):
+        """Frame means in [0, 1], ``[..., H, W, C]``, of encodings ``[..., m]``."""
+        return self.likelihood.mean(self.decoder(encodings))
+
+    def filter(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given the frames up to t."""
+        model, a, observed, _, _ = self._infer(frames, observed, controls)
+        result = lgssm.filter(model, a, observed)
+        return Latents(result.filtered_means, result.filtered_covariances)
+
+    def smooth(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given all frames."""
+        model, a, observed, _, _ = self._infer(frames, observed, controls)
+        result = lgssm.smooth(model, a, observed)
+        return Latents(result.smoothed_means, result.smoothed_covariances)
+
+    def impute(self, frames, observed=None, controls=None, method="smooth"):
+        """``Frames``: reconstructions where frames were seen, filled in where they are missing.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen.
+          controls: ``[B, T, U]``.
+          method: ``"smooth"`` fills in from all frames, ``"filter"`` from the earlier ones only.
+
+        Returns:
+          ``Frames``.
+        """
+        if method not in IMPUTATIONS:
+            raise UserError(f"method is {method!r}, expected one of {', '.join(IMPUTATIONS)}")
+        model, a, seen, std, weights = self._infer(frames, observed, controls)
+        if method == "smooth":
+            result = lgssm.smooth(model, a, seen)
+            z, P = result.smoothed_means, result.smoothed_covariances
+        else:
+            result = lgssm.filter(model, a, seen)
+            z, P = result.filtered_means, result.filtered_covariances
+        filled = tf.linalg.matvec(model.emission, z)
+        variance = tf.linalg.diag_part(
+            tf.matmul(model.emission @ P, model.emission, transpose_b=True)
+        )
+        filled_std = tf.sqrt(tf.maximum(variance, 0.0) + model.emission_noise)
+        known = seen[..., tf.newaxis] > 0
+        encodings = tf.where(known, a, filled)
+        return Frames(
+            self.decode(encodings),
+            encodings,
+            tf.where(known, std, filled_std),
+            z,
+            weights[:, :-1],
+        )
+
+    def forecast(self, frames, observed=None, controls=None, num_steps=1):
+        """``Frames`` of the ``num_steps`` steps that follow the given ones.
+
+        Args:
+          frames: ``[B, T, H, W, C]``, the context.
+          observed: ``[B, T]``.
+          controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
+          num_steps: K.
+        """
+        frames = tf.convert_to_tensor(frames)
+        batch_size, length = tf.shape(frames)[0], tf.shape(frames)[1]
+        observed = tf.ones([batch_size, length]) if observed is None else observed
+        longer = tf.concat([frames, tf.zeros([batch_size, num_steps, *self.frame_shape])], axis=1)
+        mask = tf.concat([tf.cast(observed, tf.float32), tf.zeros([batch_size, num_steps])], axis=1)
+        controls = self._pad_controls(controls, batch_size, length + num_steps)
+        result = self.impute(longer, mask, controls, method="filter")
+        return Frames(*(x[:, length:] for x in result))
+
+    def generate(self, num_sequences, num_steps, controls=None, seed=0):
+        """``Frames`` drawn from the prior: z and a are sampled, frames are the decoder's means.
+
+        Args:
+          num_sequences: B.
+          num_steps: T.
+          controls: ``[B, T, U]``; zero if absent.
+          seed: an int or a stateless pair.
+        """
+        seed = tf.convert_to_tensor(seed)
+        if seed.shape.rank == 0:
+            seed = tf.stack([tf.zeros_like(seed), seed])
+        controls = self._pad_controls(controls, num_sequences, num_steps)
+        return self._generate(num_sequences, num_steps, controls, seed)
+
+    def _generate(self, batch_size, num_steps, controls, seed):
+        mixture = self.mixture
+        n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
+        start_seed, z_seed, a_seed = tf.unstack(tf.random.split(seed, 3))
+        start = tf.random.stateless_normal([batch_size, n], start_seed)
+        z = mixture.initial_mean + tf.matmul(
+            start, tf.linalg.cholesky(mixture.initial_covariance), transpose_b=True
+        )
+        w = tf.random.stateless_normal([num_steps, batch_size, n], z_seed)
+        v = tf.random.stateless_normal([num_steps, batch_size, m], a_seed)
+        q_std, r_std = tf.sqrt(mixture.transition_noise), tf.sqrt(mixture.emission_noise)
+
+        def step(carry, inputs):
+            z, weights, *state = carry
+            w, v, control = inputs
+            a = tf.linalg.matvec(mixture.mix(mixture.emission, weights), z) + r_std * v
+            later, state = self.network.step(a, tuple(state))
+            drawn = (z, a, weights)
+            z = tf.linalg.matvec(mixture.mix(mixture.transition, later), z) + q_std * w
+            if self.control_size:
+                z += mixture.offset(later, control)
+            return (z, later, *state), drawn
+
+        weights, state = self.network.start(batch_size)
+        z, a, weights = (
+            tf.transpose(x, [1, 0, 2])
+            for x in lgssm.scan(
+                step,
+                (z, weights, *state),
+                (w, v, tf.transpose(controls, [1, 0, 2])),
+                [[None, n], [None, m], [None, self.network.num_modes]],
+            )
+        )
+        return Frames(self.decode(a), a, tf.zeros_like(a), z, weights)
+
+    # Helpers.
+
+    def _infer(self, frames, observed, controls):
+        """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""
+        frames, observed, controls = self._batch(frames, observed, controls)
+        if observed is None:
+            observed = tf.ones(tf.shape(frames)[:2])
+        q = self.encode(frames)
+        model, a, weights = self._dynamics(q.mean, observed, controls)
+        return model, a, observed, q.std, weights
+
+    def _batch(self, frames, observed, controls):
+        """A batch as tensors: unobserved frames blanked, absent controls zero."""
+        frames = tf.convert_to_tensor(frames, dtype=tf.float32)
+        if observed is not None:
+            observed = tf.cast(observed, tf.float32)
+            # Masked before any arithmetic, so that a NaN there reaches nothing.
+            frames = tf.where(observed[..., None, None, None] > 0, frames, 0.0)
+        shape = tf.shape(frames)
+        if controls is None:
+            controls = tf.zeros([shape[0], shape[1], self.control_size])
+        return frames, observed, tf.cast(controls, tf.float32)
+
+    def _pad_controls(self, controls, batch_size, num_steps):
+        """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut."""
+        if controls is None:
+            return tf.zeros([batch_size, num_steps, self.control_size])
+        controls = tf.cast(controls, tf.float32)
+        rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+        return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
+
+
+_INPUTS = ("frames", "observed", "controls")
+_jitted_log_likelihood = tf.function(lgssm.log_likelihood, jit_compile=True)
