@@ -86,13 +86,14 @@ def adjoint(chain: Chain, result: Forward):
         return (r, N), (r, N, tf.stack(errors), tf.stack(pulls))
 
     start = (tf.zeros_like(chain.initial_mean), tf.zeros_like(chain.initial_covariance))
-    return scan(
+    _, outputs = scan(
         step,
         start,
         (chain.transition, chain.emission, result.gains, result.innovations, precision),
         [[n, batch], [n, n, batch], [m, batch], [m, n, batch]],
         reverse=True,
     )
+    return outputs
 
 
 def gradients(chain: Chain, result: Forward, upstream: tf.Tensor) -> Chain:

@@ -71,7 +71,7 @@ def smooth(
         return parallel.smooth(model, observations, observed)
     chain = _chain(model, observations, observed)
     result = sequential.forward(chain, stabilised)
-    smoothed = sequential.backward(chain, result)
+    smoothed = sequential.backward(chain, result, stabilised)
     filtered = _filter_result(chain, result)
     return SmoothResult(
         filtered.log_likelihood,
@@ -124,8 +124,7 @@ def prepare_observations(
     m = model.observation_size
     if observations.shape.rank != 3 or observations.shape[-1] not in (None, m):
         raise UserError(f"observations have shape {observations.shape}, expected [B, T, {m}]")
-    for name in ("transition", "emission", "transition_offset"):
-        _check_time_axis(name, getattr(model, name), observations)
+    model.check_extent(observations.shape)
     if observed is None:
         return observations, tf.ones_like(observations)
     observed = tf.cast(tf.convert_to_tensor(observed), model.dtype)
@@ -140,19 +139,6 @@ def prepare_observations(
         observed = observed[..., tf.newaxis]
     observed = tf.broadcast_to(observed, tf.shape(observations))
     return tf.where(observed > 0, observations, 0.0), observed
-
-
-def _check_time_axis(name, value, observations):
-    rank = {"transition_offset": 3}.get(name, 4)
-    if value is None or value.shape.rank != rank:
-        return
-    for axis, letter in ((0, "B"), (1, "T")):
-        have, want = value.shape[axis], observations.shape[axis]
-        if have not in (None, 1) and want is not None and have != want:
-            raise UserError(
-                f"{name} has shape {value.shape}, but observations {observations.shape}: "
-                f"expected {letter} = {want}"
-            )
 
 
 def _prepare(model, observations, observed, method, stabilised):

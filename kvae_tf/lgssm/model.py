@@ -124,6 +124,25 @@ class LGSSM(NamedTuple):
             fields[name] = tf.broadcast_to(value, tf.stack([*lead, *size]))
         return LGSSM(**fields)
 
+    def check_extent(self, shape: tf.TensorShape) -> None:
+        """Checks that every field's batch and time axes fit observations of shape ``[B, T, m]``.
+
+        Raises:
+          UserError: one does not; the message names it.
+        """
+        for name, axes in _STEP_AXES.items():
+            value = getattr(self, name)
+            if value is None or value.shape.rank == len(axes):
+                continue
+            lead = 1 if name in _INITIAL else 2
+            for axis, letter in zip(range(lead), "BT"):
+                have, want = value.shape[axis], shape[axis]
+                if have not in (None, 1) and want is not None and have != want:
+                    raise UserError(
+                        f"{name} has shape {value.shape}, but observations {shape}: "
+                        f"expected {letter} = {want}"
+                    )
+
     def to_tfp(self, num_timesteps: int):
         """The equivalent ``tfp.distributions.LinearGaussianStateSpaceModel``.
 
@@ -183,7 +202,5 @@ def _checked_field(name, value, sizes, dtype):
     ].is_compatible_with(step)
     if not fits:
         known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
-        raise UserError(
-            f"{name} has shape {value.shape}, expected {short} or {full} with {known}"
-        )
+        raise UserError(f"{name} has shape {value.shape}, expected {short} or {full} with {known}")
     return value

@@ -60,7 +60,7 @@ def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Smooth
     result, elements = _filter(model, observations, observed)
     # What y_{t+1:T} say of z_t: the product of the elements after t.
     later = tf.nest.map_structure(lambda x: tf.reverse(x[:, 1:], axis=[1]), elements)
-    suffix = tfp.math.scan_associative(lambda a, b: _join(b, a), later, axis=1, max_num_levels=32)
+    suffix = _scan(lambda first, second: _join(second, first), later)
     eta, J = (
         tf.concat([tf.reverse(x, axis=[1]), tf.zeros_like(full[:, :1])], axis=1)
         for x, full in ((suffix.eta, elements.eta), (suffix.J, elements.J))
@@ -82,7 +82,7 @@ def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Smooth
 def _filter(model, observations, observed):
     C, r = _masked_emission(model, observed)
     elements = _elements(model, observations, C, r)
-    prefix = tfp.math.scan_associative(_join, elements, axis=1, max_num_levels=32)
+    prefix = _scan(_join, elements)
     means, covariances = prefix.b, _symmetrise(prefix.C)
     A, b, q = (x[:, :-1] for x in model[:3])
     later_mean = _mv(A, means[:, :-1]) + b
@@ -150,6 +150,30 @@ def _join(first, second):
         eta=_mv(_t(DA), eta2 - _mv(J2, b1)) + eta1,
         J=_symmetrise(_t(DA) @ J2 @ A1) + J1,
     )
+
+
+def _scan(join, elements):
+    """All prefix products along the time axis."""
+    if elements.b.shape[1] is not None:
+        return tfp.math.scan_associative(join, elements, axis=1)
+    # TFP's recursion needs the length; by doubling, the depth is the same at log T times the work.
+    steps = tf.range(tf.shape(elements.b)[1])
+
+    def double(distance, elements):
+        source = tf.maximum(steps - distance, 0)
+        earlier = tf.nest.map_structure(lambda x: tf.gather(x, source, axis=1), elements)
+        joined = join(earlier, elements)
+
+        def pick(new, old):
+            reached = tf.reshape(steps >= distance, [1, -1] + [1] * (old.shape.rank - 2))
+            return tf.ensure_shape(tf.where(reached, new, old), old.shape)
+
+        return 2 * distance, tf.nest.map_structure(pick, joined, elements)
+
+    _, elements = tf.while_loop(
+        lambda distance, _: distance < tf.size(steps), double, (tf.constant(1), elements)
+    )
+    return elements
 
 
 def _masked_emission(model, observed):

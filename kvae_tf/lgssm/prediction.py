@@ -49,7 +49,7 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
         return moments, moments
 
     start = (batch_last(future.initial_mean), batch_last(future.initial_covariance))
-    means, covariances = sequential.scan(
+    _, (means, covariances) = sequential.scan(
         step, start, tuple(map(batch_last, future[:3])), [x.shape for x in start]
     )
     means, covariances = batch_first(means), batch_first(covariances)

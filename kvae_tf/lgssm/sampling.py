@@ -51,7 +51,8 @@ def sample(
     start_seed, transition_seed, emission_seed = _split(seed, 3)
     normal = tf.random.stateless_normal
     start = model.initial_mean + tf.linalg.matvec(
-        tf.linalg.cholesky(model.initial_covariance), normal([batch_size, n], start_seed, dtype=dtype)
+        tf.linalg.cholesky(model.initial_covariance),
+        normal([batch_size, n], start_seed, dtype=dtype),
     )
     drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
         [batch_size, num_steps, n], transition_seed, dtype=dtype
@@ -61,7 +62,7 @@ def sample(
         transition, drift = inputs
         return (steps.matvec(transition, carry[0]) + drift,), carry
 
-    (latents,) = sequential.scan(
+    _, (latents,) = sequential.scan(
         step,
         (batch_last(start),),
         (batch_last(model.transition), batch_last(drift)),
@@ -142,9 +143,10 @@ def joint_log_prob(
     shape = tf.shape(observations)
     model = model.broadcast(shape[0], shape[1])
     start = _log_normal(latents[:, 0] - model.initial_mean, model.initial_covariance)
-    step = latents[:, 1:] - (
-        tf.linalg.matvec(model.transition, latents) + model.transition_offset
-    )[:, :-1]
+    step = (
+        latents[:, 1:]
+        - (tf.linalg.matvec(model.transition, latents) + model.transition_offset)[:, :-1]
+    )
     frame = observations - tf.linalg.matvec(model.emission, latents)
     return (
         start
@@ -172,15 +174,15 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
         for x in (model.transition, model.transition_noise, result.filtered_covariances)
     )
     gain, _ = sequential.smoother_gains(P, A, q)
-    # L in Joseph's form: a sum of two positive terms, safe to factorise.
-    keep = steps.add_diagonal(-steps.matmul(gain, A), tf.ones_like(q))
-    noise = gain * tf.sqrt(q)[:, tf.newaxis]
-    residual = steps.congruence(keep, P) + steps.symmetrise(steps.matmul_transposed(noise, noise))
+    # L in Joseph's form is safe to factorise.
+    residual = sequential.joseph_residual(gain, P, A, q)
     gain, residual = batch_first(gain), batch_first(residual)
     mean = result.filtered_means[:, :-1] + tf.linalg.matvec(
         gain, latents[:, 1:] - result.predicted_means[:, 1:]
     )
-    last = _log_normal(latents[:, -1] - result.filtered_means[:, -1], result.filtered_covariances[:, -1])
+    last = _log_normal(
+        latents[:, -1] - result.filtered_means[:, -1], result.filtered_covariances[:, -1]
+    )
     return last + tf.reduce_sum(_log_normal(latents[:, :-1] - mean, residual), axis=1)
 
 
@@ -198,8 +200,11 @@ def _log_normal_diagonal(error, variance):
 def _extent(model, batch_size, num_steps):
     """B and T, from the arguments or from the first field that has these axes."""
     for name, step_rank in (
-        ("transition", 2), ("transition_offset", 1), ("transition_noise", 1),
-        ("emission", 2), ("emission_noise", 1),
+        ("transition", 2),
+        ("transition_offset", 1),
+        ("transition_noise", 1),
+        ("emission", 2),
+        ("emission_noise", 1),
     ):
         value = getattr(model, name)
         if value is not None and value.shape.rank == step_rank + 2:

@@ -95,16 +95,14 @@ def scan(body, carry, inputs, outputs_like, reverse=False):
       reverse: run from the last entry to the first.
 
     Returns:
-      The outputs, each stacked to ``[T, ...]`` in the order of ``inputs``.
+      The last carry, and the outputs, each stacked to ``[T, ...]`` in the order of ``inputs``.
     """
     num_steps = inputs[0].shape[0] or tf.shape(inputs[0])[0]
     dtype = carry[0].dtype
     reads = [
         tf.TensorArray(x.dtype, num_steps, element_shape=x.shape[1:]).unstack(x) for x in inputs
     ]
-    writes = tuple(
-        tf.TensorArray(dtype, num_steps, element_shape=shape) for shape in outputs_like
-    )
+    writes = tuple(tf.TensorArray(dtype, num_steps, element_shape=shape) for shape in outputs_like)
 
     def step(count, carry, writes):
         t = num_steps - 1 - count if reverse else count
@@ -112,13 +110,13 @@ def scan(body, carry, inputs, outputs_like, reverse=False):
         writes = tuple(array.write(t, x) for array, x in zip(writes, outputs, strict=True))
         return count + 1, carry, writes
 
-    _, _, writes = tf.while_loop(
+    _, carry, writes = tf.while_loop(
         lambda count, *_: count < num_steps,
         step,
         (tf.constant(0), carry, writes),
         maximum_iterations=num_steps,
     )
-    return tuple(array.stack() for array in writes)
+    return carry, tuple(array.stack() for array in writes)
 
 
 def forward(chain: Chain, stabilised: bool = False) -> Forward:
@@ -142,14 +140,13 @@ def forward(chain: Chain, stabilised: bool = False) -> Forward:
         return steps.predict(seen.mean, seen.covariance, transition, offset, q), outputs
 
     vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
-    return Forward(
-        *scan(
-            step,
-            (chain.initial_mean, chain.initial_covariance),
-            (*chain[:5], chain.observations, chain.observed),
-            [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
-        )
+    _, outputs = scan(
+        step,
+        (chain.initial_mean, chain.initial_covariance),
+        (*chain[:5], chain.observations, chain.observed),
+        [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
     )
+    return Forward(*outputs)
 
 
 def log_likelihood(chain: Chain, result: Forward) -> tf.Tensor:
@@ -162,40 +159,60 @@ def log_likelihood(chain: Chain, result: Forward) -> tf.Tensor:
     return -0.5 * tf.reduce_sum(chain.observed * terms, axis=[0, 1])
 
 
-def backward(chain: Chain, result: Forward) -> Backward:
+def backward(chain: Chain, result: Forward, stabilised: bool = False) -> Backward:
     """The Rauch-Tung-Striebel smoother.
 
     Args:
       chain: the model and its observations.
       result: the forward pass over it.
+      stabilised: Joseph's form of L.
 
     Returns:
       A ``Backward``.
     """
-    filtered = (result.means[:-1], result.covariances[:-1], result.predicted_means[1:])
-    gains = (chain.transition[:-1], chain.transition_noise[:-1])
-    # Small gains are cheapest for all steps at once; large ones stay in the cache one at a time.
-    at_once = chain.transition.shape[1] <= 4
-    if at_once:
-        gains = smoother_gains(filtered[1], *gains)
+    A, q, P = chain.transition, chain.transition_noise, result.covariances
+    gain, residual = smoother_gains(P, A, q)
+    if stabilised:
+        residual = joseph_residual(gain, P, A, q)
+    # The last step has no successor: with G = 0 and L = P its smoothed moments are the filtered.
+    num_steps = tf.shape(P)[0]
+    is_last = tf.reshape(tf.range(num_steps) == num_steps - 1, [-1, 1, 1, 1])
+    gain = tf.where(is_last, tf.zeros_like(gain), gain)
+    residual = tf.where(is_last, P, residual)
+    successor = tf.roll(result.predicted_means, -1, axis=0)
+    anchor = result.means - steps.matvec(gain, successor)
 
     def step(carry, inputs):
         mean, covariance = carry
-        filtered_mean, filtered_covariance, predicted_mean, *gains = inputs
-        gain, residual = gains if at_once else smoother_gains(filtered_covariance, *gains)
-        cross = steps.matmul(gain, covariance)
-        mean = filtered_mean + steps.matvec(gain, mean - predicted_mean)
+        gain, anchor, residual = inputs
+        mean = anchor + steps.matvec(gain, mean)
         covariance = residual + steps.congruence(gain, covariance)
-        return (mean, covariance), (mean, covariance, cross)
+        return (mean, covariance), (mean, covariance)
 
-    last = (result.means[-1], result.covariances[-1])
-    vector, matrix = (x.shape for x in last)
-    means, covariances, cross = scan(
-        step, last, (*filtered, *gains), [vector, matrix, matrix], reverse=True
-    )
-    means = tf.concat([means, last[0][tf.newaxis]], axis=0)
-    covariances = tf.concat([covariances, last[1][tf.newaxis]], axis=0)
-    return Backward(means, covariances, cross)
+    last = (result.means[-1], P[-1])
+    shapes = [x.shape for x in last]
+    _, (means, covariances) = scan(step, last, (gain, anchor, residual), shapes, reverse=True)
+    return Backward(means, covariances, steps.matmul(gain[:-1], covariances[1:]))
+
+
+def joseph_residual(
+    gain: tf.Tensor, covariance: tf.Tensor, transition: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """L = (I - G A) P (I - G A)ᵀ + G diag(q) Gᵀ: a sum of two positive terms.
+
+    Args:
+      gain: ``[..., n, n, B]``, G.
+      covariance: ``[..., n, n, B]`` filtered covariance P.
+      transition: ``[..., n, n, B]``.
+      noise: ``[..., n, B]`` variances.
+
+    Returns:
+      ``[..., n, n, B]``.
+    """
+    keep = steps.add_diagonal(-steps.matmul(gain, transition), tf.ones_like(noise))
+    root = gain * tf.sqrt(noise)[..., tf.newaxis, :, :]
+    spread = steps.symmetrise(steps.matmul_transposed(root, root))
+    return steps.congruence(keep, covariance) + spread
 
 
 def smoother_gains(
@@ -213,16 +230,32 @@ def smoother_gains(
     """
     n = transition.shape[-2]
     tiny = tf.constant(1e-30, covariance.dtype)
-    gain = tf.zeros_like(covariance)
-    for i in range(n):
-        a = transition[..., i, :, :]
+
+    def see_row(carry, inputs):
+        covariance, gain = carry
+        a, noise, unit = inputs
         pa = steps.matvec(covariance, a)
-        s = tf.maximum(steps.dot(a, pa), 0.0) + noise[..., i, :]
+        s = tf.maximum(steps.dot(a, pa), 0.0) + noise
         # A direction without any variance left teaches nothing: its gain is zero, not 0/0.
         g = tf.where(s > tiny, 1.0 / tf.maximum(s, tiny), 0.0)[..., tf.newaxis, :]
-        k = pa * g
         # Row i of A_t z_t is seen as e_i·z_{t+1}: G <- (I - k aᵀ) G + k e_iᵀ.
-        unit = tf.one_hot(i, n, dtype=covariance.dtype)[:, tf.newaxis]
-        gain = gain + steps.outer(k, unit - steps.matvec(steps.transpose(gain), a))
-        covariance = covariance - steps.outer(pa, pa) * g[..., tf.newaxis, :]
-    return gain, covariance
+        news = unit[:, tf.newaxis] - steps.matvec(steps.transpose(gain), a)
+        gain = gain + steps.outer(pa * g, news)
+        root = pa * tf.sqrt(g)
+        covariance = covariance - steps.outer(root, root)
+        return covariance, gain
+
+    carry = (covariance, tf.zeros_like(covariance))
+    rows = (
+        tf.unstack(transition, axis=-3),
+        tf.unstack(noise, axis=-2),
+        tf.unstack(tf.eye(n, dtype=covariance.dtype)),
+    )
+    if n <= 4:
+        for inputs in zip(*rows, strict=True):
+            carry = see_row(carry, inputs)
+    else:
+        rows = tuple(tf.stack(x) for x in rows)
+        carry, _ = scan(lambda carry, inputs: (see_row(carry, inputs), ()), carry, rows, [])
+    residual, gain = carry
+    return gain, residual

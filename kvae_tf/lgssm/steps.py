@@ -14,7 +14,8 @@ update without any factorisation. For row c of C, with g = 1/s where observed an
     x <- x + k v
     P <- P - (P c)(P c)ᵀ g
 
-The downdate is computed as ``(Pc ⊗ Pc) * g``, which is bitwise symmetric.
+The downdate is computed as ``u uᵀ`` with ``u = P c √g``: symmetric to the bit however it is
+compiled.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ def update(
             half = covariance - outer(k, pc)
             covariance = symmetrise(half - outer(matvec(half, c), k) + outer(k, k) * r)
         else:
-            covariance = covariance - outer(pc, pc) * g
+            root = pc * tf.sqrt(g)
+            covariance = covariance - outer(root, root)
         gains.append(k)
         innovations.append(v)
         variances.append(s)

@@ -54,9 +54,7 @@ def _filter(model, observations, observed):
     log_likelihoods, means, covariances, next_means, next_covariances, _, _ = (
         distribution.forward_filter(observations, mask=_missing(observed))
     )
-    predicted_means = tf.concat(
-        [model.initial_mean[:, tf.newaxis], next_means[:, :-1]], axis=1
-    )
+    predicted_means = tf.concat([model.initial_mean[:, tf.newaxis], next_means[:, :-1]], axis=1)
     predicted_covariances = tf.concat(
         [model.initial_covariance[:, tf.newaxis], next_covariances[:, :-1]], axis=1
     )

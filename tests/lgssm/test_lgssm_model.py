@@ -63,9 +63,11 @@ SHAPES = {
     "transition noise of another size": ("transition_noise", (N + 1,)),
     "transition noise as a matrix": ("transition_noise", (N, N)),
     "emission of another state": ("emission", (B, T, M, N + 1)),
+    "emission of another length": ("emission", (B, T - 1, M, N)),
     "emission noise of another size": ("emission_noise", (M + 1,)),
     "emission noise of another length": ("emission_noise", (B, T + 2, M)),
     "initial mean of another size": ("initial_mean", (B, N - 1)),
+    "initial mean of another batch": ("initial_mean", (B + 1, N)),
     "initial covariance not square": ("initial_covariance", (N, N + 1)),
     "initial covariance as variances": ("initial_covariance", (N,)),
     "observations without a batch": ("observations", (T, M)),
@@ -105,6 +107,13 @@ def test_unknown_method_is_one_clear_error(function):
 def test_tfp_refuses_a_mask_of_single_dimensions(function):
     with pytest.raises(ValueError, match="observed") as error:
         function(*case("per_dimension"), method="tfp")
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("method", ["parallel", "tfp"])
+def test_stabilised_is_sequential_only(method):
+    with pytest.raises(ValueError, match="stabilised") as error:
+        lgssm.smooth(*case(), method=method, stabilised=True)
     assert one_line(error)
 
 
