@@ -1,0 +1,28 @@
+"""Image sequences: what they are, where they come from, and how they become batches.
+
+``load`` gives the parts of a world or of a file; ``training_batches`` and ``evaluation_batches``
+turn a part into tf.data. Knows no model.
+"""
+
+from kvae_tf.data.datasets import load
+from kvae_tf.data.files import load_npz, save_npz
+from kvae_tf.data.missing import gap, missing_at_random, stateless_missing_at_random
+from kvae_tf.data.pipeline import evaluation_batches, steps_per_pass, training_batches
+from kvae_tf.data.sequence_data import SequenceData, Splits, split
+from kvae_tf.data.worlds import WORLDS
+
+__all__ = [
+    "WORLDS",
+    "SequenceData",
+    "Splits",
+    "evaluation_batches",
+    "gap",
+    "load",
+    "load_npz",
+    "missing_at_random",
+    "save_npz",
+    "split",
+    "stateless_missing_at_random",
+    "steps_per_pass",
+    "training_batches",
+]

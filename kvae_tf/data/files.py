@@ -1,0 +1,166 @@
+"""Data sets as NumPy archives.
+
+A user's file holds ``images`` and optionally ``controls``, ``states``, ``observed`` and
+``state_names`` (shapes as in ``SequenceData.from_arrays``). It may bring its own parts: then the
+names start with ``train_``, ``validation_`` and ``test_`` (``images`` counts as ``train_images``).
+Parts that it lacks are split off the training part.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kvae_tf.data import checks
+from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, partition
+from kvae_tf.errors import UserError
+
+# What NumPy and zipfile raise on damaged bytes; OSError is told apart, it has a reason to show.
+_DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# Pickled arrays are never opened. Without these three the sequences still mean the same; the
+# KVAE authors' files carry an unused pickled array of controls.
+_IGNORABLE = ("controls", "states", "state_names")
+_ARRAYS = ("images", "observed", *_IGNORABLE)
+_PREFIXES = tuple(f"{name}_" for name in Splits._fields)
+
+
+def load_npz(
+    path: str | os.PathLike, seed: int = 0, fractions: Sequence[float] = FRACTIONS
+) -> Splits:
+    """Reads an archive and completes it to train, validation and test.
+
+    Args:
+      path: of the ``.npz`` file.
+      seed: of the shuffle by which parts that the file lacks are split off.
+      fractions: shares of train, validation and test in the whole; those of parts that the file
+        has are ignored.
+
+    Raises:
+      UserError: the file is missing, unreadable, no archive, without images, or holds arrays that
+        ``SequenceData.from_arrays`` refuses; or a part would be empty.
+    """
+    shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
+    arrays, found = _read(path)
+    train = _training_prefix(found, path)
+    parts = {"train": _part(arrays, train, f"{path}, train part" if train else str(path))}
+    for name in ("validation", "test"):
+        if f"{name}_images" in arrays:
+            parts[name] = _part(arrays, f"{name}_", f"{path}, {name} part")
+            _check_alike(parts["train"], parts[name], name, path)
+    wanted = {name: share for name, share in shares.items() if name == "train" or name not in parts}
+    if len(wanted) > 1:
+        try:
+            parts |= partition(parts["train"], wanted, seed)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return Splits(**parts)
+
+
+def save_npz(path: str | os.PathLike, splits: Splits) -> None:
+    """Writes three parts to an archive that ``load_npz`` reads back equal.
+
+    The file appears at once and whole: it is written under a temporary name, then renamed.
+
+    Raises:
+      UserError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    arrays = {}
+    for name, data in zip(Splits._fields, splits, strict=True):
+        arrays[f"{name}_images"] = data.frames
+        arrays[f"{name}_observed"] = data.observed
+        if data.control_size:
+            arrays[f"{name}_controls"] = data.controls
+        if data.states is not None:
+            arrays[f"{name}_states"] = data.states
+            arrays[f"{name}_state_names"] = np.array(data.state_names, dtype=str)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read(path):
+    """The arrays that we know, by name, and all names found; warns of those that it leaves out."""
+    try:
+        # Opened here, since NumPy leaves the file open where it fails.
+        with open(path, "rb") as file:
+            return _known_arrays(np.load(file, allow_pickle=False), path)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; expected an .npz file") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except _DAMAGE:
+        raise UserError(f"{path} is damaged or no .npz archive") from None
+
+
+def _known_arrays(archive, path):
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise UserError(f"{path} is a single array; expected an .npz archive with an array images")
+    with archive:
+        known = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
+        unknown = sorted(set(archive.files) - known)
+        if unknown and known & set(archive.files):
+            warnings.warn(f"{path}: ignored the arrays {', '.join(unknown)}", stacklevel=4)
+        arrays = {name: _member(archive, name, path) for name in archive.files if name in known}
+        found = sorted(archive.files)
+    return {name: array for name, array in arrays.items() if array is not None}, found
+
+
+def _member(archive, name, path):
+    """One array of the archive; None, with a warning, where it is pickled and can be spared."""
+    try:
+        return archive[name]
+    except (OSError, *_DAMAGE) as error:
+        if "allow_pickle" not in str(error):
+            raise UserError(f"{path} is damaged: its array {name} cannot be read") from None
+    if not name.endswith(_IGNORABLE):
+        raise UserError(f"{path}: {name} is a pickled object array; expected plain numbers")
+    warnings.warn(f"{path}: ignored {name}, a pickled object array", stacklevel=6)
+    return None
+
+
+def _training_prefix(found, path):
+    """How the names of the training part's arrays start: ``""`` or ``"train_"``."""
+    prefixes = [prefix for prefix in ("", "train_") if f"{prefix}images" in found]
+    if len(prefixes) != 1:
+        names = ", ".join(found) or "no arrays"
+        raise UserError(f"{path} holds {names}; expected one array images (or train_images)")
+    return prefixes[0]
+
+
+def _part(arrays, prefix, source):
+    """One part of the file, checked; state names may be given once for all parts."""
+    return SequenceData.from_arrays(
+        arrays[f"{prefix}images"],
+        controls=arrays.get(f"{prefix}controls"),
+        states=arrays.get(f"{prefix}states"),
+        observed=arrays.get(f"{prefix}observed"),
+        state_names=arrays.get(f"{prefix}state_names", arrays.get("state_names", ())),
+        source=source,
+    )
+
+
+def _check_alike(train, part, name, path):
+    """Parts may differ in length but not in what a frame and a control are."""
+    for what in ("frame_shape", "control_size"):
+        expected, found = getattr(train, what), getattr(part, what)
+        if expected != found:
+            raise UserError(
+                f"{path}: the {name} part has {what} {found}; expected {expected}, as in train"
+            )

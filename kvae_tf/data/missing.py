@@ -1,0 +1,78 @@
+"""Patterns of missing frames, as masks ``[N, T]`` float32 in which 1 means seen.
+
+Pure functions of their arguments; multiply a pattern with a data set's own ``observed``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import checks
+from kvae_tf.errors import UserError
+
+
+def missing_at_random(
+    num_sequences: int, num_steps: int, rate: float, first_seen: int, seed: int
+) -> np.ndarray:
+    """Every frame after the first ``first_seen`` is missing with probability ``rate``.
+
+    Frames that are missing at one rate are missing at every higher rate with the same seed.
+
+    Args:
+      num_sequences: N.
+      num_steps: T.
+      rate: in [0, 1].
+      first_seen: frames at the start that are never missing.
+      seed: non-negative int.
+
+    Returns:
+      ``[N, T]`` float32, 1 = seen.
+    """
+    rate = checks.rate("rate", rate)
+    shape = checks.integer("num_sequences", num_sequences), checks.integer("num_steps", num_steps)
+    uniform = np.random.default_rng(checks.integer("seed", seed, minimum=0)).random(shape)
+    observed = (uniform >= rate).astype(np.float32)
+    observed[:, : checks.integer("first_seen", first_seen, minimum=0)] = 1.0
+    return observed
+
+
+def gap(num_sequences: int, num_steps: int, start: int, stop: int) -> np.ndarray:
+    """Frames ``start`` … ``stop - 1``, counted from 0, are missing in every sequence.
+
+    Returns:
+      ``[N, T]`` float32, 1 = seen.
+
+    Raises:
+      UserError: not 0 <= start <= stop <= num_steps.
+    """
+    num_sequences = checks.integer("num_sequences", num_sequences)
+    num_steps = checks.integer("num_steps", num_steps)
+    if not 0 <= start <= stop <= num_steps:
+        raise UserError(
+            f"the gap from frame {start} to {stop} does not fit; "
+            f"expected 0 <= start <= stop <= {num_steps} frames"
+        )
+    observed = np.ones((num_sequences, num_steps), np.float32)
+    observed[:, start:stop] = 0.0
+    return observed
+
+
+def stateless_missing_at_random(
+    seed: tf.Tensor, batch: int, steps: int, rate: float, first_seen: int
+) -> tf.Tensor:
+    """``missing_at_random`` inside a graph, as a pure function of a stateless seed.
+
+    Args:
+      seed: a stateless seed, two integers.
+      batch: B.
+      steps: T.
+      rate: in [0, 1].
+      first_seen: frames at the start that are never missing.
+
+    Returns:
+      ``[B, T]`` float32, 1 = seen.
+    """
+    seen = tf.cast(tf.random.stateless_uniform([batch, steps], seed) >= rate, tf.float32)
+    start = tf.cast(tf.range(steps) < first_seen, tf.float32)  # [T]
+    return tf.maximum(seen, start)

@@ -1,0 +1,164 @@
+"""From sequences in memory to batches for ``fit``, as pure functions of a seed and a step.
+
+A batch is a dictionary of float32 tensors with static batch size and length (so that XLA compiles
+once): ``frames [B, T, H, W, C]`` in [0, 1], 0 where unobserved, ``observed [B, T]`` (1 = seen) and
+``controls [B, T, U]``. Masks are floats, since bools crash under ``MirroredStrategy``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import checks
+from kvae_tf.data.missing import stateless_missing_at_random
+from kvae_tf.data.sequence_data import SequenceData
+
+# Streams of random numbers under one seed; apart from 0 and 1, which the models' noise uses.
+_ORDER, _MASKS = 11, 12
+_PREFETCHED = 4  # batches
+
+
+def steps_per_pass(data: SequenceData, batch_size: int) -> int:
+    """Batches that ``training_batches`` makes of one pass through ``data``."""
+    return len(data) // _static_size(data, batch_size)
+
+
+def training_batches(
+    data: SequenceData,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    missing_rate: float = 0.0,
+    first_seen: int = 3,
+    fixed_masks: bool = False,
+) -> tf.data.Dataset:
+    """Shuffled batches without end; batch ``k`` is a pure function of the arguments.
+
+    Each pass is a fresh permutation of the sequences, whose last partial batch is dropped. Starting
+    at ``start_step=k`` gives what an uninterrupted dataset gives from its k-th batch on.
+
+    Args:
+      data: the sequences; fewer than ``batch_size`` make one batch of them all.
+      batch_size: B.
+      seed: of the permutations and of the masks.
+      start_step: batches to leave out, at no cost.
+      missing_rate: probability of each frame to be hidden, beyond those that ``data`` lacks.
+      first_seen: frames at the start that are never hidden.
+      fixed_masks: hide the same frames of a sequence each time, rather than others at each step.
+
+    Returns:
+      A dataset of batches as in this module's docstring.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+    size = _static_size(data, batch_size)
+    seed = checks.integer("seed", seed, minimum=0)
+    start_step = checks.integer("start_step", start_step, minimum=0)
+    missing_rate = checks.rate("missing_rate", missing_rate)
+    first_seen = checks.integer("first_seen", first_seen, minimum=0)
+    source = _on_cpu(data)
+    if missing_rate and fixed_masks:
+        with tf.device("CPU:0"):
+            shape = source["observed"].shape
+            mask = stateless_missing_at_random(_key(seed, _MASKS), *shape, missing_rate, first_seen)
+            source["observed"] = source["observed"] * mask
+    complete = not missing_rate and bool(data.observed.all())
+
+    def batch(step, index):
+        rows = _gather(source, index)
+        if missing_rate and not fixed_masks:
+            key = tf.random.experimental.stateless_fold_in(_key(seed, _MASKS), step)
+            rows["observed"] *= stateless_missing_at_random(
+                key, size, data.num_steps, missing_rate, first_seen
+            )
+        return rows if complete else _blank_unobserved(rows)
+
+    steps = tf.data.Dataset.counter(start_step)
+    indices = _shuffled_indices(len(data), size, seed, start_step)
+    batches = tf.data.Dataset.zip(steps, indices).map(batch)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return _finished(batches)
+
+
+def evaluation_batches(data: SequenceData, batch_size: int) -> tf.data.Dataset:
+    """All sequences once, in order; rows are repeated to fill the last batch.
+
+    Args:
+      data: the sequences; fewer than ``batch_size`` make one batch of them all.
+      batch_size: B.
+
+    Returns:
+      A dataset of batches as in this module's docstring, with a further ``weight [B]``: 1 for
+      sequences, 0 for repetitions.
+
+    Raises:
+      UserError: ``batch_size`` is no positive integer.
+    """
+    size = _static_size(data, batch_size)
+    source = _on_cpu(data)
+    rows = np.arange(-(-len(data) // size) * size).reshape(-1, size)  # [batches, B]
+    weight = (rows < len(data)).astype(np.float32)
+
+    def batch(index, weight):
+        return _blank_unobserved(_gather(source, index)) | {"weight": weight}
+
+    indices = tf.data.Dataset.from_tensor_slices((rows % len(data), weight))
+    return _finished(indices.map(batch))
+
+
+def _static_size(data, batch_size):
+    return min(checks.integer("batch_size", batch_size), len(data))
+
+
+def _on_cpu(data):
+    """The arrays as tensors where tf.data works; left to itself, TensorFlow takes the GPU."""
+    with tf.device("CPU:0"):
+        return {
+            "frames": tf.constant(data.frames),
+            "observed": tf.constant(data.observed),
+            "controls": tf.constant(data.controls),
+        }
+
+
+def _key(seed, stream):
+    return tf.constant([seed, stream], tf.int64)
+
+
+def _shuffled_indices(num_sequences, size, seed, start_step):
+    """Rows ``[B]`` int64 of batch ``start_step``, and of all that follow."""
+    num_batches = num_sequences // size
+    first_pass, first_batch = divmod(start_step, num_batches)
+
+    def one_pass(number):
+        key = tf.random.experimental.stateless_fold_in(_key(seed, _ORDER), number)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(num_sequences, dtype=tf.int64), key
+        )
+        rows = tf.reshape(order[: num_batches * size], [num_batches, size])
+        return tf.data.Dataset.from_tensor_slices(rows)
+
+    return tf.data.Dataset.counter(first_pass).flat_map(one_pass).skip(first_batch)
+
+
+def _gather(source, index):
+    """The rows at ``index``, frames as float32 in [0, 1]."""
+    rows = {name: tf.gather(tensor, index) for name, tensor in source.items()}
+    if rows["frames"].dtype == tf.uint8:
+        rows["frames"] = tf.cast(rows["frames"], tf.float32) / 255.0
+    return rows
+
+
+def _blank_unobserved(rows):
+    """Unobserved frames at 0, so that no system can peep."""
+    seen = rows["observed"][..., tf.newaxis, tf.newaxis, tf.newaxis]
+    return rows | {"frames": rows["frames"] * seen}
+
+
+def _finished(batches):
+    options = tf.data.Options()
+    options.deterministic = True
+    # Replicas share batches, not files.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options).prefetch(_PREFETCHED)

@@ -1,0 +1,275 @@
+"""A set of equally long image sequences in memory, and the door through which arrays enter it."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kvae_tf.data import checks
+from kvae_tf.errors import UserError
+
+FRACTIONS = (0.8, 0.1, 0.1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceData:
+    """``N`` sequences of ``T`` frames, with what acted on them and what was true.
+
+    Build it with ``SequenceData.from_arrays``, which checks everything; the constructor trusts.
+
+    Example::
+
+        data = SequenceData.from_arrays(images, controls=torques)
+        len(data), data.num_steps, data.frame_shape, data.control_size
+
+    Attributes:
+      frames: ``[N, T, H, W, C]``, uint8, or float32 in [0, 1]; no NaN.
+      observed: ``[N, T]`` float32, 1 where the frame was seen. A frame that was not seen may still
+        hold its true pixels, for evaluation; what the file itself lacked (NaN) is 0.
+      controls: ``[N, T, U]`` float32; ``controls[:, t]`` acts from frame t to t+1. U may be 0.
+      states: ``[N, T, S]`` float32, the true states of the world, or None where nobody knows them.
+      state_names: ``S`` names.
+    """
+
+    frames: np.ndarray
+    observed: np.ndarray
+    controls: np.ndarray
+    states: np.ndarray | None = None
+    state_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def num_steps(self) -> int:
+        """``T``, frames a sequence."""
+        return self.frames.shape[1]
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """``(H, W, C)``."""
+        return self.frames.shape[2:]
+
+    @property
+    def control_size(self) -> int:
+        """``U``, 0 where nothing acts on the world."""
+        return self.controls.shape[2]
+
+    def select(self, index: np.ndarray | slice) -> SequenceData:
+        """The sequences at ``index``: a slice, an array of integers, or a boolean array ``[N]``."""
+        if not isinstance(index, slice):
+            index = np.atleast_1d(index)
+        return dataclasses.replace(
+            self,
+            frames=self.frames[index],
+            observed=self.observed[index],
+            controls=self.controls[index],
+            states=None if self.states is None else self.states[index],
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images,
+        controls=None,
+        states=None,
+        observed=None,
+        state_names: Sequence[str] = (),
+        source: str = "data",
+    ) -> SequenceData:
+        """Sequences from the arrays that people have, checked.
+
+        A frame with any NaN or masked pixel counts as missing: ``observed`` 0 and pixels 0. Pixels
+        of frames that ``observed`` calls missing are kept, unless they are no valid pixels.
+
+        Args:
+          images: ``[N, T, H, W]`` or ``[N, T, H, W, C]``; uint8 (0 to 255), bool, or any float
+            in [0, 1]; NaN frames and NumPy masked arrays allowed.
+          controls: ``[N, T, U]`` or ``[N, T]`` real numbers, one a frame; none if absent.
+          states: ``[N, T, S]`` or ``[N, T]`` real numbers.
+          observed: ``[N, T]`` of 0 and 1 (or bool); all ones if absent.
+          state_names: ``S`` names; ``state_0`` … if absent.
+          source: what error messages call the place that the arrays came from.
+
+        Raises:
+          UserError: an array has a wrong dtype, shape or value; the message names it.
+        """
+        frames, missing = _frames(images, source)
+        observed = _observed(observed, frames.shape[:2], source) * ~missing
+        frames = _valid_pixels(frames, observed, missing, source)
+        states = None if states is None else _signals("states", states, frames.shape[:2], source)
+        return cls(
+            frames=frames,
+            observed=observed,
+            controls=np.zeros((*frames.shape[:2], 0), np.float32)
+            if controls is None
+            else _signals("controls", controls, frames.shape[:2], source),
+            states=states,
+            state_names=_state_names(state_names, states, source),
+        )
+
+
+class Splits(NamedTuple):
+    """The three parts of a data set: to learn from, to choose by, to report on."""
+
+    train: SequenceData
+    validation: SequenceData
+    test: SequenceData
+
+
+def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> Splits:
+    """Splits shuffled sequences into train, validation and test.
+
+    Args:
+      data: all sequences.
+      fractions: their shares, which add up to 1.
+      seed: of the shuffle.
+
+    Raises:
+      UserError: the fractions are no shares, or leave a part empty.
+    """
+    shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
+    return Splits(**partition(data, shares, seed))
+
+
+def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[str, SequenceData]:
+    """Deals shuffled sequences out to named parts in proportion to ``shares``.
+
+    Raises:
+      UserError: a part gets no sequence; the message names it.
+    """
+    order = np.random.default_rng(checks.integer("seed", seed, minimum=0)).permutation(len(data))
+    total = sum(shares.values())
+    if total <= 0.0:
+        raise UserError(f"the shares of {', '.join(shares)} are all 0; expected a positive share")
+    ends = np.rint(np.cumsum(list(shares.values())) / total * len(data)).astype(int)
+    parts = dict(zip(shares, np.split(order, ends[:-1]), strict=True))
+    for name, index in parts.items():
+        if not len(index):
+            raise UserError(
+                f"the {name} split is empty: {len(data)} sequences at a share of "
+                f"{shares[name] / total:.3g}; expected at least one sequence in every split"
+            )
+    return {name: data.select(index) for name, index in parts.items()}
+
+
+def _array(name, value, source):
+    """``value`` as an array of real numbers; a masked array without its mask."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # NumPy's word for nested lists of unequal lengths
+        raise UserError(f"{source}: {name} is ragged; expected one rectangular array") from None
+    if array.dtype.kind not in "buif":
+        raise UserError(f"{source}: {name} has dtype {array.dtype}; expected real numbers")
+    return array
+
+
+def _frames(images, source):
+    """``images`` as uint8 or float32 ``[N, T, H, W, C]``, and where frames are missing ``[N, T]``.
+
+    Missing are frames with a masked or NaN pixel.
+    """
+    frames = _array("images", images, source)
+    if frames.dtype != np.uint8 and frames.dtype.kind not in "bf":
+        raise UserError(
+            f"{source}: images has dtype {frames.dtype}; "
+            "expected uint8 (0 to 255), bool, or float in [0, 1]"
+        )
+    if frames.ndim not in (4, 5) or not frames.size:
+        raise UserError(
+            f"{source}: images has shape {frames.shape}; "
+            "expected [N, T, H, W] or [N, T, H, W, C], none of them 0"
+        )
+    num_sequences, num_steps = frames.shape[:2]
+    missing = np.zeros((num_sequences, num_steps), bool)
+    if np.ma.is_masked(images):
+        missing |= np.ma.getmaskarray(images).reshape(num_sequences, num_steps, -1).any(axis=2)
+    if frames.dtype == bool:
+        frames = frames.astype(np.uint8) * np.uint8(255)
+    elif frames.dtype == np.uint8:
+        if frames.max() == 1:
+            warnings.warn(
+                f"{source}: images is uint8 but nowhere above 1, which means nearly black; "
+                "binary images are better stored as bool",
+                stacklevel=3,
+            )
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, in our own words
+            frames = frames.astype(np.float32)
+            missing |= np.isnan(frames.min(axis=tuple(range(2, frames.ndim))))
+    if frames.ndim == 4:
+        frames = frames[..., np.newaxis]
+    return frames, missing
+
+
+def _observed(observed, shape, source):
+    """``observed`` as float32 ``[N, T]`` of zeros and ones."""
+    if observed is None:
+        return np.ones(shape, np.float32)
+    observed = _array("observed", observed, source)
+    if observed.shape != shape:
+        raise UserError(
+            f"{source}: observed has shape {observed.shape}; expected {shape}, one value a frame"
+        )
+    wrong = ~((observed == 0) | (observed == 1))
+    if wrong.any():
+        raise UserError(
+            f"{source}: observed holds {observed[wrong][0]}; expected 1 (seen) or 0 (missing) only"
+        )
+    return observed.astype(np.float32)
+
+
+def _valid_pixels(frames, observed, missing, source):
+    """``frames`` with the missing and the unseen invalid ones at 0; the seen must lie in [0, 1]."""
+    invalid = missing
+    if frames.dtype != np.uint8:
+        with np.errstate(invalid="ignore"):
+            low, high = frames.min(axis=(2, 3, 4)), frames.max(axis=(2, 3, 4))
+        outside = ~((low >= 0) & (high <= 1))
+        wrong = np.argwhere(outside & (observed > 0))
+        if len(wrong):
+            n, t = wrong[0]
+            what = (
+                f"lies in [{low[n, t]:g}, {high[n, t]:g}]"
+                if np.isfinite(low[n, t]) and np.isfinite(high[n, t])
+                else "holds infinities"
+            )
+            raise UserError(
+                f"{source}: images {what} in sequence {n}, frame {t}; "
+                "expected floats in [0, 1] (store 0 to 255 as uint8), or NaN for a missing frame"
+            )
+        invalid = missing | outside
+    if not invalid.any():
+        return frames
+    return np.where(invalid[..., None, None, None], frames.dtype.type(0), frames)
+
+
+def _signals(name, values, shape, source):
+    """Controls or states as float32 ``[N, T, size]``, finite."""
+    mask = np.ma.is_masked(values)
+    values = _array(name, values, source)
+    if values.ndim not in (2, 3) or values.shape[:2] != shape:
+        raise UserError(
+            f"{source}: {name} has shape {values.shape}; "
+            f"expected ({shape[0]}, {shape[1]}, size), one row a frame"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(np.float32)
+    if mask or not np.isfinite(values).all():
+        raise UserError(f"{source}: {name} holds NaN, infinities or masks; expected finite numbers")
+    return values.reshape(*shape, -1)
+
+
+def _state_names(names, states, source):
+    """One name a state."""
+    names = tuple(str(name) for name in np.atleast_1d(np.asarray(names, dtype=object)))
+    size = 0 if states is None else states.shape[2]
+    if not names:
+        return tuple(f"state_{i}" for i in range(size))
+    if len(names) != size:
+        raise UserError(f"{source}: state_names has {len(names)} names; expected {size}, as states")
+    return names
