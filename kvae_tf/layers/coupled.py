@@ -90,7 +90,7 @@ def coupled_pass(
         tf.transpose(observed),
         tf.transpose(controls, [1, 0, 2]),
     )
-    filled, later, means = scan(
+    _, (filled, later, means) = scan(
         step, start, inputs, [[batch, m], [batch, weights.shape[-1]], [n, batch]]
     )
     return CoupledPass(

@@ -91,7 +91,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             output, state = self.cell(inputs[0], list(state))
             return tuple(state), (output,)
 
-        (outputs,) = scan(
+        _, (outputs,) = scan(
             step, state, (tf.transpose(encodings, [1, 0, 2]),), [[encodings.shape[0], self.units]]
         )
         later = self._weights(tf.transpose(outputs, [1, 0, 2]))
@@ -173,7 +173,11 @@ class ModeMixture(keras.layers.Layer):
 
         def weight(name, shape, initializer, trainable=True):
             return self.add_weight(
-                shape=shape, initializer=initializer, trainable=trainable, name=name, dtype="float32"
+                shape=shape,
+                initializer=initializer,
+                trainable=trainable,
+                name=name,
+                dtype="float32",
             )
 
         self.transition = weight("transition", (K, n, n), identity)
@@ -209,9 +213,7 @@ class ModeMixture(keras.layers.Layer):
     def mix(self, matrices, mode_weights) -> tf.Tensor:
         """Σ_k alpha^(k) M^(k): ``[K, i, j], [..., K] -> [..., i, j]``."""
         K, i, j = matrices.shape
-        flat = tf.matmul(
-            tf.reshape(mode_weights, [-1, K]), tf.reshape(matrices, [K, i * j])
-        )
+        flat = tf.matmul(tf.reshape(mode_weights, [-1, K]), tf.reshape(matrices, [K, i * j]))
         lead = tf.shape(mode_weights)[:-1]
         mixed = tf.reshape(flat, tf.concat([lead, [i, j]], axis=0))
         return tf.ensure_shape(mixed, [*mode_weights.shape[:-1], i, j])

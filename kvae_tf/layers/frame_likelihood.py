@@ -47,9 +47,7 @@ class GaussianFrames(keras.layers.Layer):
       variance_floor: the smallest variance used.
     """
 
-    def __init__(
-        self, frame_shape, per_pixel=True, initial_std=0.1, variance_floor=1e-4, **kwargs
-    ):
+    def __init__(self, frame_shape, per_pixel=True, initial_std=0.1, variance_floor=1e-4, **kwargs):
         super().__init__(**kwargs)
         self.frame_shape = tuple(frame_shape)
         self.per_pixel = per_pixel

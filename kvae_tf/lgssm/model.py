@@ -135,7 +135,7 @@ class LGSSM(NamedTuple):
             if value is None or value.shape.rank == len(axes):
                 continue
             lead = 1 if name in _INITIAL else 2
-            for axis, letter in zip(range(lead), "BT"):
+            for axis, letter in zip(range(lead), "BT", strict=False):
                 have, want = value.shape[axis], shape[axis]
                 if have not in (None, 1) and want is not None and have != want:
                     raise UserError(

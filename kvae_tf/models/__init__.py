@@ -1,0 +1,6 @@
+"""The systems, behind one contract (``base.SequenceModel``)."""
+
+from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+from kvae_tf.models.kvae import KVAE
+
+__all__ = ["KVAE", "Bound", "Frames", "Latents", "SequenceModel"]

@@ -64,11 +64,21 @@ class SequenceModel(keras.Model):
     Attributes:
       noise_seed: int, folded with the optimiser's iteration into the training noise.
       reconstruction_weight: factor of the reconstruction term in training only.
+      weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
+        weight first lets the dynamics form before the pixels take over.
       frozen_updates: for so many updates the variables of ``late_variables`` stay as they are.
     """
 
-    def __init__(self, reconstruction_weight=1.0, frozen_updates=0, noise_seed=0, **kwargs):
+    def __init__(
+        self,
+        reconstruction_weight=1.0,
+        weight_updates=0,
+        frozen_updates=0,
+        noise_seed=0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.weight_updates = weight_updates
         self.reconstruction_weight = reconstruction_weight
         self.frozen_updates = frozen_updates
         self.noise_seed = noise_seed
@@ -142,13 +152,18 @@ class SequenceModel(keras.Model):
 
     def loss_of(self, bound: Bound) -> tf.Tensor:
         """The training loss: minus the weighted bound in nats per frame, a scalar."""
-        kept = bound.elbo + (self.reconstruction_weight - 1.0) * bound.terms["reconstruction"]
+        weight = self.reconstruction_weight
+        if self.weight_updates:
+            done = tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates
+            weight = tf.pow(weight, 1.0 - tf.minimum(done, 1.0))
+        kept = bound.elbo + (weight - 1.0) * bound.terms["reconstruction"]
         return -tf.reduce_mean(kept / bound.num_frames)
 
     def train_step(self, data):
         """One update; noise is a function of the seed and the iteration alone."""
         seed = tf.random.experimental.stateless_fold_in(
-            tf.constant([self.noise_seed, 0], tf.int64), tf.cast(self.optimizer.iterations, tf.int64)
+            tf.constant([self.noise_seed, 0], tf.int64),
+            tf.cast(self.optimizer.iterations, tf.int64),
         )
         with tf.GradientTape() as tape:
             bound = self.elbo(data, seed)

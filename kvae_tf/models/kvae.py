@@ -96,9 +96,7 @@ class KVAE(SequenceModel):
     ):
         super().__init__(**training)
         if objective not in OBJECTIVES:
-            raise UserError(
-                f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}"
-            )
+            raise UserError(f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}")
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.objective = objective
@@ -307,15 +305,13 @@ class KVAE(SequenceModel):
             return (z, later, *state), drawn
 
         weights, state = self.network.start(batch_size)
-        z, a, weights = (
-            tf.transpose(x, [1, 0, 2])
-            for x in lgssm.scan(
-                step,
-                (z, weights, *state),
-                (w, v, tf.transpose(controls, [1, 0, 2])),
-                [[None, n], [None, m], [None, self.network.num_modes]],
-            )
+        _, drawn = lgssm.scan(
+            step,
+            (z, weights, *state),
+            (w, v, tf.transpose(controls, [1, 0, 2])),
+            [[None, n], [None, m], [None, self.network.num_modes]],
         )
+        z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self.decode(a), a, tf.zeros_like(a), z, weights)
 
     # Helpers.

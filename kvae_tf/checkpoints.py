@@ -1,0 +1,96 @@
+"""Checkpoints from which a run goes on bit for bit.
+
+A checkpoint holds the model, the optimiser and the progress of the training. TensorFlow writes the
+data under a new name and then replaces the small index file ``checkpoint``, so a kill at any moment
+leaves the one before it intact.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+
+
+class Progress(tf.Module):
+    """How far a training has come: part of the checkpoint, so that a resumed run decides alike.
+
+    Attributes:
+      epoch: finished epochs.
+      best: the best validation bound so far, nats per frame.
+      waited: epochs since then.
+      stopped: 1 once the training ended early.
+    """
+
+    def __init__(self):
+        super().__init__(name="progress")
+        self.epoch = tf.Variable(0, dtype=tf.int64)
+        self.best = tf.Variable(-math.inf, dtype=tf.float64)
+        self.waited = tf.Variable(0, dtype=tf.int64)
+        self.stopped = tf.Variable(0, dtype=tf.int64)
+
+
+class Checkpoints:
+    """The last and the best state of a run, in ``folder/last`` and ``folder/best``.
+
+    Args:
+      folder: where they are kept.
+      model: a built model, compiled with a built optimiser.
+    """
+
+    def __init__(self, folder: Path, model: keras.Model):
+        self.progress = Progress()
+        self._state = tf.train.Checkpoint(
+            model=_values(model.variables),
+            optimizer=_values(model.optimizer.variables),
+            progress=self.progress,
+        )
+        self._last = tf.train.CheckpointManager(self._state, str(folder / "last"), max_to_keep=2)
+        self._best = tf.train.CheckpointManager(self._state, str(folder / "best"), max_to_keep=1)
+
+    def save(self, is_best: bool) -> None:
+        """Writes the state; the best first, since only the last one is resumed from."""
+        number = self.progress.epoch.numpy()
+        if is_best:
+            self._best.save(checkpoint_number=number)
+        self._last.save(checkpoint_number=number)
+
+    def restore_last(self) -> bool:
+        """Restores the last state, if there is one.
+
+        Returns:
+          Whether there was one.
+
+        Raises:
+          UserError: it belongs to another architecture, or is damaged.
+        """
+        return self._restore(self._last)
+
+    def restore_best(self) -> bool:
+        """Restores the state with the best validation bound; as ``restore_last``."""
+        return self._restore(self._best)
+
+    def _restore(self, manager):
+        path = manager.latest_checkpoint
+        if path is None:
+            return False
+        try:
+            self._state.restore(path).assert_existing_objects_matched()
+        except (ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"checkpoint {path} is of another architecture than the flags say: {reason}"
+            ) from None
+        except (tf.errors.OpError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"checkpoint {path} cannot be read: {reason}") from None
+        return True
+
+
+def _values(variables):
+    """The TensorFlow variables behind Keras variables, in their order."""
+    return [variable.value for variable in variables]

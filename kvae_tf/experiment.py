@@ -1,0 +1,228 @@
+"""An experiment from settings to results: data, model, training, evaluation, export."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from kvae_tf import callbacks, data, evaluation, files, model_card
+from kvae_tf.checkpoints import Checkpoints
+from kvae_tf.errors import UserError
+from kvae_tf.export import export
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.kvae import KVAE
+from kvae_tf.settings import ModelSettings, Settings
+
+# What a resumed run may change without becoming another run.
+_FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
+         "cache_dir"}  # fmt: skip
+
+
+def run(settings: Settings) -> dict[str, object]:
+    """Trains, evaluates and exports.
+
+    Args:
+      settings: the whole experiment.
+
+    Returns:
+      The metrics, as written to RUN_DIR/metrics.json.
+
+    Raises:
+      UserError: bad input, a checkpoint that does not fit, or a bound that is no longer a number.
+    """
+    run_dir = files.make_folder(settings.run.run_dir, "run_dir")
+    version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
+    files.make_folder(version_dir.parent, "export_dir")
+    _claim(run_dir, settings)
+    if not _jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
+        tf.config.experimental.enable_op_determinism()
+    splits = data.load(
+        settings.data.dataset, settings.training.seed, settings.data.cache_dir or None
+    )
+    model = build(settings, splits.train)
+    checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+    if settings.run.resume and checkpoints.restore_last():
+        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
+    train(model, checkpoints, settings, splits, run_dir)
+    if settings.training.patience:
+        checkpoints.restore_best()
+    metrics = evaluation.evaluate(model, splits.test)
+    metrics["train/updates"] = int(model.optimizer.iterations.numpy())
+    files.write_json(run_dir / "metrics.json", metrics)
+    export(model, version_dir)
+    files.write_json(version_dir.parent / "metrics.json", metrics)
+    files.write_text(
+        version_dir.parent / "README.md",
+        model_card.write(version_dir.parent.name, settings, model, metrics),
+    )
+    for name, value in metrics.items():
+        print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    print(f"SavedModel: {version_dir}")
+    return metrics
+
+
+def build(settings: Settings, train: data.SequenceData) -> SequenceModel:
+    """The model that the settings describe, built and reproducibly initialised.
+
+    Args:
+      settings: the whole experiment.
+      train: the training part, for its shapes.
+    """
+    training = settings.training
+    keras.utils.set_random_seed(training.seed)
+    steps = steps_per_epoch(settings, train)
+    options = {
+        name: value
+        for name, value in vars(settings.model).items()
+        if name in ModelSettings.__dataclass_fields__ and name != "model"
+    }
+    model = KVAE(
+        train.frame_shape,
+        control_size=train.control_size,
+        objective=training.objective,
+        jit_engine=not _jit(settings),
+        reconstruction_weight=training.reconstruction_weight,
+        weight_updates=training.weight_epochs * steps,
+        frozen_updates=training.frozen_epochs * steps,
+        noise_seed=training.seed,
+        seed=training.seed,
+        **options,
+    )
+    model.build()
+    return model
+
+
+def compile_model(
+    model: SequenceModel, settings: Settings, train: data.SequenceData, folder: Path
+) -> Checkpoints:
+    """Gives the model its optimiser.
+
+    Returns:
+      The run's checkpoints.
+    """
+    training = settings.training
+    steps = steps_per_epoch(settings, train)
+    schedules = keras.optimizers.schedules
+    rate = {
+        "constant": lambda: training.learning_rate,
+        "cosine": lambda: schedules.CosineDecay(
+            training.learning_rate, training.epochs * steps, alpha=0.01
+        ),
+        "exponential": lambda: schedules.ExponentialDecay(
+            training.learning_rate, training.decay_epochs * steps, training.decay_rate, True
+        ),
+    }[training.schedule]()
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer, jit_compile=_jit(settings))
+    return Checkpoints(folder, model)
+
+
+def train(
+    model: SequenceModel,
+    checkpoints: Checkpoints,
+    settings: Settings,
+    splits: data.Splits,
+    run_dir: Path,
+) -> None:
+    """Runs the epochs that are left."""
+    training, progress = settings.training, checkpoints.progress
+    done = int(progress.epoch.numpy())
+    if done >= training.epochs or int(progress.stopped.numpy()):
+        return
+    steps = steps_per_epoch(settings, splits.train)
+    batch_size = min(training.batch_size, len(splits.train))
+    batches = data.training_batches(
+        splits.train,
+        batch_size,
+        training.seed,
+        start_step=done * steps,
+        missing_rate=settings.data.missing_rate,
+        first_seen=settings.data.first_seen,
+        fixed_masks=settings.data.fixed_masks,
+    )
+    if settings.data.missing_rate == 0 and splits.train.observed.all():
+        batches = batches.map(_all_seen)
+    validation = data.evaluation_batches(splits.validation, min(250, len(splits.validation)))
+    if splits.validation.observed.all():
+        validation = validation.map(_all_seen)
+    logs = run_dir / "logs"
+    _write_hparams(logs, settings)
+    model.fit(
+        batches,
+        steps_per_epoch=steps,
+        initial_epoch=done,
+        epochs=training.epochs,
+        validation_data=validation,
+        shuffle=False,
+        verbose=1,
+        callbacks=[
+            callbacks.Throughput(batch_size * splits.train.num_steps),
+            callbacks.NaNGuard(run_dir / "checkpoints"),
+            callbacks.SaveAndStop(checkpoints, training.patience),
+            keras.callbacks.TensorBoard(str(logs), write_graph=False),
+            callbacks.Pictures(logs / "validation", splits.validation, training.image_epochs),
+        ],
+    )
+
+
+def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
+    """Updates an epoch: as set, or one pass over the training part."""
+    return settings.training.steps_per_epoch or data.steps_per_pass(
+        train, min(settings.training.batch_size, len(train))
+    )
+
+
+def _jit(settings):
+    """On a CPU only the Kalman filter is compiled: whole steps, convolutions above all, are not."""
+    choice = settings.training.jit
+    if choice != "auto":
+        return choice == "on"
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _all_seen(batch):
+    """A batch without a mask: the model then takes the way without the coupled loop."""
+    return {name: value for name, value in batch.items() if name != "observed"}
+
+
+def _claim(run_dir, settings):
+    """Refuses to mix two runs in one folder, and notes the settings of this one."""
+    path = run_dir / "settings.json"
+    mine = settings.to_dict()
+    if path.exists() and settings.run.resume:
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{path} is not JSON, expected the settings of the run") from None
+        for name, value in theirs.items():
+            if name not in _FREE and name in mine and mine[name] != value:
+                raise UserError(
+                    f"--{name} is {mine[name]}, but the checkpoint in --run_dir={run_dir} was "
+                    f"written with {value}: use that value, or another --run_dir"
+                )
+    elif path.exists():
+        if not settings.run.overwrite:
+            raise UserError(
+                f"--run_dir={run_dir} holds a run: pass --resume to go on with it, --overwrite to "
+                "start afresh, or choose another folder"
+            )
+        for name in ("checkpoints", "logs"):
+            shutil.rmtree(run_dir / name, ignore_errors=True)
+    files.write_json(path, mine)
+
+
+def _write_hparams(folder, settings):
+    values = {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in settings.to_dict().items()
+    }
+    with tf.summary.create_file_writer(str(folder / "train")).as_default(step=0):
+        hparams.hparams(values, trial_id=settings.run.run_dir)
+        rows = "\n".join(f"| {name} | `{value}` |" for name, value in values.items())
+        tf.summary.text("settings", f"| flag | value |\n| --- | --- |\n{rows}")

@@ -1,0 +1,86 @@
+"""The pictures that TensorBoard shows of a model: from the models' contract to ``plotting``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.image import metadata as image_plugin
+
+from kvae_tf import plotting
+from kvae_tf.data import SequenceData, gap
+from kvae_tf.evaluation import middle_gap
+from kvae_tf.models.base import SequenceModel
+
+
+class Picture(NamedTuple):
+    """An encoded image and its size in pixels; TensorBoard plays a GIF as it shows a PNG."""
+
+    width: int
+    height: int
+    data: bytes
+
+
+def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[str, Picture]:
+    """A model's pictures of a few sequences, by TensorBoard tag.
+
+    Args:
+      model: any system; what it cannot answer is left out.
+      data: at least one sequence.
+      seed: of the generated sequences.
+
+    Returns:
+      ``reconstructions``, ``imputations``, ``latents/trajectories``, ``latents/mode_weights`` as
+      PNGs and ``generated`` as an animated GIF.
+    """
+    frames = np.asarray(data.frames, np.float32)
+    if data.frames.dtype == np.uint8:
+        frames = frames / 255.0
+    observed, controls = data.observed, data.controls
+    found = {}
+    if {"encode", "decode"} <= model.supports:
+        means = model.decode(model.encode(frames).mean).numpy()
+        found["reconstructions"] = _png(
+            plotting.film_strip(
+                [frames[0], means[0]], labels=["data", "model"], observed=observed[0]
+            )
+        )
+    if "impute" in model.supports and data.num_steps >= 3:
+        mask = observed * gap(*observed.shape, *middle_gap(data.num_steps))
+        filled = {m: model.impute(frames, mask, controls, method=m) for m in ("smooth", "filter")}
+        rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
+        rows += [filled[method].frames[0].numpy() for method in filled]
+        found["imputations"] = _png(
+            plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
+        )
+        encodings = {method: result.encodings.numpy()[:3] for method, result in filled.items()}
+        found["latents/trajectories"] = _png(
+            plotting.latent_trajectories(
+                model.encode(frames[:3]).mean.numpy(), observed=mask[:3], others=encodings
+            )
+        )
+        found["latents/mode_weights"] = _png(
+            plotting.mode_weights(filled["smooth"].mode_weights.numpy()[0], observed=mask[0])
+        )
+    if "generate" in model.supports:
+        drawn = model.generate(len(data), 2 * data.num_steps, seed=seed).frames.numpy()
+        found["generated"] = _gif(plotting.grid_gif(drawn))
+    return found
+
+
+def write_summary(tag: str, picture: Picture) -> None:
+    """Writes a picture to the default summary writer under its default step."""
+    values = [str(picture.width).encode(), str(picture.height).encode(), picture.data]
+    metadata = image_plugin.create_summary_metadata(display_name=tag, description="")
+    tf.summary.write(tag, tf.constant(values), metadata=metadata)
+
+
+def _png(image):
+    height, width = image.shape[:2]
+    return Picture(width, height, plotting.encode_png(image))
+
+
+def _gif(data):
+    # Bytes 6 to 10 of a GIF are its width and height, little-endian.
+    return Picture(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"), data)

@@ -1,0 +1,58 @@
+"""Writing files whole or not at all: to a temporary name first, renamed when complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from kvae_tf.errors import UserError
+
+
+def make_folder(path: str | os.PathLike, flag: str) -> Path:
+    """Creates a folder and checks that files can be written there.
+
+    Args:
+      path: the folder.
+      flag: the flag that names it, for the message.
+
+    Raises:
+      UserError: it cannot be created or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"--{flag}={path}: cannot write there ({error.strerror}), expected a writable folder"
+        ) from None
+    return path
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file atomically; its folder is created."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Writes JSON atomically, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def replace_folder(temporary: str | os.PathLike, final: str | os.PathLike) -> None:
+    """Puts a finished folder in the place of ``final``, whatever was there before."""
+    temporary, final = Path(temporary), Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    old = final.with_name(f".{final.name}.{os.getpid()}.old")
+    if final.exists():
+        os.replace(final, old)
+    os.replace(temporary, final)
+    shutil.rmtree(old, ignore_errors=True)

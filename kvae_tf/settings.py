@@ -1,0 +1,170 @@
+"""The settings of an experiment: one dataclass a part, each field documented once.
+
+``flags`` makes a command-line flag of every field, so defaults, help texts and limits live here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from kvae_tf.errors import UserError
+
+
+def _field(default, help_text, choices=None, least=None, most=None):
+    metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the sequences come from and which frames training may see."""
+
+    dataset: str = _field("pendulum", "A world's name, or a file PATH.npz with `images`.")
+    cache_dir: str = _field("", "Where simulated worlds are kept; empty: the user's cache folder.")
+    missing_rate: float = _field(
+        0.0, "Share of the training frames hidden at random.", least=0.0, most=1.0
+    )
+    first_seen: int = _field(3, "So many first frames are never hidden.", least=0)
+    fixed_masks: bool = _field(False, "One mask a sequence, instead of a new one each pass.")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The architecture; a checkpoint fits only the settings it was written with."""
+
+    model: str = _field("kvae", "The system.", choices=("kvae",))
+    network: str = _field("mlp", "Frame encoder and decoder.", choices=("mlp", "cnn"))
+    units: tuple[int, ...] = _field(
+        (128, 128), "Widths of the dense layers, or filters of the convolutions.", least=1
+    )
+    encoding_size: int = _field(2, "Dimension m of an encoding a_t.", least=1)
+    latent_size: int = _field(4, "Dimension n of a latent state z_t.", least=1)
+    num_modes: int = _field(3, "Number K of linear modes.", least=1, most=1000)
+    dynamics_units: int = _field(50, "LSTM width of the dynamics parameter network.", least=1)
+    likelihood: str = _field("bernoulli", "Pixels.", choices=("bernoulli", "gaussian"))
+    per_pixel_std: bool = _field(True, "Gaussian pixels: one learned std per pixel, else one.")
+    variance_floor: float = _field(1e-4, "Gaussian pixels: the smallest variance.", least=1e-8)
+    max_encoding_variance: float = _field(
+        0.03, "Upper bound of the encoder's variance.", least=1e-8
+    )
+    transition_noise: float = _field(0.08, "Q, or its start when learned.", least=1e-8)
+    emission_noise: float = _field(0.03, "R, or its start when learned.", least=1e-8)
+    initial_variance: float = _field(20.0, "Variance of z_1, or its start.", least=1e-8)
+    learn_noise: bool = _field(False, "Learn Q and R.")
+    learn_initial: bool = _field(False, "Learn the moments of z_1.")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The objective and the optimiser."""
+
+    seed: int = _field(0, "Fixes data, initialisation and noise.", least=0)
+    objective: str = _field("collapsed", "The bound's form.", choices=("collapsed", "sampled"))
+    epochs: int = _field(80, "Epochs to train.", least=1)
+    steps_per_epoch: int = _field(0, "Updates an epoch; 0: one pass over the data.", least=0)
+    batch_size: int = _field(32, "Sequences an update.", least=1)
+    learning_rate: float = _field(0.007, "Adam's step size at the start.", least=0.0)
+    schedule: str = _field(
+        "exponential", "How the learning rate falls.", choices=("exponential", "cosine", "constant")
+    )
+    decay_rate: float = _field(0.85, "Exponential: factor per --decay_epochs.", least=0.0, most=1.0)
+    decay_epochs: int = _field(20, "Exponential: epochs between two factors.", least=1)
+    clip_norm: float = _field(150.0, "Global gradient norm is clipped here; 0: never.", least=0.0)
+    reconstruction_weight: float = _field(
+        1.0, "Factor of the reconstruction term in training (the paper's code: 0.3).", least=1e-6
+    )
+    weight_epochs: int = _field(
+        0, "Over so many epochs that factor rises geometrically to 1; 0: it stays.", least=0
+    )
+    frozen_epochs: int = _field(
+        0, "The dynamics parameter network rests for so many epochs (the paper: 10).", least=0
+    )
+    patience: int = _field(
+        0, "Stop after so many epochs without a better validation bound; 0: never.", least=0
+    )
+    jit: str = _field(
+        "auto",
+        "Compile the whole step with XLA; auto: on a GPU. The filter always is.",
+        choices=("auto", "on", "off"),
+    )
+    image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run leaves its results."""
+
+    run_dir: str = _field("", "Checkpoints, TensorBoard logs, metrics.json (required).")
+    export_dir: str = _field("", "The SavedModel; empty: RUN_DIR/saved_model/1.")
+    resume: bool = _field(False, "Go on from the last checkpoint in RUN_DIR, if there is one.")
+    overwrite: bool = _field(False, "Start afresh where RUN_DIR holds another run.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of an experiment."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    run: RunSettings = RunSettings()
+
+    def __post_init__(self):
+        for part in self.parts():
+            for field in dataclasses.fields(part):
+                check(field, getattr(part, field.name))
+        if not self.run.run_dir:
+            raise UserError("--run_dir is not set, expected a folder for the run's results")
+
+    def parts(self) -> tuple:
+        """The dataclasses, in order."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+    def to_dict(self) -> dict[str, object]:
+        """Every setting by its flag's name."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for part in self.parts()
+            for name, value in dataclasses.asdict(part).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> Settings:
+        """Settings from values by flag name; what is absent keeps its default.
+
+        Raises:
+          UserError: an unknown name, or a value outside its limits.
+        """
+        values = dict(values)
+        parts = {}
+        for part in dataclasses.fields(cls):
+            kind = type(part.default)
+            names = [field.name for field in dataclasses.fields(kind)]
+            parts[part.name] = kind(
+                **{
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name in names
+                    if name in values
+                    for value in [values.pop(name)]
+                }
+            )
+        if values:
+            raise UserError(f"unknown settings: {', '.join(sorted(values))}")
+        return cls(**parts)
+
+
+def check(field: dataclasses.Field, value) -> None:
+    """Raises a ``UserError`` that names the flag when a value is outside its limits."""
+    choices, least, most = (field.metadata[key] for key in ("choices", "least", "most"))
+    if choices is not None and value not in choices:
+        raise UserError(f"--{field.name} is {value!r}, expected one of {', '.join(choices)}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple) and not value:
+        raise UserError(f"--{field.name} is empty, expected at least one number")
+    for number in numbers:
+        too_small = least is not None and not number >= least
+        too_large = most is not None and not number <= most
+        if too_small or too_large:
+            limits = f"at least {least}" if most is None else f"{least} to {most}"
+            raise UserError(f"--{field.name} is {number}, expected {limits}")
