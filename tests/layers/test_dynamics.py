@@ -1,0 +1,203 @@
+"""The dynamics parameter network, the mixture of modes, and their coupled pass."""
+
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, coupled_pass
+
+B, T, M, N, K, U = 2, 5, 2, 3, 4, 2
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def make_network(num_modes=K):
+    network = DynamicsParameterNetwork(num_modes, 6)
+    network.build((None, None, M))
+    for i, variable in enumerate(network.trainable_variables):
+        variable.assign(normal(*variable.shape, seed=i))
+    return network
+
+
+def make_mixture(control_size=U, **options):
+    mixture = ModeMixture(K, N, M, control_size, **options)
+    mixture.build()
+    mixture.transition.assign(0.5 * np.eye(N) + 0.2 * normal(K, N, N, seed=11))
+    mixture.control.assign(normal(K, N, control_size, seed=12))
+    mixture.emission.assign(normal(K, M, N, seed=13))
+    return mixture
+
+
+def random_weights(lead, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(K), size=lead).astype(np.float32)
+
+
+def to_reference(model, B, T):
+    """An LGSSM as the oracle's, in float64."""
+    fields = {
+        name: None if value is None else np.asarray(value, np.float64)
+        for name, value in model._asdict().items()
+    }
+    if fields["transition_offset"] is None:
+        fields["transition_offset"] = np.zeros((B, T, N))
+    return reference.Model(**fields)
+
+
+def test_sequence_is_start_and_steps():
+    network, a = make_network(), normal(B, T, M)
+    weights, state = network.start(B)
+    steps = [weights]
+    for t in range(T):
+        weights, state = network.step(a[:, t], state)
+        steps.append(weights)
+    whole = network(a)
+    assert whole.shape == (B, T + 1, K)
+    np.testing.assert_allclose(whole, np.stack(steps, 1), atol=1e-5)
+
+
+def test_weights_are_a_distribution():
+    weights = make_network()(10 * normal(B, T, M)).numpy()
+    assert weights.min() >= 0
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    assert weights.std(axis=1).max() > 0.05  # and no constant one
+
+
+def test_one_mode_weighs_one():
+    np.testing.assert_array_equal(make_network(1)(normal(B, T, M)), np.ones((B, T + 1, 1)))
+
+
+@pytest.mark.parametrize("t", range(T))
+def test_weights_depend_on_earlier_encodings_only(t):
+    network, a = make_network(), normal(B, T, M)
+    changed = a.copy()
+    changed[:, t] += 1.0
+    difference = np.abs(network(changed) - network(a)).max(axis=(0, 2))
+    np.testing.assert_array_equal(difference[: t + 1], 0)  # alpha_1 … alpha_t: a_t comes too late
+    assert (difference[t + 1 :] > 1e-6).all()
+
+
+def test_first_weights_come_from_the_start_encoding():
+    network, a = make_network(), normal(B, T, M)
+    first = network(a)[:, 0]
+    np.testing.assert_array_equal(first[0], first[1])
+    network.start_encoding.assign_add([1.0, -1.0])
+    assert np.abs(network(a)[:, 0] - first).max() > 1e-3
+
+
+def test_network_in_a_graph_of_unknown_sizes():
+    network, a = make_network(), normal(B, T, M)
+    graph = tf.function(network, input_signature=[tf.TensorSpec([None, None, M])])
+    np.testing.assert_allclose(graph(a), network(a), atol=1e-5)
+    assert graph(a[:1, :2]).shape == (1, 3, K)
+
+
+@pytest.mark.parametrize("num_modes", [0, 1001])
+def test_number_of_modes(num_modes):
+    with pytest.raises(UserError, match=f"num_modes is {num_modes}, expected 1 to 1000"):
+        DynamicsParameterNetwork(num_modes, 5)
+
+
+def test_mixing_and_time_index():
+    mixture = make_mixture()
+    weights, controls = random_weights((B, T + 1)), normal(B, T, U)
+    model = mixture(weights, controls)
+    later = weights[:, 1:]
+    A = np.einsum("btk,kij->btij", later, mixture.transition.numpy())
+    Bu = np.einsum("btk,kij,btj->bti", later, mixture.control.numpy(), controls)
+    C = np.einsum("btk,kij->btij", weights[:, :-1], mixture.emission.numpy())
+    np.testing.assert_allclose(model.transition, A, atol=1e-5)
+    np.testing.assert_allclose(model.transition_offset, Bu, atol=1e-5)
+    np.testing.assert_allclose(model.emission, C, atol=1e-5)
+
+
+def test_control_acts_from_its_step_to_the_next():
+    mixture, weights = make_mixture(), random_weights((B, T + 1))
+    controls = np.zeros((B, T, U), np.float32)
+    controls[:, 2] = 1.0
+    offset = mixture(weights, controls).transition_offset.numpy()
+    assert (np.abs(offset).max(axis=(0, 2)) > 0).tolist() == [False, False, True, False, False]
+    one_hot = np.zeros((B, T + 1, K), np.float32)
+    one_hot[..., 0] = 1.0
+    one_hot[:, 3] = np.eye(K)[1]  # alpha_3 carries step 2 to step 3
+    offset = mixture(one_hot, controls).transition_offset.numpy()
+    np.testing.assert_allclose(offset[0, 2], mixture.control.numpy()[1].sum(-1), atol=1e-5)
+
+
+def test_no_controls():
+    model = make_mixture(control_size=0)(random_weights((B, T + 1)), tf.zeros([B, T, 0]))
+    assert model.transition_offset is None
+
+
+def test_start_of_the_noises():
+    mixture = ModeMixture(K, N, M, transition_noise=0.3, emission_noise=0.2, initial_variance=7.0)
+    mixture.build()
+    np.testing.assert_allclose(mixture.transition_noise, np.full(N, 0.3), rtol=1e-4)
+    np.testing.assert_allclose(mixture.emission_noise, np.full(M, 0.2), rtol=1e-4)
+    np.testing.assert_allclose(mixture.initial_covariance, 7.0 * np.eye(N), rtol=1e-4)
+    np.testing.assert_allclose(mixture.transition, np.broadcast_to(np.eye(N), (K, N, N)))
+    assert 0.02 < np.std(mixture.emission) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "learned"),
+    [
+        ({}, set()),
+        ({"learn_noise": True}, {"log_q", "log_r"}),
+        ({"learn_initial": True}, {"initial_mean", "initial_log_scale", "initial_corner"}),
+    ],
+)
+def test_what_is_learned(options, learned):
+    mixture = make_mixture(**options)
+    names = {variable.name for variable in mixture.trainable_variables}
+    assert names == {"transition", "control", "emission"} | learned
+
+
+def test_initial_covariance_is_full_and_positive():
+    mixture = make_mixture(learn_initial=True)
+    mixture.initial_corner.assign(normal(N, N))
+    mixture.initial_log_scale.assign([-1.0, 0.0, 1.0])
+    covariance = mixture.initial_covariance.numpy()
+    factor = np.tril(normal(N, N), -1) + np.diag(np.exp([-1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(covariance, factor @ factor.T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["transition_noise", "emission_noise", "initial_variance"])
+def test_variances_are_positive(name):
+    with pytest.raises(UserError, match=f"{name} is 0.0, expected a positive variance"):
+        ModeMixture(K, N, M, **{name: 0.0})
+
+
+def test_mixture_of_a_seed():
+    first, same, other = (ModeMixture(K, N, M, U, seed=seed) for seed in (1, 1, 2))
+    for mixture in (first, same, other):
+        mixture.build()
+    np.testing.assert_array_equal(first.emission, same.emission)
+    assert np.abs(first.emission - other.emission).max() > 1e-3
+
+
+@pytest.mark.parametrize("control_size", [0, U])
+def test_coupled_pass_fills_in_its_own_predictions(control_size):
+    network, mixture = make_network(), make_mixture(control_size)
+    a, controls = normal(B, T, M), normal(B, T, control_size, seed=5)
+    observed = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 1]], np.float32)
+    result = coupled_pass(network, mixture, a, observed, controls)
+    # The pass is the fixed point of: weights follow from the encodings, the model from the weights,
+    # the predictions from the model, and the missing encodings from the predictions.
+    np.testing.assert_allclose(result.mode_weights, network(result.encodings), atol=1e-5)
+    model = to_reference(mixture(result.mode_weights, controls), B, T)
+    oracle = reference.loop_filter(model, a.astype(np.float64), observed)
+    predicted = np.einsum("btij,btj->bti", model.emission, oracle.predicted_means)
+    expected = np.where(observed[..., None] > 0, a, predicted)
+    np.testing.assert_allclose(result.encodings, expected, atol=1e-4)
+    np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, atol=1e-4)
+
+
+def test_coupled_pass_of_everything_seen_is_the_network():
+    network, mixture, a = make_network(), make_mixture(), normal(B, T, M)
+    result = coupled_pass(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))
+    np.testing.assert_array_equal(result.encodings, a)
+    np.testing.assert_allclose(result.mode_weights, network(a), atol=1e-5)

@@ -1,0 +1,116 @@
+"""Shapes, bounds and independence of frames of the encoders and decoders."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.layers import FrameDecoder, FrameEncoder
+
+SHAPES = [(8, 8, 1), (10, 13, 2)]
+UNITS = (6, 4)
+KINDS = ("mlp", "cnn")
+
+
+def uniform(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
+
+
+def encoder(kind, **options):
+    return FrameEncoder(kind, 3, UNITS, **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("lead", [(4,), (2, 3), (2, 1, 3)])
+def test_shapes(kind, shape, lead):
+    mean, std = encoder(kind)(uniform(*lead, *shape))
+    assert mean.shape == std.shape == (*lead, 3)
+    decoded = FrameDecoder(kind, shape, UNITS)(uniform(*lead, 3))
+    assert decoded.shape == (*lead, *shape)
+    assert mean.dtype == std.dtype == decoded.dtype == tf.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_leading_axes_are_only_a_batch(kind):
+    frames = uniform(2, 3, 10, 13, 1)
+    layer, decoder = encoder(kind), FrameDecoder(kind, (10, 13, 1), UNITS)
+    together, one = layer(frames), layer(frames[1:, 2])
+    np.testing.assert_allclose(together.mean[1, 2], one.mean[0], atol=1e-5)
+    np.testing.assert_allclose(together.std[1, 2], one.std[0], atol=1e-5)
+    decoded = decoder(together.mean)
+    np.testing.assert_allclose(decoded[1, 2], decoder(one.mean)[0], atol=1e-5)
+    assert np.abs(decoded[1, 2] - decoded[0, 0]).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dynamic_batch(kind):
+    layer, decoder = encoder(kind), FrameDecoder(kind, (10, 13, 1), UNITS)
+    signature = tf.TensorSpec([None, None, 10, 13, 1])
+
+    @tf.function(input_signature=[signature])
+    def graph(frames):
+        mean, std = layer(frames)
+        decoded = decoder(mean)
+        assert mean.shape.as_list() == std.shape.as_list() == [None, None, 3]
+        assert decoded.shape.as_list() == [None, None, 10, 13, 1]
+        return mean, decoded
+
+    for lead in ((2, 3), (5, 1)):
+        frames = uniform(*lead, 10, 13, 1)
+        mean, decoded = graph(frames)
+        np.testing.assert_allclose(mean, layer(frames).mean, atol=1e-5)
+        assert decoded.shape == (*lead, 10, 13, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("max_variance", [0.03, 2.0])
+def test_std_is_bounded(kind, max_variance):
+    layer = encoder(kind, max_variance=max_variance)
+    frames = uniform(50, 8, 8, 1)
+    np.testing.assert_array_less(layer(frames).std, max_variance**0.5)
+    # With a head of huge weights the bound is reached from below, and zero never.
+    layer.head.kernel.assign(1e3 * np.random.default_rng(1).normal(size=layer.head.kernel.shape))
+    std = layer(frames).std.numpy()
+    assert std.min() > 0 and std.max() <= max_variance**0.5 * (1 + 1e-5)
+    assert std.max() > 0.99 * max_variance**0.5
+    assert std.min() < 0.01 * max_variance**0.5
+    assert np.isfinite(np.log(std)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_variable_learns(kind):
+    frames = uniform(6, 10, 13, 1)
+    layer, decoder = encoder(kind), FrameDecoder(kind, (10, 13, 1), UNITS)
+    with tf.GradientTape() as tape:
+        mean, std = layer(frames)
+        loss = tf.reduce_sum(tf.square(decoder(mean + std) - frames))
+    variables = layer.trainable_variables + decoder.trainable_variables
+    # Kernels and biases of two trunk layers and a head each; a cnn decoder also has a stem.
+    assert len(variables) == (12 if kind == "mlp" else 14)
+    for gradient in tape.gradient(loss, variables):
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_config_rebuilds_the_layer(kind):
+    frames = uniform(2, 10, 13, 1)
+    layer, decoder = encoder(kind, max_variance=0.5), FrameDecoder(kind, (10, 13, 1), UNITS)
+    mean, std = layer(frames)
+    decoded = decoder(mean)
+    again = FrameEncoder.from_config(layer.get_config())
+    again_decoder = FrameDecoder.from_config(decoder.get_config())
+    again.build((None, 10, 13, 1))
+    again_decoder.build((None, 3))
+    again.set_weights(layer.get_weights())
+    again_decoder.set_weights(decoder.get_weights())
+    np.testing.assert_allclose(again(frames).std, std, atol=1e-6)
+    np.testing.assert_allclose(again_decoder(mean), decoded, atol=1e-6)
+
+
+def test_unknown_kind():
+    with pytest.raises(UserError, match="'rnn'.*mlp, cnn"):
+        FrameEncoder("rnn", 2, UNITS)
+    with pytest.raises(UserError, match="'rnn'.*mlp, cnn"):
+        FrameDecoder("rnn", (8, 8, 1), UNITS)
