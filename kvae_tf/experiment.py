@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from kvae_tf import callbacks, data, evaluation, files, model_card
+from kvae_tf import callbacks, data, evaluation, figures, files, model_card, plotting
 from kvae_tf.checkpoints import Checkpoints
 from kvae_tf.errors import UserError
 from kvae_tf.export import export
@@ -55,15 +55,20 @@ def run(settings: Settings) -> dict[str, object]:
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
     files.write_json(run_dir / "metrics.json", metrics)
     export(model, version_dir)
-    files.write_json(version_dir.parent / "metrics.json", metrics)
-    files.write_text(
-        version_dir.parent / "README.md",
-        model_card.write(version_dir.parent.name, settings, model, metrics),
-    )
+    _describe(version_dir.parent, settings, model, metrics, splits.test)
     for name, value in metrics.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
     print(f"SavedModel: {version_dir}")
     return metrics
+
+
+def _describe(folder, settings, model, metrics, test):
+    """Puts the metrics, the model card and a few pictures beside an export."""
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_text(folder / "README.md", model_card.write(folder.name, settings, model, metrics))
+    for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
+        kind = "gif" if picture.data.startswith(b"GIF") else "png"
+        plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
 
 
 def build(settings: Settings, train: data.SequenceData) -> SequenceModel:

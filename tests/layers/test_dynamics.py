@@ -36,15 +36,9 @@ def random_weights(lead, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(K), size=lead).astype(np.float32)
 
 
-def to_reference(model, B, T):
+def to_reference(model):
     """An LGSSM as the oracle's, in float64."""
-    fields = {
-        name: None if value is None else np.asarray(value, np.float64)
-        for name, value in model._asdict().items()
-    }
-    if fields["transition_offset"] is None:
-        fields["transition_offset"] = np.zeros((B, T, N))
-    return reference.Model(**fields)
+    return reference.Model(**model._asdict()).cast(np.float64)
 
 
 def test_sequence_is_start_and_steps():
@@ -76,14 +70,14 @@ def test_weights_depend_on_earlier_encodings_only(t):
     changed = a.copy()
     changed[:, t] += 1.0
     difference = np.abs(network(changed) - network(a)).max(axis=(0, 2))
-    np.testing.assert_array_equal(difference[: t + 1], 0)  # alpha_1 … alpha_t: a_t comes too late
-    assert (difference[t + 1 :] > 1e-6).all()
+    assert (difference[: t + 1] < 1e-6).all()  # alpha_1 … alpha_t: a_t comes too late
+    assert (difference[t + 1 :] > 1e-5).all()
 
 
 def test_first_weights_come_from_the_start_encoding():
     network, a = make_network(), normal(B, T, M)
     first = network(a)[:, 0]
-    np.testing.assert_array_equal(first[0], first[1])
+    np.testing.assert_allclose(first[0], first[1], atol=1e-6)
     network.start_encoding.assign_add([1.0, -1.0])
     assert np.abs(network(a)[:, 0] - first).max() > 1e-3
 
@@ -188,7 +182,7 @@ def test_coupled_pass_fills_in_its_own_predictions(control_size):
     # The pass is the fixed point of: weights follow from the encodings, the model from the weights,
     # the predictions from the model, and the missing encodings from the predictions.
     np.testing.assert_allclose(result.mode_weights, network(result.encodings), atol=1e-5)
-    model = to_reference(mixture(result.mode_weights, controls), B, T)
+    model = to_reference(mixture(result.mode_weights, controls))
     oracle = reference.loop_filter(model, a.astype(np.float64), observed)
     predicted = np.einsum("btij,btj->bti", model.emission, oracle.predicted_means)
     expected = np.where(observed[..., None] > 0, a, predicted)

@@ -1,0 +1,69 @@
+"""Times the engine or a training step: benchmark.py lgssm | step [--repeats=30 --write=PATH]."""
+
+import sys
+
+from kvae_tf import cli
+
+cli.import_tensorflow_quietly()
+
+from absl import flags  # noqa: E402
+
+from kvae_tf import benchmark, files  # noqa: E402
+from kvae_tf.errors import UserError  # noqa: E402
+
+SUBCOMMANDS = ("lgssm", "step")
+
+flags.DEFINE_integer("repeats", 30, "Calls to time.", lower_bound=1)
+flags.DEFINE_list("sizes", [f"{B}x{T}" for B, T in benchmark.SIZES], "lgssm: BxT, several.")
+flags.DEFINE_list("latent_sizes", ["4", "8", "16"], "lgssm: n, several.")
+flags.DEFINE_list("methods", list(benchmark.lgssm.METHODS), "lgssm: engines to time.")
+flags.DEFINE_string("write", "", "A JSON file for the numbers.")
+
+
+def take_subcommand() -> str:
+    """Removes the subcommand from the command line."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word in SUBCOMMANDS:
+        return sys.argv.pop(1)
+    if not word.startswith("--help"):
+        cli.fail(UserError(f"subcommand is {word!r}, expected one of {', '.join(SUBCOMMANDS)}"))
+    return ""
+
+
+def whole_numbers(name: str, words: list[str]) -> list[int]:
+    """The words of a flag as numbers."""
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise UserError(f"--{name} has {'x'.join(words)!r}, expected whole numbers") from None
+
+
+def pairs(name: str, words: list[str]) -> list[tuple[int, int]]:
+    """The words of a flag, each BxT."""
+    numbers = [tuple(whole_numbers(name, word.split("x"))) for word in words]
+    for pair, word in zip(numbers, words, strict=True):
+        if len(pair) != 2:
+            raise UserError(f"--{name} has {word!r}, expected BxT, for example 32x20")
+    return numbers
+
+
+def main() -> None:
+    """Flags to one call."""
+    values = flags.FLAGS
+    benchmark.use_one_core()
+    if subcommand == "lgssm":
+        numbers = benchmark.engine(
+            pairs("sizes", values.sizes),
+            whole_numbers("latent_sizes", values.latent_sizes),
+            values.methods,
+            values.repeats,
+        )
+    else:
+        numbers = benchmark.training_step(values.repeats)
+    if values.write:
+        files.write_json(values.write, numbers)
+
+
+if __name__ == "__main__":
+    subcommand = take_subcommand()
+    cli.run(main)

@@ -1,0 +1,16 @@
+"""Writes the results table of README.md from saved_models/pendulum/metrics.json."""
+
+from pathlib import Path
+
+from kvae_tf import cli, results_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Paths to one call."""
+    results_table.update(ROOT / "README.md", ROOT / "saved_models" / "pendulum" / "metrics.json")
+
+
+if __name__ == "__main__":
+    cli.run(main)
