@@ -71,6 +71,7 @@ def imputation(
       pixel over the hidden frames; ``imputation/hidden_frames``: the two ends of the gap.
     """
     hidden = hidden or middle_gap(data.num_steps)
+    impute = tf.function(model.impute)
     inside = slice(*hidden)
     errors = {"smooth": [], "filter": [], "last_frame": []}
     for batch in evaluation_batches(data, min(BATCH, len(data))):
@@ -79,7 +80,7 @@ def imputation(
         # Only frames that are known can be compared; padding rows do not count.
         counted = (observed[:, inside] > 0) & (batch["weight"].numpy()[:, np.newaxis] > 0)
         guesses = {
-            method: model.impute(frames, mask, batch["controls"], method=method).frames.numpy()
+            method: impute(frames, mask, batch["controls"], method=method).frames.numpy()
             for method in ("smooth", "filter")
         }
         guesses["last_frame"] = last_seen(frames, mask)
