@@ -27,8 +27,7 @@ BATCH_SIZE = 50
 
 _WARM_UP = 3  # calls
 _SLOW_CALL, _SLOW_TOTAL = 0.5, 10.0  # seconds
-_PARALLEL_LATENTS = 4
-_PLAIN_TFP_STEPS = 1000
+_PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 4, 1000
 _HEADER = (
     f"{'n':>3}{'B':>5}{'T':>7}  {'task':<10}{'method':<12}{'jit':<5}{'ms/call':>10}{'calls':>7}"
     f"{'compile s':>11}{'max error':>11}{'TFP/ours':>10}"
@@ -147,11 +146,10 @@ def engine(
     Raises:
       UserError: a method is unknown or a number is not positive.
     """
-    for method in methods:
-        if method not in lgssm.METHODS:
-            raise UserError(
-                f"--methods has {method!r}, expected some of {', '.join(lgssm.METHODS)}"
-            )
+    unknown = [method for method in methods if method not in lgssm.METHODS]
+    if unknown:
+        known = ", ".join(lgssm.METHODS)
+        raise UserError(f"--methods has {unknown[0]!r}, expected some of {known}")
     for name, numbers in (
         ("sizes", [x for size in sizes for x in size]),
         ("latent_sizes", latent_sizes),
@@ -231,8 +229,7 @@ def _task(task, method):
                 result = model.to_tfp(y.shape[1]).log_prob(y, mask=observed == 0)
             else:
                 result = lgssm.log_likelihood(model, y, observed, method=method)
-            total = tf.reduce_sum(result)
-        return tape.gradient(total, sources) | {"log_likelihood": result}
+        return tape.gradient(result, sources) | {"log_likelihood": result}
 
     return {"forward": forward, "gradients": gradients}[task]
 
@@ -259,6 +256,25 @@ def training_step(repeats: int = 30) -> dict[str, float]:
     Returns:
       Milliseconds of the step and of its parts, and the engine's share of the step in percent.
     """
+    train = data.load("pendulum", seed=0).train
+    batch = next(iter(data.training_batches(train, BATCH_SIZE, seed=0)))
+    del batch["observed"]  # all frames are seen, and training says so in the same way
+
+    print(f"one CPU core, batch {BATCH_SIZE} x {train.num_steps}, median of {repeats} calls, ms")
+    results = {}
+    for name, (function, arguments, jit) in _parts(batch).items():
+        timing = measure(tf.function(function, jit_compile=jit), arguments, repeats)
+        results[name] = timing.milliseconds
+        print(f"{name:<52}{timing.milliseconds:>9.3f}", flush=True)
+    for name in [name for name in results if name.startswith("whole step")]:
+        share = f"engine's share of the {name}, percent"
+        results[share] = 100.0 * results["engine, log-likelihood and gradients"] / results[name]
+        print(f"{share:<72}{results[share]:>9.1f}")
+    return results
+
+
+def _pendulum_model(jit_engine):
+    """The model of configs/pendulum.cfg with its optimiser."""
     model = KVAE(
         (16, 16, 1),
         control_size=1,
@@ -270,33 +286,19 @@ def training_step(repeats: int = 30) -> dict[str, float]:
         likelihood="gaussian",
         learn_noise=True,
         learn_initial=True,
-        jit_engine=True,
+        jit_engine=jit_engine,
     )
     model.build()
     optimizer = keras.optimizers.Adam(0.003)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
-    train = data.load("pendulum", seed=0).train
-    batch = next(iter(data.training_batches(train, BATCH_SIZE, seed=0)))
-    del batch["observed"]  # all frames are seen, and training says so in the same way
-
-    print(
-        f"one CPU core, pendulum, batch {BATCH_SIZE} x {train.num_steps}, ms (median)", flush=True
-    )
-    results = {}
-    for name, (function, arguments, jit) in _parts(model, batch).items():
-        timing = measure(tf.function(function, jit_compile=jit), arguments, repeats)
-        results[name] = timing.milliseconds
-        print(f"{name:<52}{timing.milliseconds:>9.3f}", flush=True)
-    for name in ("whole step, compiled", "whole step, only the engine compiled"):
-        share = f"engine's share of the {name}, percent"
-        results[share] = 100.0 * results["engine, log-likelihood and gradients"] / results[name]
-        print(f"{share:<72}{results[share]:>9.1f}")
-    return results
+    return model
 
 
-def _parts(model, batch):
+def _parts(batch):
     """Name -> (function, arguments, whether it is compiled)."""
+    # A compiled function inside a compiled step would be compiled again at every call.
+    model, other = _pendulum_model(jit_engine=False), _pendulum_model(jit_engine=True)
     frames, controls = batch["frames"], batch["controls"]
     halves = (
         model.encoder.trainable_variables
@@ -317,32 +319,30 @@ def _parts(model, batch):
     def likelihood(sources):
         return tf.reduce_sum(lgssm.log_likelihood(*sources))
 
-    def differentiated(function, variables=None):
+    def differentiated(function, variables, watch):
         def call(inputs):
             with tf.GradientTape() as tape:
-                tape.watch(inputs)
+                sources = list(variables)
+                if watch:
+                    tape.watch(inputs)
+                    sources += [x for x in tf.nest.flatten(inputs) if x is not None]
                 value = function(inputs)
-            sources = tf.nest.flatten(inputs) + variables if variables else inputs
             return value, tape.gradient(value, sources)
 
         return call
 
     # Frames need no gradient, but encodings and matrices pass theirs on.
-    def reconstruct_backward(frames):
-        with tf.GradientTape() as tape:
-            value = reconstruct(frames)
-        return value, tape.gradient(value, halves)
-
-    network = differentiated(weigh, model.network.trainable_variables)
+    both_halves = differentiated(reconstruct, halves, watch=False)
+    network = differentiated(weigh, model.network.trainable_variables, watch=True)
     return {
         "whole step, compiled": (model.train_step, [batch], True),
-        "whole step, only the engine compiled": (model.train_step, [batch], False),
+        "whole step, only the engine compiled": (other.train_step, [batch], False),
         "frame encoder and decoder, forward": (reconstruct, [frames], True),
-        "frame encoder and decoder, forward and backward": (reconstruct_backward, [frames], True),
+        "frame encoder and decoder, forward and backward": (both_halves, [frames], True),
         "dynamics network, forward": (weigh, [encodings], True),
         "dynamics network, forward and backward": (network, [encodings], True),
         "engine, log-likelihood and gradients": (
-            differentiated(likelihood),
+            differentiated(likelihood, [], watch=True),
             [(matrices, encodings)],
             True,
         ),

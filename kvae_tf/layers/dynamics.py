@@ -181,7 +181,7 @@ class ModeMixture(keras.layers.Layer):
             )
 
         self.transition = weight("transition", (K, n, n), identity)
-        self.control = weight("control", (K, n, U), normal(1))
+        self.control = weight("control", (K, n, U), normal(1), trainable=U > 0)
         self.emission = weight("emission", (K, m, n), normal(2))
         learn, start = s["learn_noise"], s["learn_initial"]
         self.log_transition_noise = weight("log_q", (n,), log(s["transition_noise"]), learn)

@@ -67,7 +67,7 @@ class GaussianFrames(keras.layers.Layer):
     @property
     def variance(self) -> tf.Tensor:
         """Pixel variances, ``[H, W, C]`` or ``[1]``, the floor applied."""
-        # A pixel at the floor still feels the pull upwards: only its downward pull is cut.
+        # Below the floor a pixel's std has no gradient: pixels without noise come to rest there.
         return tf.maximum(tf.exp(2.0 * self.log_std), self.variance_floor)
 
     def mean(self, decoded: tf.Tensor) -> tf.Tensor:

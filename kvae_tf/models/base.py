@@ -178,7 +178,7 @@ class SequenceModel(keras.Model):
     def test_step(self, data):
         """The bound of a batch of held-out sequences, with fixed noise; padding weighs nothing."""
         bound = self.elbo(data, tf.constant([self.noise_seed, 1], tf.int64))
-        return self._report(self.loss_of(bound), bound, weight=data.get("weight"))
+        return self._report(-bound.elbo / bound.num_frames, bound, weight=data.get("weight"))
 
     def _hold_back(self, variables, gradients):
         late = {id(variable) for variable in self.late_variables}
@@ -191,7 +191,7 @@ class SequenceModel(keras.Model):
         ]
 
     def _report(self, loss, bound, weight=None, gradient_norm=None):
-        self._means["loss"].update_state(loss)
+        self._means["loss"].update_state(loss, sample_weight=weight)
         for name, value in {"elbo": bound.elbo, **bound.terms}.items():
             self._means[name].update_state(value / bound.num_frames, sample_weight=weight)
         if gradient_norm is not None:

@@ -95,6 +95,29 @@ class KVAE(SequenceModel):
         **training,
     ):
         super().__init__(**training)
+        self._settings = {
+            "frame_shape": tuple(frame_shape),
+            "control_size": control_size,
+            "network": network,
+            "units": tuple(units),
+            "encoding_size": encoding_size,
+            "latent_size": latent_size,
+            "num_modes": num_modes,
+            "dynamics_units": dynamics_units,
+            "likelihood": likelihood,
+            "per_pixel_std": per_pixel_std,
+            "variance_floor": variance_floor,
+            "max_encoding_variance": max_encoding_variance,
+            "transition_noise": transition_noise,
+            "emission_noise": emission_noise,
+            "initial_variance": initial_variance,
+            "learn_noise": learn_noise,
+            "learn_initial": learn_initial,
+            "objective": objective,
+            "jit_engine": jit_engine,
+            "seed": seed,
+            **training,
+        }
         if objective not in OBJECTIVES:
             raise UserError(f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}")
         self.frame_shape = tuple(frame_shape)
@@ -131,6 +154,9 @@ class KVAE(SequenceModel):
         self.network.build((None, None, m))
         self.mixture.build()
         self.built = True
+
+    def get_config(self):
+        return dict(self._settings)
 
     @property
     def term_names(self):
@@ -257,7 +283,7 @@ class KVAE(SequenceModel):
           controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
           num_steps: K.
         """
-        frames = tf.convert_to_tensor(frames)
+        frames = tf.cast(frames, tf.float32)
         batch_size, length = tf.shape(frames)[0], tf.shape(frames)[1]
         observed = tf.ones([batch_size, length]) if observed is None else observed
         longer = tf.concat([frames, tf.zeros([batch_size, num_steps, *self.frame_shape])], axis=1)

@@ -45,8 +45,8 @@ def new(**options):
     model.build()
     rng = np.random.default_rng(3)
     mixture = model.mixture
-    for variable, scale in ((mixture.transition, 0.2), (mixture.control, 0.5)):
-        variable.assign_add(scale * rng.normal(size=variable.shape))
+    mixture.transition.assign(np.eye(N) + 0.2 * rng.normal(size=mixture.transition.shape))
+    mixture.control.assign(0.5 * rng.normal(size=mixture.control.shape))
     mixture.emission.assign(rng.normal(size=mixture.emission.shape))
     model.network.head.kernel.assign(2 * rng.normal(size=model.network.head.kernel.shape))
     head = model.encoder.head.kernel
@@ -205,21 +205,21 @@ def test_absent_controls_are_zero():
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "batch"),
     [
-        {"likelihood": "gaussian", "learn_noise": True, "learn_initial": True},
-        {"likelihood": "gaussian", "per_pixel_std": False, "network": "cnn", "units": (4,)},
-        {"num_modes": 1, "control_size": 0},
+        ({"likelihood": "gaussian", "learn_noise": True, "learn_initial": True}, BATCH),
+        ({"likelihood": "gaussian", "per_pixel_std": False, "network": "cnn"}, BATCH),
+        ({"num_modes": 1, "control_size": 0}, GAPPED),
     ],
 )
-def test_other_settings(options):
+def test_other_settings(options, batch):
     model = new(**options)
     controls = CONTROLS[..., : model.control_size]
 
     @tf.function(autograph=False)
     def graph():
         with tf.GradientTape() as tape:
-            bound = model.elbo(GAPPED | {"controls": controls}, pair(0))
+            bound = model.elbo(batch | {"controls": controls}, pair(0))
             loss = tf.reduce_sum(bound.elbo)
         return bound.elbo, tape.gradient(loss, model.trainable_variables)
 
@@ -227,7 +227,8 @@ def test_other_settings(options):
     assert elbo.shape == (B,)
     assert np.isfinite(elbo).all()
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-        assert np.isfinite(gradient).all(), variable.path
+        if np.prod(variable.shape) > 0:  # without controls, B has no entries
+            assert np.isfinite(gradient).all(), variable.path
 
 
 def test_jitted_bound():
@@ -336,7 +337,7 @@ def test_generate_shapes_and_seeds():
     assert first.latents.shape == (4, 5, N)
     assert first.mode_weights.shape == (4, 5, K)
     np.testing.assert_array_equal(first.encoding_stds, np.zeros((4, 5, M)))
-    for one, same, different in zip(first, again, other, strict=True):
+    for one, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, same)
     np.testing.assert_allclose(first.frames, model.decode(first.encodings), atol=1e-5)
     assert np.abs(first.latents - other.latents).max() > 0.1
@@ -432,7 +433,7 @@ def largest_change(before, variables):
 
 
 def test_short_training_on_the_pendulum():
-    data = pendulum.splits(0, (32, 1, 1), num_steps=10).train
+    data = pendulum.splits(0, (32, 1, 1), num_steps=6).train
     frames = np.asarray(data.frames, np.float32)
     assert frames.max() <= 1.0
     batch = as_tensors({"frames": frames, "controls": data.controls})
@@ -468,13 +469,13 @@ def test_short_training_on_the_pendulum():
 def test_step_reports_per_frame_and_weighs_the_reconstruction():
     model = new(reconstruction_weight=0.3, noise_seed=4)
     model.compile(optimizer=keras.optimizers.SGD(0.0))
-    logs = model.train_step(as_tensors(GAPPED))
+    logs = model.train_step(as_tensors(BATCH))
     seed = tf.random.experimental.stateless_fold_in(
         tf.constant([4, 0], tf.int64), tf.constant(0, tf.int64)
     )
-    bound = shared()[1](as_tensors(GAPPED), seed)[0]
+    bound = shared()[1](as_tensors(BATCH), seed)[0]
     for name, value in {"elbo": bound.elbo, **bound.terms}.items():
-        expected = np.mean(value / OBSERVED.sum(1))
+        expected = np.mean(value / T)
         np.testing.assert_allclose(logs[name], expected, rtol=1e-4)
     np.testing.assert_allclose(
         logs["loss"], -(0.3 * logs["reconstruction"] + logs["regularisation"]), rtol=1e-4
@@ -505,7 +506,6 @@ def test_evaluation_step_ignores_padding():
     assert "gradient_norm" not in logs
 
 
-@pytest.mark.xfail(strict=True, reason="test_step averages the loss over the padding too")
 def test_evaluation_loss_ignores_padding():
     model = new()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
