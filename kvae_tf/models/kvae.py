@@ -66,7 +66,8 @@ class KVAE(SequenceModel):
       learn_noise: learn Q and R.
       learn_initial: learn the moments of z_1.
       objective: ``"collapsed"`` or ``"sampled"``.
-      jit_engine: compile the Kalman filter inside a training step that is itself not compiled.
+      jit_engine: compile the Kalman filter inside a training step that is itself not compiled (in
+        a compiled step leave it off: XLA would compile the inner function at every call).
       **training: ``reconstruction_weight``, ``frozen_updates``, ``noise_seed`` of the base class.
     """
 
