@@ -171,7 +171,16 @@ def backward(chain: Chain, result: Forward, stabilised: bool = False) -> Backwar
       A ``Backward``.
     """
     A, q, P = chain.transition, chain.transition_noise, result.covariances
-    gain, residual = smoother_gains(P, A, q)
+    if A.shape[1] > 8 and (A.shape[-1] or 0) >= 128:
+        # Large matrices of a large batch: one step at a time stays in the processor's cache.
+        _, (gain, residual) = scan(
+            lambda carry, inputs: (carry, smoother_gains(*inputs)),
+            (tf.zeros([], P.dtype),),
+            (P, A, q),
+            [P.shape[1:], P.shape[1:]],
+        )
+    else:
+        gain, residual = smoother_gains(P, A, q)
     if stabilised:
         residual = joseph_residual(gain, P, A, q)
     # The last step has no successor: with G = 0 and L = P its smoothed moments are the filtered.

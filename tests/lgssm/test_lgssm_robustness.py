@@ -130,3 +130,16 @@ def test_single_precision_covariances_over_a_thousand_steps(n, name):
         assert np.min(np.linalg.eigvalsh(P)[..., 0] / scale) >= -1e-6, name
     exact = reference.loop_smoother(model.cast(np.float64), y, mask).smoothed_covariances
     assert reference.scaled_error(result.smoothed_covariances, exact) < 1e-3
+
+
+def test_large_matrices_of_a_large_batch_take_their_own_way():
+    rng = np.random.default_rng(11)
+    model = lgssm.LGSSM(*reference.random_model(rng, 128, 3, 9, 2).cast(np.float64))
+    observations = rng.normal(size=(128, 3, 2))
+    observed = (rng.random((128, 3)) > 0.3).astype(np.float64)
+    ours, theirs = (
+        lgssm.smooth(model, observations, observed, method=method)
+        for method in ("sequential", "tfp")
+    )
+    for mine, other in zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-9)
