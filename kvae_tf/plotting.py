@@ -1,8 +1,9 @@
 """Arrays in, pictures out: film strips, animated GIFs, trajectories, mode weights.
 
 Pictures are uint8 ``[height, width, 3]``. Frames are float ``[T, H, W, C]`` in [0, 1] with C = 1 or
-3, row 0 on top. A missing frame carries an orange bar above it and an orange border in a GIF.
-Figures are drawn on their own canvas, without pyplot's global state.
+3; row 0 of the array is drawn on top. Masks are 1 = seen. What a model did not see is orange: a bar
+above the frame in a film strip, a border around it in a GIF; in the charts its marker is hollow or
+its step hatched. Figures are drawn on their own canvas, without pyplot's global state.
 """
 
 from __future__ import annotations
@@ -14,97 +15,122 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from kvae_tf.errors import UserError
 
 MISSING = np.array([230, 126, 34], np.uint8)
-FRAME_PIXELS = 48
-_GREY = 96
+FRAME_PIXELS = 48  # of a frame's longer side in a film strip, about
+_SEEN = np.array([96, 96, 96], np.uint8)
+_GAP, _BAR = 4, 6  # pixels between the frames of a strip; height of its bar
+_COLOURS = ("0.6", "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
+_DPI = 100
 
 
 def film_strip(
     rows: list[np.ndarray],
     labels: list[str] | None = None,
     observed: np.ndarray | None = None,
+    scale: int | None = None,
 ) -> np.ndarray:
     """Rows of frames, one under another and aligned in time.
 
     Args:
-      rows: each ``[T, H, W, C]``.
-      labels: a word for each row.
+      rows: each ``[T, H, W, C]``, of one size; grey and colour may be mixed.
+      labels: a word for each row, written at its left.
       observed: ``[T]``, 1 = seen; a missing frame carries an orange bar above its column.
+      scale: screen pixels a side for each pixel; by default frames become about 48 pixels large.
 
     Returns:
-      The picture.
+      The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: the rows differ in shape, or ``observed`` in length.
+      UserError: a row is not frames, the rows differ in shape, there is not one label a row,
+        ``observed`` is not ``[T]`` or ``scale`` not a positive integer.
     """
     rows = [_frames(row) for row in rows]
     if not rows or any(row.shape != rows[0].shape for row in rows):
-        raise UserError(
-            f"film strip rows have shapes {[r.shape for r in rows]}, expected one shape"
-        )
-    T, height, width = rows[0].shape[:3]
-    if observed is not None and np.shape(observed) != (T,):
-        raise UserError(f"observed has shape {np.shape(observed)}, expected ({T},)")
-    scale, gap = max(1, FRAME_PIXELS // max(height, width)), 4
-    strips = []
-    for row in rows:
-        cells = [np.pad(_enlarge(f, scale), ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
-                 for f in row]  # fmt: skip
-        strips.append(np.concatenate(cells, axis=1))
-    picture = np.concatenate(strips, axis=0)
-    bar = np.full((6, picture.shape[1], 3), 255, np.uint8)
-    for t in np.flatnonzero(np.asarray(observed) == 0) if observed is not None else ():
-        left = gap + t * (width * scale + gap)
+        shapes = [row.shape[:3] for row in rows]
+        raise UserError(f"film strip rows have [T, H, W] = {shapes}, expected at least one, alike")
+    if labels is not None and len(labels) != len(rows):
+        raise UserError(f"film strip has {len(labels)} labels, expected {len(rows)}, one a row")
+    num_steps, height, width = rows[0].shape[:3]
+    seen = _mask(observed, (num_steps,))
+    scale = _scale(scale, FRAME_PIXELS, height, width)
+    before = ((_GAP, 0), (_GAP, 0), (0, 0))
+    lines = [
+        [np.pad(_enlarge(frame, scale), before, constant_values=255) for frame in row]
+        for row in rows
+    ]
+    picture = np.concatenate([np.concatenate(line, axis=1) for line in lines], axis=0)
+    bar = np.full((_BAR, picture.shape[1], 3), 255, np.uint8)
+    for t in np.flatnonzero(~seen):
+        left = _GAP + t * (width * scale + _GAP)
         bar[:, left : left + width * scale] = MISSING
     picture = np.concatenate([bar, picture], axis=0)
     if labels is None:
         return picture
-    margin = _labels(labels, height * scale + gap, 6)
-    return np.concatenate([margin, picture], axis=1)
+    return np.concatenate([_margin(labels, height * scale + _GAP), picture], axis=1)
+
+
+def frames_to_gif(frames: np.ndarray, fps: float = 10, scale: int | None = None) -> bytes:
+    """One sequence as an animated GIF that loops for ever.
+
+    Args:
+      frames: ``[T, H, W, C]``.
+      fps: frames per second, at most 50: players slow down what is faster.
+      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+
+    Returns:
+      The GIF, of exactly T frames; grey levels are exact, colours the nearest of 255 a frame.
+
+    Raises:
+      UserError: ``frames``, ``fps`` or ``scale`` are not as above.
+    """
+    frames = _frames(frames)
+    scale = _scale(scale, 128, *frames.shape[1:3])
+    return _gif([_enlarge(frame, scale) for frame in frames], fps)
 
 
 def grid_gif(
-    sequences: np.ndarray, columns: int = 4, observed: np.ndarray | None = None, fps: int = 10
+    sequences: np.ndarray,
+    columns: int = 4,
+    observed: np.ndarray | None = None,
+    fps: float = 10,
+    scale: int | None = None,
 ) -> bytes:
     """Sequences side by side as one animated GIF that loops for ever.
 
     Args:
       sequences: ``[N, T, H, W, C]``.
       columns: sequences in a row.
-      observed: ``[N, T]``, 1 = seen; missing frames carry an orange border.
-      fps: frames per second.
+      observed: ``[N, T]``, 1 = seen; missing frames carry an orange border, the others a grey one.
+      fps: frames per second, at most 50.
+      scale: screen pixels a side for each pixel; by default frames become about 64 pixels large.
 
     Returns:
-      GIF bytes of exactly T frames.
+      The GIF, of exactly T frames; grey levels are exact, see ``_indexed`` for the one exception.
+
+    Raises:
+      UserError: an argument is not as above.
     """
-    sequences = np.asarray(sequences)
-    if sequences.ndim != 5:
-        raise UserError(f"sequences have shape {sequences.shape}, expected [N, T, H, W, C]")
+    if np.ndim(sequences) != 5 or 0 in np.shape(sequences):
+        raise UserError(f"sequences have shape {np.shape(sequences)}, expected [N, T, H, W, C]")
+    sequences = np.stack([_frames(sequence) for sequence in sequences])
     N, T, height, width = sequences.shape[:4]
-    scale = max(1, 64 // max(height, width))
+    seen = _mask(observed, (N, T))
+    scale = _scale(scale, 64, height, width)
+    columns = min(_positive(columns, "columns"), N)
     pictures = []
     for t in range(T):
-        cells = [_enlarge(_frames(sequence[t : t + 1])[0], scale) for sequence in sequences]
-        for n, cell in enumerate(cells):
-            seen = observed is None or observed[n, t] > 0
-            edge = np.array([_GREY] * 3, np.uint8) if seen else MISSING
-            cells[n] = _border(cell, edge)
+        cells = [
+            _border(_enlarge(sequences[n, t], scale), _SEEN if seen[n, t] else MISSING)
+            for n in range(N)
+        ]
         cells += [np.full_like(cells[0], 255)] * (-N % columns)
-        lines = [np.concatenate(cells[i : i + columns], axis=1)
-                 for i in range(0, len(cells), columns)]  # fmt: skip
-        pictures.append(np.concatenate(lines, axis=0))
+        lines = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+        pictures.append(np.concatenate([np.concatenate(line, axis=1) for line in lines], axis=0))
     return _gif(pictures, fps)
-
-
-def frames_to_gif(frames: np.ndarray, fps: int = 10) -> bytes:
-    """One sequence ``[T, H, W, C]`` as an animated GIF of exactly T frames."""
-    frames = _frames(frames)
-    scale = max(1, 128 // max(frames.shape[1:3]))
-    return _gif([_enlarge(frame, scale) for frame in frames], fps)
 
 
 def latent_trajectories(
@@ -112,91 +138,139 @@ def latent_trajectories(
     observed: np.ndarray | None = None,
     others: dict[str, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Encodings over time: in the plane for m = 2, else one panel a dimension.
+    """Encodings over time, a column of panels for each sequence.
+
+    In the plane for m = 2, the start marked with a star; else one panel for each dimension.
 
     Args:
       encodings: ``[N, T, m]``, drawn as "encoded".
-      observed: ``[N, T]``, 1 = seen; missing steps are hollow.
+      observed: ``[N, T]``, 1 = seen; the markers of missing steps are hollow.
       others: name -> ``[N, T, m]``, drawn over it.
 
     Returns:
-      The picture.
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: ``encodings`` is not ``[N, T, m]``, or another array does not agree with it.
     """
-    encodings = np.asarray(encodings)
-    if encodings.ndim != 3:
-        raise UserError(f"encodings have shape {encodings.shape}, expected [N, T, m]")
-    N, T, m = encodings.shape
-    curves = {"encoded": encodings, **(others or {})}
-    styles = dict(zip(curves, ("0.6", "tab:blue", "tab:orange", "tab:green"), strict=False))
-    if m == 2:
-        figure, axes = _figure(4.2 * N, 4.2, 1, N)
-        for n, axis in enumerate(axes[0]):
-            for name, curve in curves.items():
-                x, y = curve[n].T
-                axis.plot(x, y, "-", color=styles[name], lw=1.2, label=name)
-                seen = np.ones(T) if observed is None else observed[n]
-                fill = [styles[name] if s > 0 else "white" for s in seen]
-                axis.scatter(x, y, c=fill, edgecolors=styles[name], s=18, zorder=3)
-            axis.plot(*encodings[n, 0], "k*", ms=10, zorder=4)
-            axis.set(xlabel="a₁", ylabel="a₂", title=f"sequence {n} (★ start, ○ missing)")
-        axes[0][0].legend(frameon=False, fontsize=8)
-        return _render(figure)
-    figure, axes = _figure(6, 1.8 * m, m, 1)
-    for i, (axis,) in enumerate(axes):
-        for name, curve in curves.items():
-            axis.plot(curve[0, :, i], ".-", color=styles[name], label=name)
-        axis.set(xlabel="step", ylabel=f"a{i + 1}")
-    axes[0][0].legend(frameon=False, fontsize=8)
+    curves = {"encoded": np.asarray(encodings)}
+    shape = curves["encoded"].shape
+    if len(shape) != 3 or 0 in shape:
+        raise UserError(f"encodings have shape {shape}, expected [N, T, m]")
+    for name, curve in (others or {}).items():
+        if np.shape(curve) != shape:
+            raise UserError(f"trajectory {name!r} has shape {np.shape(curve)}, expected {shape}")
+        curves[name] = np.asarray(curve)
+    N, T, m = shape
+    seen = _mask(observed, (N, T))
+    in_plane = m == 2
+    figure, axes = _figure(4.2 * N, 4.2, 1, N) if in_plane else _figure(5 * N, 1.5 * m + 0.6, m, N)
+    for n in range(N):
+        for i, axis in enumerate(axes[:, n]):
+            for c, (name, curve) in enumerate(curves.items()):
+                x, y = curve[n].T if in_plane else (np.arange(T), curve[n, :, i])
+                colour = _COLOURS[c % len(_COLOURS)]
+                axis.plot(x, y, "-", color=colour, lw=1.2, label=name)
+                fill = [colour if s else "white" for s in seen[n]]
+                axis.scatter(x, y, c=fill, edgecolors=colour, s=18, zorder=3)
+            if in_plane:
+                axis.plot(*curves["encoded"][n, 0], "k*", ms=10, zorder=4)
+                axis.set(xlabel="a1", ylabel="a2", title=f"sequence {n} (★ start, ○ missing)")
+            else:
+                axis.set(ylabel=f"a{i + 1}")
+        if not in_plane:
+            axes[0, n].set(title=f"sequence {n} (○ missing)")
+            axes[-1, n].set(xlabel="step")
+    axes[0, 0].legend(frameon=False, fontsize=8)
     return _render(figure)
 
 
 def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
-    """The weights of the modes over time, stacked.
+    """The weights of the modes over time as stacked areas; step t spans t - 1/2 to t + 1/2.
 
     Args:
-      weights: ``[T, K]``.
+      weights: ``[T, K]``, each row summing to 1.
       observed: ``[T]``, 1 = seen; missing steps are hatched.
 
     Returns:
-      The picture.
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: ``weights`` is not ``[T, K]`` or ``observed`` not ``[T]``.
     """
     weights = np.asarray(weights)
-    if weights.ndim != 2:
+    if weights.ndim != 2 or 0 in weights.shape:
         raise UserError(f"mode weights have shape {weights.shape}, expected [T, K]")
-    steps = np.arange(len(weights))
+    T, K = weights.shape
+    seen = _mask(observed, (T,))
     figure, axes = _figure(6, 2.4, 1, 1)
-    axis = axes[0][0]
-    axis.stackplot(steps, weights.T, labels=[f"mode {k + 1}" for k in range(weights.shape[1])])
-    for t in steps[np.asarray(observed) == 0] if observed is not None else ():
-        axis.axvspan(t - 0.5, t + 0.5, facecolor="none", edgecolor="0.2", hatch="///", lw=0)
-    axis.set(xlabel="step", ylabel="weight", xlim=(0, max(len(steps) - 1, 1)), ylim=(0, 1))
+    axis = axes[0, 0]
+    edges, heights = np.arange(T + 1) - 0.5, np.concatenate([weights, weights[-1:]])
+    axis.stackplot(edges, heights.T, step="post", labels=[f"mode {k + 1}" for k in range(K)])
+    for t in np.flatnonzero(~seen):
+        axis.axvspan(t - 0.5, t + 0.5, facecolor=(1, 1, 1, 0.4), edgecolor="0.2", hatch="///", lw=0)
+    axis.set(xlabel="step", ylabel="weight", xlim=(-0.5, T - 0.5), ylim=(0, 1))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     return _render(figure)
 
 
-def encode_png(picture: np.ndarray) -> bytes:
-    """A picture as PNG bytes."""
+def encode_png(image: np.ndarray) -> bytes:
+    """A picture, uint8 ``[height, width, 3]``, as PNG bytes; else ``UserError``."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise UserError(f"picture is {image.dtype} {image.shape}, expected uint8 [h, w, 3]")
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
-def save_bytes(path: str | os.PathLike, content: bytes) -> None:
+def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Writes a picture as a PNG, as ``save_bytes`` does."""
+    save_bytes(path, encode_png(image))
+
+
+def save_bytes(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file whole or not at all; its folder is created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
+    temporary.write_bytes(data)
     os.replace(temporary, path)
 
 
 def _frames(frames):
-    """``[T, H, W, C]`` as uint8 RGB."""
+    """``[T, H, W, C]`` in [0, 1] as uint8 ``[T, H, W, 3]``; not-a-number is black."""
     frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[-1] not in (1, 3):
+    if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or 0 in frames.shape:
         raise UserError(f"frames have shape {frames.shape}, expected [T, H, W, C] with C = 1 or 3")
-    grey = np.round(np.clip(np.nan_to_num(frames), 0.0, 1.0) * 255.0).astype(np.uint8)
-    return np.repeat(grey, 3, axis=-1) if grey.shape[-1] == 1 else grey
+    if frames.dtype.kind in "iu" and frames.max() > 1:
+        raise UserError(
+            f"frames are {frames.dtype} up to {frames.max()}, expected floats in [0, 1]"
+        )
+    levels = np.clip(np.nan_to_num(frames.astype(np.float64)), 0.0, 1.0) * 255.0
+    return np.broadcast_to(np.round(levels).astype(np.uint8), (*frames.shape[:3], 3))
+
+
+def _mask(observed, shape):
+    """A mask as booleans; all seen where none is given."""
+    if observed is None:
+        return np.ones(shape, bool)
+    if np.shape(observed) != shape:
+        raise UserError(f"observed has shape {np.shape(observed)}, expected {shape}")
+    return np.asarray(observed) > 0
+
+
+def _positive(value, name):
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise UserError(f"{name} is {value!r}, expected a positive integer")
+    return int(value)
+
+
+def _scale(scale, target, height, width):
+    """The whole number of screen pixels a pixel that brings the longer side close to target."""
+    if scale is None:
+        return max(1, round(target / max(height, width)))
+    return _positive(scale, "scale")
 
 
 def _enlarge(frame, scale):
@@ -211,57 +285,59 @@ def _border(cell, colour, width=2):
 
 
 def _gif(pictures, fps):
-    """GIF bytes with a frame for every picture, also where two are the same."""
-    # One palette of grey levels and the marker keeps the levels exact and undithered.
-    levels = [[round(level * 255 / 253)] * 3 for level in range(254)]
-    palette = bytes(np.array([*levels, MISSING, [0, 0, 0]], np.uint8))
-    images, previous = [], None
-    for picture in pictures:
-        if _only_grey_and_missing(picture):
-            index = np.round(picture[..., 0] * (253 / 255)).astype(np.uint8)
-            index[np.all(picture == MISSING, axis=-1)] = 254
-            # Pillow drops a frame that equals the one before: move one corner by one level.
-            if previous is not None and np.array_equal(index, previous):
-                index[-1, -1] = 252 if index[-1, -1] == 253 else index[-1, -1] + 1
-            previous = index
-            image = Image.fromarray(index)
-            image.putpalette(palette)
-        else:
-            image = Image.fromarray(picture).quantize(255, dither=Image.Dither.NONE)
-        images.append(image)
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer,
-        format="GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=round(1000 / fps),
-        loop=0,
-        optimize=False,
-    )
-    return buffer.getvalue()
+    """GIF bytes with one frame, of its own palette, for every picture.
+
+    ``Image.save`` merges a frame that equals the one before, so blocks are put together here.
+    """
+    if not 0 < fps <= 50:
+        raise UserError(f"fps is {fps!r}, expected above 0 and at most 50")
+    milliseconds = round(1000 / fps)
+    images = [_indexed(picture) for picture in pictures]
+    header, _ = GifImagePlugin.getheader(images[0].copy(), info={"loop": 0})
+    blocks = list(header)
+    for image in images:
+        blocks += GifImagePlugin.getdata(image, duration=milliseconds, include_color_table=True)
+    return b"".join([*blocks, b";"])
 
 
-def _only_grey_and_missing(picture):
-    grey = (picture[..., 0] == picture[..., 1]) & (picture[..., 1] == picture[..., 2])
-    return bool(np.all(grey | np.all(picture == MISSING, axis=-1)))
+def _indexed(picture):
+    """A picture with a palette of its own: exact up to 256 colours, else the nearest of 255.
+
+    All 256 grey levels and the orange of a missing frame are one colour too many: then, and only
+    then, level 1 is drawn as 0.
+    """
+    missing = np.all(picture == MISSING, axis=-1)
+    grey = np.all(picture == picture[..., :1], axis=-1)
+    if np.all(grey | missing):
+        levels = np.unique(picture[grey][:, 0])
+        if missing.any() and len(levels) == 256:
+            levels = np.delete(levels, 1)
+        index = np.searchsorted(levels, picture[..., 0], side="right") - 1
+        palette = np.repeat(levels[:, None], 3, axis=1)
+    else:
+        quantized = Image.fromarray(picture).quantize(255, dither=Image.Dither.NONE)
+        index = np.array(quantized)
+        palette = np.array(quantized.getpalette(), np.uint8).reshape(-1, 3)[: index.max() + 1]
+    index[missing] = len(palette)
+    image = Image.fromarray(index.astype(np.uint8))
+    image.putpalette(bytes(np.concatenate([palette, MISSING[None]])[:256]))
+    return image
 
 
-def _labels(labels, row_height, top):
-    figure = Figure(figsize=(0.7, (top + row_height * len(labels)) / 100), dpi=100)
+def _margin(labels, row_height):
+    """Labels, right-aligned, each at the middle of its row: as tall as the strip."""
+    height, width = _BAR + row_height * len(labels), 12 + 7 * max(map(len, labels))
+    # Half a pixel more, because the canvas rounds its size down.
+    figure = Figure(figsize=((width + 0.5) / _DPI, (height + 0.5) / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
-    total = top + row_height * len(labels)
     for i, label in enumerate(labels):
-        middle = 1 - (top + (i + 0.5) * row_height) / total
-        figure.text(0.95, middle, label, ha="right", va="center", fontsize=8)
-    picture = _render(figure, tight=False)
-    return picture[:total] if len(picture) >= total else np.pad(
-        picture, ((0, total - len(picture)), (0, 0), (0, 0)), constant_values=255
-    )  # fmt: skip
+        middle = 1 - (_BAR + _GAP / 2 + (i + 0.5) * row_height) / height
+        figure.text(1 - 3 / width, middle, label, ha="right", va="center", fontsize=8)
+    return _render(figure, tight=False)
 
 
 def _figure(width, height, rows, columns):
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = Figure(figsize=(width, height), dpi=_DPI)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
