@@ -26,6 +26,7 @@ setup(
         "absl-py>=2.0",
         "matplotlib>=3.8",
         "pillow>=10",
+        "pymunk>=6.5",
     ],
     extras_require={
         "test": TEST,

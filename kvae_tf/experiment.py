@@ -90,6 +90,7 @@ def build(settings: Settings, train: data.SequenceData) -> SequenceModel:
         train.frame_shape,
         control_size=train.control_size,
         objective=training.objective,
+        decoded_frames=training.decoded_frames,
         jit_engine=not _jit(settings),
         reconstruction_weight=training.reconstruction_weight,
         weight_updates=training.weight_epochs * steps,
@@ -149,6 +150,7 @@ def train(
         start_step=done * steps,
         missing_rate=settings.data.missing_rate,
         first_seen=settings.data.first_seen,
+        mixed_rates=settings.data.mixed_rates,
         fixed_masks=settings.data.fixed_masks,
     )
     if settings.data.missing_rate == 0 and splits.train.observed.all():

@@ -26,6 +26,9 @@ class DataSettings:
         0.0, "Share of the training frames hidden at random.", least=0.0, most=1.0
     )
     first_seen: int = _field(3, "So many first frames are never hidden.", least=0)
+    mixed_rates: bool = _field(
+        False, "Each sequence's rate is uniform between 0 and --missing_rate, each time anew."
+    )
     fixed_masks: bool = _field(False, "One mask a sequence, instead of a new one each pass.")
 
 
@@ -61,6 +64,12 @@ class TrainingSettings:
 
     seed: int = _field(0, "Fixes data, initialisation and noise.", least=0)
     objective: str = _field("collapsed", "The bound's form.", choices=("collapsed", "sampled"))
+    decoded_frames: int = _field(
+        0,
+        "Frames of a sequence, drawn at each update, that stand for the reconstruction of all; 0: "
+        "all.",
+        least=0,
+    )
     epochs: int = _field(80, "Epochs to train.", least=1)
     steps_per_epoch: int = _field(0, "Updates an epoch; 0: one pass over the data.", least=0)
     batch_size: int = _field(32, "Sequences an update.", least=1)

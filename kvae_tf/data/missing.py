@@ -59,7 +59,12 @@ def gap(num_sequences: int, num_steps: int, start: int, stop: int) -> np.ndarray
 
 
 def stateless_missing_at_random(
-    seed: tf.Tensor, batch: int, steps: int, rate: float, first_seen: int
+    seed: tf.Tensor,
+    batch: int,
+    steps: int,
+    rate: float,
+    first_seen: int,
+    mixed_rates: bool = False,
 ) -> tf.Tensor:
     """``missing_at_random`` inside a graph, as a pure function of a stateless seed.
 
@@ -69,10 +74,14 @@ def stateless_missing_at_random(
       steps: T.
       rate: in [0, 1].
       first_seen: frames at the start that are never missing.
+      mixed_rates: each sequence has its own rate, uniform between 0 and ``rate``.
 
     Returns:
       ``[B, T]`` float32, 1 = seen.
     """
-    seen = tf.cast(tf.random.stateless_uniform([batch, steps], seed) >= rate, tf.float32)
+    frame_seed, rate_seed = tf.unstack(tf.random.split(seed, 2)) if mixed_rates else (seed, seed)
+    if mixed_rates:
+        rate *= tf.random.stateless_uniform([batch, 1], rate_seed)
+    seen = tf.cast(tf.random.stateless_uniform([batch, steps], frame_seed) >= rate, tf.float32)
     start = tf.cast(tf.range(steps) < first_seen, tf.float32)  # [T]
     return tf.maximum(seen, start)

@@ -31,6 +31,7 @@ def training_batches(
     start_step: int = 0,
     missing_rate: float = 0.0,
     first_seen: int = 3,
+    mixed_rates: bool = False,
     fixed_masks: bool = False,
 ) -> tf.data.Dataset:
     """Shuffled batches without end; batch ``k`` is a pure function of the arguments.
@@ -45,6 +46,7 @@ def training_batches(
       start_step: batches to leave out, at no cost.
       missing_rate: probability of each frame to be hidden, beyond those that ``data`` lacks.
       first_seen: frames at the start that are never hidden.
+      mixed_rates: each sequence's rate is uniform between 0 and ``missing_rate``.
       fixed_masks: hide the same frames of a sequence each time, rather than others at each step.
 
     Returns:
@@ -62,7 +64,9 @@ def training_batches(
     if missing_rate and fixed_masks:
         with tf.device("CPU:0"):
             shape = source["observed"].shape
-            mask = stateless_missing_at_random(_key(seed, _MASKS), *shape, missing_rate, first_seen)
+            mask = stateless_missing_at_random(
+                _key(seed, _MASKS), *shape, missing_rate, first_seen, mixed_rates
+            )
             source["observed"] = source["observed"] * mask
     complete = not missing_rate and bool(data.observed.all())
 
@@ -71,7 +75,7 @@ def training_batches(
         if missing_rate and not fixed_masks:
             key = tf.random.experimental.stateless_fold_in(_key(seed, _MASKS), step)
             rows["observed"] *= stateless_missing_at_random(
-                key, size, data.num_steps, missing_rate, first_seen
+                key, size, data.num_steps, missing_rate, first_seen, mixed_rates
             )
         return rows if complete else _blank_unobserved(rows)
 

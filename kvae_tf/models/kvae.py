@@ -27,6 +27,7 @@ import keras
 import tensorflow as tf
 
 from kvae_tf import lgssm
+from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
     DynamicsParameterNetwork,
@@ -66,8 +67,11 @@ class KVAE(SequenceModel):
       learn_noise: learn Q and R.
       learn_initial: learn the moments of z_1.
       objective: ``"collapsed"`` or ``"sampled"``.
-      jit_engine: compile the Kalman filter inside a training step that is itself not compiled (in
-        a compiled step leave it off: XLA would compile the inner function at every call).
+      decoded_frames: in a training step so many frames of a sequence, drawn anew each time, stand
+        for the reconstruction term of all (an unbiased estimate; the decoder is most of the cost);
+        0: all.
+      jit_engine: compile the dynamics inside a training step that is itself not compiled (in a
+        compiled step leave it off: XLA would compile the inner function at every call).
       **training: ``reconstruction_weight``, ``frozen_updates``, ``noise_seed`` of the base class.
     """
 
@@ -91,6 +95,7 @@ class KVAE(SequenceModel):
         learn_noise=False,
         learn_initial=False,
         objective="collapsed",
+        decoded_frames=0,
         jit_engine=False,
         seed=0,
         **training,
@@ -115,6 +120,7 @@ class KVAE(SequenceModel):
             "learn_noise": learn_noise,
             "learn_initial": learn_initial,
             "objective": objective,
+            "decoded_frames": decoded_frames,
             "jit_engine": jit_engine,
             "seed": seed,
             **training,
@@ -124,7 +130,12 @@ class KVAE(SequenceModel):
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.objective = objective
-        self.jit_engine = jit_engine
+        self.decoded_frames = decoded_frames
+        self._training_log_prior = (
+            compile_with_gradient(self._log_prior, self._dynamics_variables)
+            if jit_engine
+            else self._log_prior
+        )
         self.encoder = FrameEncoder(
             network, encoding_size, units, max_encoding_variance, name="encoder"
         )
@@ -179,35 +190,56 @@ class KVAE(SequenceModel):
         Returns:
           A ``Bound``.
         """
+        return self._bound(batch, seed, self._log_prior)
+
+    def training_bound(self, batch, seed):
+        """``elbo``, its reconstruction term from ``decoded_frames`` frames of each sequence."""
+        return self._bound(batch, seed, self._training_log_prior, self.decoded_frames)
+
+    def _bound(self, batch, seed, log_prior, decoded_frames=0):
         frames, observed, controls = self._batch(**{k: batch.get(k) for k in _INPUTS})
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         q = self.encode(frames)
         noise = tf.random.stateless_normal(tf.shape(q.mean), encoding_seed)
         a = q.mean + q.std * noise
         seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
-        reconstruction = self.likelihood.log_prob(self.decoder(a), frames)
+        reconstruction = self._reconstruction(a, frames, seen, decoded_frames, seed)
         log_q = tf.reduce_sum(
             -0.5 * tf.square(noise) - tf.math.log(q.std) - 0.5 * math.log(2.0 * math.pi), axis=-1
         )
-        log_p = self._log_prior(a, observed, controls, latent_seed)
+        log_p = log_prior(a, observed, controls, latent_seed)
         terms = {
-            "reconstruction": tf.reduce_sum(seen * reconstruction, axis=1),
+            "reconstruction": reconstruction,
             "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
         }
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
+    def _reconstruction(self, a, frames, seen, decoded_frames, seed):
+        """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
+        length = tf.shape(a)[1]
+        scale = 1.0
+        if decoded_frames:
+            steps = tf.random.experimental.stateless_shuffle(tf.range(length), seed)
+            steps = steps[:decoded_frames]
+            scale = tf.cast(length, tf.float32) / tf.cast(tf.shape(steps)[0], tf.float32)
+            a, frames, seen = (tf.gather(x, steps, axis=1) for x in (a, frames, seen))
+        log_p = self.likelihood.log_prob(self.decoder(a), frames)
+        return scale * tf.reduce_sum(seen * log_p, axis=1)
+
     def _log_prior(self, a, observed, controls, seed):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
         model, a, _ = self._dynamics(a, observed, controls)
         if self.objective == "collapsed":
-            engine = _jitted_log_likelihood if self.jit_engine else lgssm.log_likelihood
-            return engine(model, a, observed)
+            return lgssm.log_likelihood(model, a, observed)
         result = lgssm.filter(model, a, observed)
         z = lgssm.posterior_sample(model, a, observed, seed)[0]
         return lgssm.joint_log_prob(model, z, a, observed) - lgssm.posterior_log_prob(
             model, result, z
         )
+
+    def _dynamics_variables(self):
+        return [*self.network.trainable_variables, *self.mixture.trainable_variables]
 
     def _dynamics(self, a, observed, controls):
         """The LGSSM of a sequence, the encodings it is to explain, and the mode weights."""
@@ -374,4 +406,3 @@ class KVAE(SequenceModel):
 
 
 _INPUTS = ("frames", "observed", "controls")
-_jitted_log_likelihood = tf.function(lgssm.log_likelihood, jit_compile=True)

@@ -77,3 +77,12 @@ def test_gap_outside_the_sequence(start, stop):
 def test_bad_arguments(arguments, name):
     with pytest.raises(UserError, match=name):
         missing_at_random(*arguments)
+
+
+def test_mixed_rates_differ_between_sequences():
+    seen = stateless_missing_at_random([0, 1], 2000, 40, 0.8, 3, mixed_rates=True).numpy()
+    assert (seen[:, :3] == 1).all()
+    shares = 1.0 - seen[:, 3:].mean(axis=1)
+    assert abs(shares.mean() - 0.4) < 0.02
+    # Uniform on [0, 0.8] has a std of 0.23; one rate for all would have 0.08.
+    assert 0.2 < shares.std() < 0.28

@@ -233,7 +233,50 @@ def test_other_settings(options, batch):
 
 def test_jitted_bound():
     model = new(jit_engine=True)
-    np.testing.assert_allclose(model.elbo(BATCH, pair(0)).elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
+    bound = model.training_bound(BATCH, pair(0))
+    np.testing.assert_allclose(bound.elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_compiled_dynamics_have_the_same_gradients(batch):
+    def gradients(model):
+        @tf.function
+        def graph():
+            with tf.GradientTape() as tape:
+                loss = model.loss_of(model.training_bound(batch, pair(0)))
+            return tape.gradient(loss, model.trainable_variables)
+
+        return graph()
+
+    models = new(jit_engine=True), new(jit_engine=False)
+    for variable, one, other in zip(
+        models[0].trainable_variables, *map(gradients, models), strict=True
+    ):
+        scale = np.abs(other).max(initial=1e-3)
+        np.testing.assert_allclose(one / scale, other / scale, atol=1e-3, err_msg=variable.path)
+
+
+@pytest.mark.parametrize("objective", ["collapsed", "sampled"])
+def test_decoded_frames_estimate_the_bound_without_bias(objective):
+    model = new(objective=objective, decoded_frames=2)
+    whole = model.elbo(BATCH, pair(0)).terms["reconstruction"]
+    # One encoding noise a seed, so the estimates are compared at their own seed's whole bound.
+    estimates = [
+        model.training_bound(BATCH, pair(k)).terms["reconstruction"]
+        - model.elbo(BATCH, pair(k)).terms["reconstruction"]
+        for k in range(60)
+    ]
+    spread = np.std(estimates, axis=0) / np.sqrt(len(estimates))
+    assert (spread > 0).all()
+    assert (np.abs(np.mean(estimates, axis=0)) < 4 * spread).all()
+    assert whole.shape == (B,)
+
+
+def test_all_frames_decoded_is_the_bound():
+    model = new(decoded_frames=T)
+    np.testing.assert_allclose(
+        model.training_bound(BATCH, pair(0)).elbo, model.elbo(BATCH, pair(0)).elbo, rtol=1e-4
+    )
 
 
 # Queries.

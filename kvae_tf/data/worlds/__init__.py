@@ -1,10 +1,11 @@
 """Simulated worlds, by name."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 from kvae_tf.data.sequence_data import Splits
-from kvae_tf.data.worlds import pendulum
+from kvae_tf.data.worlds import bouncing_ball, pendulum
 
 
 class World(NamedTuple):
@@ -21,4 +22,8 @@ class World(NamedTuple):
 
 WORLDS: dict[str, World] = {
     "pendulum": World(pendulum.splits, pendulum.VERSION),
+    **{
+        scene: World(functools.partial(bouncing_ball.splits, scene), bouncing_ball.VERSION)
+        for scene in bouncing_ball.SCENES
+    },
 }

@@ -1,0 +1,54 @@
+"""A loop compiled by XLA whose gradient is asked for from outside.
+
+XLA cannot hand the stack of a while loop over to a backward pass that it does not compile together
+with it. So the backward pass runs the loop again: two compiled calls, each whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+
+def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]) -> Callable:
+    """``function`` compiled, differentiable by its first argument and by its variables.
+
+    Args:
+      function: of tensors (or None), of which the first is differentiable; gives one tensor.
+      depends_on: gives the variables that ``function`` depends on; asked at the first call, when
+        they exist.
+
+    Returns:
+      A function of the same arguments.
+    """
+    forward = tf.function(function, jit_compile=True)
+
+    @tf.function(jit_compile=True)
+    def backward(upstream, first, *others):
+        with tf.GradientTape() as tape:
+            tape.watch(first)
+            value = function(first, *others)
+        sources = [first, *depends_on()]
+        return tape.gradient(
+            value, sources, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+    def call(first, *others):
+        @tf.custom_gradient
+        def run(first):
+            def gradient(upstream, variables=()):
+                by_first, *by_variable = backward(upstream, first, *others)
+                known = dict(zip(map(_identity, depends_on()), by_variable, strict=True))
+                return by_first, [known[_identity(variable)] for variable in variables]
+
+            return forward(first, *others), gradient
+
+        return run(first)
+
+    return call
+
+
+def _identity(variable):
+    """The same for a Keras variable and the TensorFlow variable inside it."""
+    return id(getattr(variable, "value", variable) if hasattr(variable, "path") else variable)
