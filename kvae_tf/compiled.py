@@ -20,7 +20,7 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
         they exist.
 
     Returns:
-      A function of the same arguments.
+      A function of the same arguments; called eagerly, it is ``function`` itself.
     """
     forward = tf.function(function, jit_compile=True)
 
@@ -35,6 +35,9 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
         )
 
     def call(first, *others):
+        if tf.executing_eagerly():  # an eager tape would record the compiled loop itself
+            return function(first, *others)
+
         @tf.custom_gradient
         def run(first):
             def gradient(upstream, variables=()):

@@ -233,7 +233,7 @@ def test_other_settings(options, batch):
 
 def test_jitted_bound():
     model = new(jit_engine=True)
-    bound = model.training_bound(BATCH, pair(0))
+    bound = tf.function(model.training_bound)(BATCH, pair(0))
     np.testing.assert_allclose(bound.elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
 
 
