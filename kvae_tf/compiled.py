@@ -16,8 +16,8 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
 
     Args:
       function: of tensors (or None), of which the first is differentiable; gives one tensor.
-      depends_on: gives the variables that ``function`` depends on; asked at the first call, when
-        they exist.
+      depends_on: gives the ``tf.Variable``s that ``function`` depends on; asked at the first call,
+        when they exist.
 
     Returns:
       A function of the same arguments; called eagerly, it is ``function`` itself.
@@ -42,16 +42,11 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
         def run(first):
             def gradient(upstream, variables=()):
                 by_first, *by_variable = backward(upstream, first, *others)
-                known = dict(zip(map(_identity, depends_on()), by_variable, strict=True))
-                return by_first, [known[_identity(variable)] for variable in variables]
+                known = dict(zip((v.ref() for v in depends_on()), by_variable, strict=True))
+                return by_first, [known[variable.ref()] for variable in variables]
 
             return forward(first, *others), gradient
 
         return run(first)
 
     return call
-
-
-def _identity(variable):
-    """The same for a Keras variable and the TensorFlow variable inside it."""
-    return id(getattr(variable, "value", variable) if hasattr(variable, "path") else variable)

@@ -79,9 +79,9 @@ def stateless_missing_at_random(
     Returns:
       ``[B, T]`` float32, 1 = seen.
     """
-    frame_seed, rate_seed = tf.unstack(tf.random.split(seed, 2)) if mixed_rates else (seed, seed)
     if mixed_rates:
+        seed, rate_seed = tf.unstack(tf.random.split(seed, 2))
         rate *= tf.random.stateless_uniform([batch, 1], rate_seed)
-    seen = tf.cast(tf.random.stateless_uniform([batch, steps], frame_seed) >= rate, tf.float32)
+    seen = tf.cast(tf.random.stateless_uniform([batch, steps], seed) >= rate, tf.float32)
     start = tf.cast(tf.range(steps) < first_seen, tf.float32)  # [T]
     return tf.maximum(seen, start)

@@ -20,6 +20,7 @@ from scipy.special import ndtri
 
 from kvae_tf.data import checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
+from kvae_tf.data.worlds import streams
 from kvae_tf.errors import UserError
 
 VERSION = 1  # of the generated data: raise it with every change that alters them
@@ -104,20 +105,10 @@ def splits(
     Raises:
       UserError: the scene is unknown or a number is no positive integer.
     """
-    try:
-        sizes = tuple(num_sequences)
-    except TypeError:
-        sizes = ()
-    if len(sizes) != 3:
-        raise UserError(
-            f"num_sequences is {num_sequences!r}; expected three numbers (train, validation, test)"
-        )
-    streams = np.random.SeedSequence(checks.integer("seed", seed, minimum=0)).spawn(3)
-    return Splits(
-        *(
-            simulate(scene, size, num_steps, stream, draw_walls)
-            for size, stream in zip(sizes, streams, strict=True)
-        )
+    return streams.split(
+        lambda size, stream: simulate(scene, size, num_steps, stream, draw_walls),
+        num_sequences,
+        seed,
     )
 
 
@@ -148,10 +139,8 @@ def simulate(
         raise UserError(f"scene is {scene!r}, expected one of {', '.join(sorted(SCENES))}")
     num_sequences = checks.integer("num_sequences", num_sequences)
     num_steps = checks.integer("num_steps", num_steps)
-    if not isinstance(seed, np.random.SeedSequence):
-        seed = checks.integer("seed", seed, minimum=0)
     # Four numbers a sequence, so that a longer list begins like a shorter one.
-    draws = np.random.default_rng(seed).random((num_sequences, 4))
+    draws = streams.generator(seed).random((num_sequences, 4))
     settings = SCENES[scene]
     position = CENTRE + settings.start_std * ndtri(draws[:, :2])
     position = np.clip(position, START_MARGIN, SIZE - START_MARGIN)

@@ -15,7 +15,7 @@ import numpy as np
 
 from kvae_tf.data import checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
-from kvae_tf.errors import UserError
+from kvae_tf.data.worlds import streams
 
 VERSION = 1  # of the generated data: raise it with every change that alters them
 
@@ -50,16 +50,9 @@ def splits(
     Raises:
       UserError: a number is no positive integer.
     """
-    try:
-        sizes = tuple(num_sequences)
-    except TypeError:
-        sizes = ()
-    if len(sizes) != 3:
-        raise UserError(
-            f"num_sequences is {num_sequences!r}; expected three numbers (train, validation, test)"
-        )
-    streams = np.random.SeedSequence(checks.integer("seed", seed, minimum=0)).spawn(3)
-    return Splits(*(simulate(n, num_steps, s) for n, s in zip(sizes, streams, strict=True)))
+    return streams.split(
+        lambda size, stream: simulate(size, num_steps, stream), num_sequences, seed
+    )
 
 
 def simulate(
@@ -80,9 +73,7 @@ def simulate(
     """
     num_sequences = checks.integer("num_sequences", num_sequences)
     num_steps = checks.integer("num_steps", num_steps)
-    if not isinstance(seed, np.random.SeedSequence):
-        seed = checks.integer("seed", seed, minimum=0)
-    rng = np.random.default_rng(seed)
+    rng = streams.generator(seed)
     angle = rng.uniform(0.0, 2.0 * np.pi, num_sequences)
     velocity = rng.uniform(-MAX_VELOCITY, MAX_VELOCITY, num_sequences)
     # Rounded first, so that the torques in the data are the ones that acted.
