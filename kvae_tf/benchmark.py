@@ -306,7 +306,7 @@ def _parts(batch):
         + model.likelihood.trainable_variables
     )
     encodings = model.encode(frames).mean
-    matrices = model.mixture(model.network(encodings), controls)
+    matrices = model.mixture(model.network(encodings).mode_weights, controls)
 
     def reconstruct(frames):
         a = model.encoder(frames).mean
@@ -314,7 +314,7 @@ def _parts(batch):
 
     def weigh(encodings):
         # Squares, as the weights themselves always sum to one.
-        return tf.reduce_sum(tf.square(model.network(encodings)))
+        return tf.reduce_sum(tf.square(model.network(encodings).mode_weights))
 
     def likelihood(sources):
         return tf.reduce_sum(lgssm.log_likelihood(*sources))
@@ -336,7 +336,7 @@ def _parts(batch):
     network = differentiated(weigh, model.network.trainable_variables, watch=True)
     return {
         "whole step, compiled": (model.train_step, [batch], True),
-        "whole step, only the engine compiled": (other.train_step, [batch], False),
+        "whole step, only the dynamics compiled": (other.train_step, [batch], False),
         "frame encoder and decoder, forward": (reconstruct, [frames], True),
         "frame encoder and decoder, forward and backward": (both_halves, [frames], True),
         "dynamics network, forward": (weigh, [encodings], True),

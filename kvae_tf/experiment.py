@@ -186,7 +186,7 @@ def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
 
 
 def _jit(settings):
-    """On a CPU only the Kalman filter is compiled: whole steps, convolutions above all, are not."""
+    """On a CPU only the dynamics are compiled: whole steps, convolutions above all, are not."""
     choice = settings.training.jit
     if choice != "auto":
         return choice == "on"

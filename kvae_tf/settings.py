@@ -44,7 +44,17 @@ class ModelSettings:
     encoding_size: int = _field(2, "Dimension m of an encoding a_t.", least=1)
     latent_size: int = _field(4, "Dimension n of a latent state z_t.", least=1)
     num_modes: int = _field(3, "Number K of linear modes.", least=1, most=1000)
-    dynamics_units: int = _field(50, "LSTM width of the dynamics parameter network.", least=1)
+    dynamics_network: str = _field(
+        "lstm",
+        "What weighs the modes: lstm, gru of all encodings so far; mlp of the last one, fifo of "
+        "the last --dynamics_window; constant: nothing, for --num_modes=1.",
+        choices=("lstm", "gru", "mlp", "fifo", "constant"),
+    )
+    dynamics_units: int = _field(50, "Width of the dynamics parameter network.", least=1)
+    dynamics_window: int = _field(5, "Encodings that the fifo network reads.", least=1)
+    learn_controls: bool = _field(
+        False, "The dynamics parameter network also emits a control of the latent's size."
+    )
     likelihood: str = _field("bernoulli", "Pixels.", choices=("bernoulli", "gaussian"))
     per_pixel_std: bool = _field(True, "Gaussian pixels: one learned std per pixel, else one.")
     variance_floor: float = _field(1e-4, "Gaussian pixels: the smallest variance.", least=1e-8)
@@ -94,7 +104,7 @@ class TrainingSettings:
     )
     jit: str = _field(
         "auto",
-        "Compile the whole step with XLA; auto: on a GPU. The filter always is.",
+        "Compile the whole step with XLA; auto: on a GPU. The dynamics always are.",
         choices=("auto", "on", "off"),
     )
     image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)

@@ -1,9 +1,10 @@
 """Keras layers: frame encoders, decoders and likelihoods; the dynamics of a KVAE."""
 
 from kvae_tf.layers.coupled import CoupledPass, coupled_pass
-from kvae_tf.layers.dynamics import DynamicsParameterNetwork, ModeMixture
+from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
 from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder
+from kvae_tf.layers.mode_mixture import ModeMixture
 
 __all__ = [
     "BernoulliFrames",
@@ -14,6 +15,7 @@ __all__ = [
     "FrameEncoder",
     "GaussianFrames",
     "ModeMixture",
+    "Parameters",
     "coupled_pass",
     "frame_likelihood",
 ]

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kvae_tf.layers.dynamics import DynamicsParameterNetwork, ModeMixture
+from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
+from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.lgssm import steps
 from kvae_tf.lgssm.sequential import scan
 from kvae_tf.lgssm.steps import batch_first, batch_last
@@ -27,12 +28,12 @@ class CoupledPass(NamedTuple):
 
     Attributes:
       encodings: ``[B, T, m]``; where a frame is missing, the prediction that took its place.
-      mode_weights: ``[B, T + 1, K]``.
+      parameters: of all T + 1 steps.
       filtered_means: ``[B, T, n]``.
     """
 
     encodings: tf.Tensor
-    mode_weights: tf.Tensor
+    parameters: Parameters
     filtered_means: tf.Tensor
 
 
@@ -50,7 +51,7 @@ def coupled_pass(
       mixture: the modes.
       encodings: ``[B, T, m]``; anything finite where the frame is missing.
       observed: ``[B, T]``, 1 = seen.
-      controls: ``[B, T, U]``.
+      controls: ``[B, T, U]``, the given ones.
 
     Returns:
       A ``CoupledPass``.
@@ -69,20 +70,22 @@ def coupled_pass(
         encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
         mask = tf.broadcast_to(seen[tf.newaxis], [m, batch_size])
         result = steps.update(mean, covariance, tf.transpose(encoding), mask, emission, r)
-        weights, state = network.step(encoding, tuple(state))
+        later, state = network.step(encoding, tuple(state))
+        weights, learned = later
         transition = batch_last(mixture.mix(mixture.transition, weights))
         if has_controls:
+            control = tf.concat([control, learned], axis=1)
             offset = tf.transpose(mixture.offset(weights, control))
         else:
             offset = tf.zeros_like(mean)
         mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
-        return (mean, covariance, weights, *state), (encoding, weights, result.mean)
+        return (mean, covariance, weights, *state), (encoding, *later, result.mean)
 
-    weights, state = network.start(batch_size)
+    first, state = network.start(batch_size)
     start = (
         tf.repeat(mixture.initial_mean[:, tf.newaxis], batch_size, axis=1),
         tf.repeat(mixture.initial_covariance[:, :, tf.newaxis], batch_size, axis=2),
-        weights,
+        first.mode_weights,
         *state,
     )
     inputs = (
@@ -90,11 +93,13 @@ def coupled_pass(
         tf.transpose(observed),
         tf.transpose(controls, [1, 0, 2]),
     )
-    _, (filled, later, means) = scan(
-        step, start, inputs, [[batch, m], [batch, weights.shape[-1]], [n, batch]]
+    _, (filled, *later, means) = scan(
+        step, start, inputs, [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
     )
-    return CoupledPass(
-        tf.transpose(filled, [1, 0, 2]),
-        tf.concat([weights[:, tf.newaxis], tf.transpose(later, [1, 0, 2])], axis=1),
-        batch_first(means),
+    parameters = Parameters(
+        *(
+            tf.concat([x[:, tf.newaxis], tf.transpose(y, [1, 0, 2])], axis=1)
+            for x, y in zip(first, later, strict=True)
+        )
     )
+    return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))

@@ -56,7 +56,11 @@ class KVAE(SequenceModel):
       encoding_size: m.
       latent_size: n.
       num_modes: K.
-      dynamics_units: width of the dynamics parameter network's LSTM.
+      dynamics_network: ``"lstm"``, ``"gru"``, ``"mlp"``, ``"fifo"`` or ``"constant"``: the dynamics
+        parameter network.
+      dynamics_units: its width.
+      dynamics_window: encodings that ``"fifo"`` reads.
+      learn_controls: it also emits a control of the latent state's size.
       likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
       per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
       variance_floor: Gaussian pixels: the smallest variance.
@@ -84,7 +88,10 @@ class KVAE(SequenceModel):
         encoding_size=2,
         latent_size=4,
         num_modes=3,
+        dynamics_network="lstm",
         dynamics_units=50,
+        dynamics_window=5,
+        learn_controls=False,
         likelihood="bernoulli",
         per_pixel_std=True,
         variance_floor=1e-4,
@@ -109,7 +116,10 @@ class KVAE(SequenceModel):
             "encoding_size": encoding_size,
             "latent_size": latent_size,
             "num_modes": num_modes,
+            "dynamics_network": dynamics_network,
             "dynamics_units": dynamics_units,
+            "dynamics_window": dynamics_window,
+            "learn_controls": learn_controls,
             "likelihood": likelihood,
             "per_pixel_std": per_pixel_std,
             "variance_floor": variance_floor,
@@ -141,12 +151,20 @@ class KVAE(SequenceModel):
         )
         self.decoder = FrameDecoder(network, frame_shape, units[::-1], name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
-        self.network = DynamicsParameterNetwork(num_modes, dynamics_units, name="network")
+        learned_controls = latent_size if learn_controls else 0
+        self.network = DynamicsParameterNetwork(
+            num_modes,
+            dynamics_units,
+            dynamics_network,
+            dynamics_window,
+            learned_controls,
+            name="network",
+        )
         self.mixture = ModeMixture(
             num_modes,
             latent_size,
             encoding_size,
-            control_size,
+            control_size + learned_controls,
             transition_noise,
             emission_noise,
             initial_variance,
@@ -239,14 +257,18 @@ class KVAE(SequenceModel):
         )
 
     def _dynamics_variables(self):
-        return [*self.network.trainable_variables, *self.mixture.trainable_variables]
+        """What ``_log_prior`` depends on, as TensorFlow's variables."""
+        layers = (self.network, self.mixture)
+        return [variable.value for layer in layers for variable in layer.trainable_variables]
 
     def _dynamics(self, a, observed, controls):
         """The LGSSM of a sequence, the encodings it is to explain, and the mode weights."""
         if observed is None:
-            weights = self.network(a)
+            parameters = self.network(a)
         else:
-            a, weights, _ = coupled_pass(self.network, self.mixture, a, observed, controls)
+            a, parameters, _ = coupled_pass(self.network, self.mixture, a, observed, controls)
+        weights, learned = parameters
+        controls = tf.concat([controls, learned[:, 1:]], axis=-1)
         return self.mixture(weights, controls), a, weights
 
     # Queries.
@@ -356,17 +378,17 @@ class KVAE(SequenceModel):
             z, weights, *state = carry
             w, v, control = inputs
             a = tf.linalg.matvec(mixture.mix(mixture.emission, weights), z) + r_std * v
-            later, state = self.network.step(a, tuple(state))
             drawn = (z, a, weights)
-            z = tf.linalg.matvec(mixture.mix(mixture.transition, later), z) + q_std * w
-            if self.control_size:
-                z += mixture.offset(later, control)
-            return (z, later, *state), drawn
+            (weights, learned), state = self.network.step(a, tuple(state))
+            z = tf.linalg.matvec(mixture.mix(mixture.transition, weights), z) + q_std * w
+            if mixture.settings["control_size"]:
+                z += mixture.offset(weights, tf.concat([control, learned], axis=1))
+            return (z, weights, *state), drawn
 
-        weights, state = self.network.start(batch_size)
+        first, state = self.network.start(batch_size)
         _, drawn = lgssm.scan(
             step,
-            (z, weights, *state),
+            (z, first.mode_weights, *state),
             (w, v, tf.transpose(controls, [1, 0, 2])),
             [[None, n], [None, m], [None, self.network.num_modes]],
         )

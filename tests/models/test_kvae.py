@@ -99,7 +99,7 @@ def test_bound_of_seen_frames_against_the_dense_gaussian():
     mean, std = (x.numpy().astype(np.float64) for x in model.encode(FRAMES))
     noise = tf.random.stateless_normal(mean.shape, tf.random.split(pair(0), 2)[0]).numpy()
     a = mean + std * noise
-    lgssm = model.mixture(model.network(a.astype(np.float32)), CONTROLS)
+    lgssm = model.mixture(model.network(a.astype(np.float32)).mode_weights, CONTROLS)
     oracle = reference.dense_posterior(
         reference.Model(**lgssm._asdict()).cast(np.float64), a
     ).log_likelihood
@@ -290,7 +290,7 @@ def test_moments_without_gaps():
         np.testing.assert_allclose(absent.means, present.means, atol=1e-4)
         np.testing.assert_allclose(absent.covariances, present.covariances, atol=1e-4)
     mean = model.encode(FRAMES).mean
-    lgssm = model.mixture(model.network(mean), CONTROLS)
+    lgssm = model.mixture(model.network(mean).mode_weights, CONTROLS)
     oracle = reference.dense_posterior(
         reference.Model(**lgssm._asdict()).cast(np.float64), mean.numpy().astype(np.float64)
     )
@@ -406,7 +406,7 @@ def test_generated_sequences_follow_the_model():
     controls = np.tile(2 * uniform(1, steps, U) - 1, (size, 1, 1))
     drawn = model.generate(size, steps, controls, seed=5)
     z, a = drawn.latents.numpy(), drawn.encodings.numpy()
-    weights = model.network(a)
+    weights = model.network(a).mode_weights
     np.testing.assert_allclose(drawn.mode_weights, weights[:, :-1], atol=1e-4)
     lgssm = reference.Model(**model.mixture(weights, controls)._asdict()).expand(size, steps)
     w = z[:, 1:] - np.einsum("btij,btj->bti", lgssm.transition, z)[:, :-1]
@@ -561,6 +561,29 @@ def evaluate_at(noise_seed):
     """Nats a frame of each sequence, with the noise of an evaluation step."""
     bound = shared()[1](as_tensors(GAPPED), tf.constant([noise_seed, 1], tf.int64))[0]
     return bound.elbo.numpy() / bound.num_frames.numpy()
+
+
+@pytest.mark.parametrize("kind", ["gru", "mlp", "fifo", "constant"])
+def test_other_dynamics_networks_with_learned_controls(kind):
+    model = KVAE(
+        SHAPE,
+        control_size=U,
+        units=(16,),
+        num_modes=1 if kind == "constant" else K,
+        dynamics_network=kind,
+        dynamics_units=8,
+        dynamics_window=2,
+        learn_controls=True,
+        jit_engine=True,
+    )
+    model.build()
+    with tf.GradientTape() as tape:
+        loss = model.loss_of(model.training_bound(as_tensors(GAPPED), pair(0)))
+    gradients = tape.gradient(loss, model.network.control_head.trainable_variables)
+    assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in gradients)
+    assert np.isfinite(model.impute(**{**GAPPED}, method="smooth").frames).all()
+    assert model.forecast(FRAMES, OBSERVED, CONTROLS, num_steps=3).frames.shape[1] == 3
+    assert model.generate(2, 4).frames.shape == (2, 4, *SHAPE)
 
 
 def test_config_rebuilds_the_model():

@@ -1,12 +1,6 @@
-r"""The dynamics of a KVAE: a dynamics parameter network and the modes that it mixes.
+r"""The modes of a KVAE's dynamics, and the LGSSM that mode weights make of them.
 
-Fraccaro et al. (2017), section 3.3. The network reads the encodings up to step t-1 and weighs K
-modes (equation 9):
-
-    alpha_t = alpha(a_0, a_1 … a_{t-1}),   A_t = Σ_k alpha_t^(k) A^(k)   (B_t, C_t alike)
-
-The paper's z_t = A_t z_{t-1} + B_t u_t reads, in ``lgssm``'s index, transition[t] = A_{t+1}: T
-encodings give T + 1 weights, the first T for the emissions, the last T for the transitions.
+Fraccaro et al. (2017), equation 9: A_t = Σ_k alpha_t^(k) A^(k), and B_t, C_t alike.
 
 ======  =======================  =============
 letter  name                     shape
@@ -16,8 +10,10 @@ A^(k)   ``transition``           ``[K, n, n]``
 B^(k)   ``control``              ``[K, n, U]``
 C^(k)   ``emission``             ``[K, m, n]``
 Q, R    ``transition_noise`` …   ``[n], [m]``
-a_0     ``start_encoding``       ``[m]``
 ======  =======================  =============
+
+The paper's z_t = A_t z_{t-1} + B_t u_t reads, in ``lgssm``'s index, transition[t] = A_{t+1}: T
+encodings give T + 1 weights, the first T for the emissions, the last T for the transitions.
 """
 
 from __future__ import annotations
@@ -28,80 +24,8 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.lgssm import LGSSM
-from kvae_tf.lgssm.sequential import scan
 
-MAX_MODES = 1000
 NOISE_FLOOR = 1e-6
-
-
-@keras.saving.register_keras_serializable("kvae_tf")
-class DynamicsParameterNetwork(keras.layers.Layer):
-    """alpha: an LSTM over encodings with a softmax over K modes.
-
-    Called on a whole sequence, or one step at a time from within a loop (``start``, ``step``); both
-    use the same cell. With K = 1 the weight is 1.
-
-    Args:
-      num_modes: K.
-      units: LSTM width.
-    """
-
-    def __init__(self, num_modes, units, **kwargs):
-        super().__init__(**kwargs)
-        if not 1 <= num_modes <= MAX_MODES:
-            raise UserError(f"num_modes is {num_modes}, expected 1 to {MAX_MODES}")
-        self.num_modes = num_modes
-        self.units = units
-        self.cell = keras.layers.LSTMCell(units, name="cell")
-        self.head = keras.layers.Dense(num_modes, name="head")
-
-    def build(self, input_shape):
-        size = input_shape[-1]
-        self.start_encoding = self.add_weight(
-            shape=(size,), initializer="zeros", name="start_encoding"
-        )
-        self.cell.build((None, size))
-        self.head.build((None, self.units))
-        self.built = True
-
-    def start(self, batch_size) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """alpha_1, from the learned a_0.
-
-        Returns:
-          weights ``[B, K]`` and the network's state.
-        """
-        state = (tf.zeros([batch_size, self.units]), tf.zeros([batch_size, self.units]))
-        start = tf.broadcast_to(self.start_encoding, [batch_size, self.start_encoding.shape[0]])
-        return self.step(start, state)
-
-    def step(self, encoding, state) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """alpha_{t+1}, from a_t ``[B, m]`` and the state before it.
-
-        Returns:
-          weights ``[B, K]`` and the new state.
-        """
-        output, state = self.cell(encoding, list(state))
-        return self._weights(output), tuple(state)
-
-    def call(self, encodings):
-        """alpha_1 … alpha_{T+1} for encodings ``[B, T, m]``: weights ``[B, T + 1, K]``."""
-        weights, state = self.start(tf.shape(encodings)[0])
-
-        def step(state, inputs):
-            output, state = self.cell(inputs[0], list(state))
-            return tuple(state), (output,)
-
-        _, (outputs,) = scan(
-            step, state, (tf.transpose(encodings, [1, 0, 2]),), [[encodings.shape[0], self.units]]
-        )
-        later = self._weights(tf.transpose(outputs, [1, 0, 2]))
-        return tf.concat([weights[:, tf.newaxis], later], axis=1)
-
-    def _weights(self, output):
-        return tf.nn.softmax(tf.cast(self.head(output), tf.float32), axis=-1)
-
-    def get_config(self):
-        return super().get_config() | {"num_modes": self.num_modes, "units": self.units}
 
 
 @keras.saving.register_keras_serializable("kvae_tf")

@@ -1,26 +1,17 @@
-"""The dynamics parameter network, the mixture of modes, and their coupled pass."""
+"""The modes and their mixture."""
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, coupled_pass
+from kvae_tf.layers import ModeMixture
 
 B, T, M, N, K, U = 2, 5, 2, 3, 4, 2
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def make_network(num_modes=K):
-    network = DynamicsParameterNetwork(num_modes, 6)
-    network.build((None, None, M))
-    for i, variable in enumerate(network.trainable_variables):
-        variable.assign(normal(*variable.shape, seed=i))
-    return network
 
 
 def make_mixture(control_size=U, **options):
@@ -34,65 +25,6 @@ def make_mixture(control_size=U, **options):
 
 def random_weights(lead, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(K), size=lead).astype(np.float32)
-
-
-def to_reference(model):
-    """An LGSSM as the oracle's, in float64."""
-    return reference.Model(**model._asdict()).cast(np.float64)
-
-
-def test_sequence_is_start_and_steps():
-    network, a = make_network(), normal(B, T, M)
-    weights, state = network.start(B)
-    steps = [weights]
-    for t in range(T):
-        weights, state = network.step(a[:, t], state)
-        steps.append(weights)
-    whole = network(a)
-    assert whole.shape == (B, T + 1, K)
-    np.testing.assert_allclose(whole, np.stack(steps, 1), atol=1e-5)
-
-
-def test_weights_are_a_distribution():
-    weights = make_network()(10 * normal(B, T, M)).numpy()
-    assert weights.min() >= 0
-    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    assert weights.std(axis=1).max() > 0.05  # and no constant one
-
-
-def test_one_mode_weighs_one():
-    np.testing.assert_array_equal(make_network(1)(normal(B, T, M)), np.ones((B, T + 1, 1)))
-
-
-@pytest.mark.parametrize("t", range(T))
-def test_weights_depend_on_earlier_encodings_only(t):
-    network, a = make_network(), normal(B, T, M)
-    changed = a.copy()
-    changed[:, t] += 1.0
-    difference = np.abs(network(changed) - network(a)).max(axis=(0, 2))
-    assert (difference[: t + 1] < 1e-6).all()  # alpha_1 … alpha_t: a_t comes too late
-    assert (difference[t + 1 :] > 1e-5).all()
-
-
-def test_first_weights_come_from_the_start_encoding():
-    network, a = make_network(), normal(B, T, M)
-    first = network(a)[:, 0]
-    np.testing.assert_allclose(first[0], first[1], atol=1e-6)
-    network.start_encoding.assign_add([1.0, -1.0])
-    assert np.abs(network(a)[:, 0] - first).max() > 1e-3
-
-
-def test_network_in_a_graph_of_unknown_sizes():
-    network, a = make_network(), normal(B, T, M)
-    graph = tf.function(network, input_signature=[tf.TensorSpec([None, None, M])])
-    np.testing.assert_allclose(graph(a), network(a), atol=1e-5)
-    assert graph(a[:1, :2]).shape == (1, 3, K)
-
-
-@pytest.mark.parametrize("num_modes", [0, 1001])
-def test_number_of_modes(num_modes):
-    with pytest.raises(UserError, match=f"num_modes is {num_modes}, expected 1 to 1000"):
-        DynamicsParameterNetwork(num_modes, 5)
 
 
 def test_mixing_and_time_index():
@@ -171,27 +103,3 @@ def test_mixture_of_a_seed():
         mixture.build()
     np.testing.assert_array_equal(first.emission, same.emission)
     assert np.abs(first.emission - other.emission).max() > 1e-3
-
-
-@pytest.mark.parametrize("control_size", [0, U])
-def test_coupled_pass_fills_in_its_own_predictions(control_size):
-    network, mixture = make_network(), make_mixture(control_size)
-    a, controls = normal(B, T, M), normal(B, T, control_size, seed=5)
-    observed = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 1]], np.float32)
-    result = coupled_pass(network, mixture, a, observed, controls)
-    # The pass is the fixed point of: weights follow from the encodings, the model from the weights,
-    # the predictions from the model, and the missing encodings from the predictions.
-    np.testing.assert_allclose(result.mode_weights, network(result.encodings), atol=1e-5)
-    model = to_reference(mixture(result.mode_weights, controls))
-    oracle = reference.loop_filter(model, a.astype(np.float64), observed)
-    predicted = np.einsum("btij,btj->bti", model.emission, oracle.predicted_means)
-    expected = np.where(observed[..., None] > 0, a, predicted)
-    np.testing.assert_allclose(result.encodings, expected, atol=1e-4)
-    np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, atol=1e-4)
-
-
-def test_coupled_pass_of_everything_seen_is_the_network():
-    network, mixture, a = make_network(), make_mixture(), normal(B, T, M)
-    result = coupled_pass(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))
-    np.testing.assert_array_equal(result.encodings, a)
-    np.testing.assert_allclose(result.mode_weights, network(a), atol=1e-5)

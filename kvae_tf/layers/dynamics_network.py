@@ -1,0 +1,184 @@
+r"""The dynamics parameter network of a KVAE: weighs the modes by the encodings so far.
+
+Fraccaro et al. (2017), section 3.3: alpha_t = alpha(a_0, a_1 … a_{t-1}) with a learned a_0, so that
+T encodings give T + 1 weights. It may also emit a control that acts together with those weights.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.lgssm.sequential import scan
+
+KINDS = ("lstm", "gru", "mlp", "fifo", "constant")
+MAX_MODES = 1000
+
+
+class Parameters(NamedTuple):
+    """What the network says of one step, or of each of ``T + 1`` steps.
+
+    Attributes:
+      mode_weights: ``[B, K]`` or ``[B, T + 1, K]``, adding up to 1.
+      controls: ``[B, L]`` or ``[B, T + 1, L]``, learned controls; L = 0 for none.
+    """
+
+    mode_weights: tf.Tensor
+    controls: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class DynamicsParameterNetwork(keras.layers.Layer):
+    """alpha: a network over encodings with a softmax over K modes.
+
+    Called on a whole sequence, or one step at a time from within a loop (``start``, ``step``); both
+    use the same cell.
+
+    Args:
+      num_modes: K; with K = 1 the weight is 1.
+      units: width.
+      kind: ``"lstm"`` or ``"gru"`` of all encodings so far, ``"mlp"`` of the last one, ``"fifo"``:
+        the same of the last ``window``; ``"constant"``: of none, for K = 1.
+      window: encodings that ``"fifo"`` reads.
+      learned_controls: L, the size of the control that it emits, 0 for none.
+    """
+
+    def __init__(self, num_modes, units, kind="lstm", window=1, learned_controls=0, **kwargs):
+        super().__init__(**kwargs)
+        if not 1 <= num_modes <= MAX_MODES:
+            raise UserError(f"num_modes is {num_modes}, expected 1 to {MAX_MODES}")
+        if kind == "constant" and num_modes > 1:
+            raise UserError(
+                f"num_modes is {num_modes}, expected 1 with the constant dynamics network, which "
+                "has nothing to weigh"
+            )
+        self.num_modes = num_modes
+        self.units = units
+        self.kind = kind
+        self.window = window
+        self.learned_controls = learned_controls
+        self.cell = _cell(kind, units, window)
+        self.head = keras.layers.Dense(num_modes, name="head")
+        self.control_head = (
+            keras.layers.Dense(learned_controls, name="control_head") if learned_controls else None
+        )
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.start_encoding = self.add_weight(
+            shape=(size,), initializer="zeros", name="start_encoding"
+        )
+        self.cell.build((None, size))
+        self.head.build((None, self.cell.output_size))
+        if self.control_head:
+            self.control_head.build((None, self.cell.output_size))
+        self.built = True
+
+    def start(self, batch_size) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
+        """The first step's parameters, from the learned a_0.
+
+        Returns:
+          ``Parameters`` and the network's state.
+        """
+        start = tf.repeat(self.start_encoding[tf.newaxis], batch_size, axis=0)
+        if isinstance(self.cell, _WindowCell):
+            state = (tf.tile(start, [1, self.cell.window]),)
+        else:
+            sizes = tf.nest.flatten(self.cell.state_size)
+            state = tuple(tf.zeros([batch_size, size]) for size in sizes)
+        return self.step(start, state)
+
+    def step(self, encoding, state) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
+        """The parameters of step t + 1, from a_t ``[B, m]`` and the state before it.
+
+        Returns:
+          ``Parameters`` and the new state.
+        """
+        output, state = self.cell(encoding, list(state))
+        return self._parameters(output), tuple(state)
+
+    def call(self, encodings):
+        """``Parameters`` of steps 1 … T + 1 for encodings ``[B, T, m]``."""
+        first, state = self.start(tf.shape(encodings)[0])
+
+        def step(state, inputs):
+            output, state = self.cell(inputs[0], list(state))
+            return tuple(state), (output,)
+
+        _, (outputs,) = scan(
+            step,
+            state,
+            (tf.transpose(encodings, [1, 0, 2]),),
+            [[encodings.shape[0], self.cell.output_size]],
+        )
+        later = self._parameters(tf.transpose(outputs, [1, 0, 2]))
+        return Parameters(
+            *(tf.concat([x[:, tf.newaxis], y], axis=1) for x, y in zip(first, later, strict=True))
+        )
+
+    def _parameters(self, output):
+        weights = tf.nn.softmax(tf.cast(self.head(output), tf.float32), axis=-1)
+        if self.control_head:
+            controls = tf.cast(self.control_head(output), tf.float32)
+        else:
+            controls = tf.zeros_like(weights[..., :0])
+        return Parameters(weights, controls)
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_modes": self.num_modes,
+            "units": self.units,
+            "kind": self.kind,
+            "window": self.window,
+            "learned_controls": self.learned_controls,
+        }
+
+
+def _cell(kind, units, window):
+    """What reads the encodings: ``cell(encoding, states) -> output, states``, as Keras' cells."""
+    if kind == "lstm":
+        return keras.layers.LSTMCell(units, name="cell")
+    if kind == "gru":
+        return keras.layers.GRUCell(units, name="cell")
+    if kind in ("mlp", "fifo"):
+        return _WindowCell(units, window if kind == "fifo" else 1, name="cell")
+    if kind == "constant":
+        return _ConstantCell(name="cell")
+    raise UserError(f"dynamics network is {kind!r}, expected one of {', '.join(KINDS)}")
+
+
+class _WindowCell(keras.layers.Layer):
+    """Two dense layers over the last encodings, which are the state ``[B, window · m]``."""
+
+    def __init__(self, units, window, **kwargs):
+        super().__init__(**kwargs)
+        self.window = window
+        self.output_size = units
+        self.hidden = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
+
+    def build(self, input_shape):
+        width = self.window * input_shape[-1]
+        for layer in self.hidden:
+            layer.build((None, width))
+            width = self.output_size
+        self.built = True
+
+    def call(self, encoding, states):
+        window = tf.concat([states[0][:, encoding.shape[-1] :], encoding], axis=1)
+        output = window
+        for layer in self.hidden:
+            output = layer(output)
+        return output, [window]
+
+
+class _ConstantCell(keras.layers.Layer):
+    """Says 1, whatever it reads; a loop wants a state, so that is 1 as well."""
+
+    output_size = state_size = 1
+
+    def call(self, encoding, states):
+        one = tf.ones_like(encoding[:, :1])
+        return one, [one]

@@ -1,0 +1,64 @@
+"""The coupled pass of the filter and the dynamics parameter network."""
+
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, coupled_pass
+
+B, T, M, N, K, U = 2, 5, 2, 3, 4, 2
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def make_network(kind="lstm", learned_controls=0):
+    network = DynamicsParameterNetwork(K, 6, kind, window=3, learned_controls=learned_controls)
+    network.build((None, None, M))
+    for i, variable in enumerate(network.trainable_variables):
+        variable.assign(normal(*variable.shape, seed=i))
+    return network
+
+
+def make_mixture(control_size=U):
+    mixture = ModeMixture(K, N, M, control_size)
+    mixture.build()
+    mixture.transition.assign(0.5 * np.eye(N) + 0.2 * normal(K, N, N, seed=11))
+    mixture.control.assign(normal(K, N, control_size, seed=12))
+    mixture.emission.assign(normal(K, M, N, seed=13))
+    return mixture
+
+
+def to_reference(model):
+    """An LGSSM as the oracle's, in float64."""
+    return reference.Model(**model._asdict()).cast(np.float64)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "mlp", "fifo"])
+@pytest.mark.parametrize(("control_size", "learned"), [(0, 0), (U, 0), (0, N), (U, N)])
+def test_coupled_pass_fills_in_its_own_predictions(control_size, learned, kind):
+    network, mixture = make_network(kind, learned), make_mixture(control_size + learned)
+    a, controls = normal(B, T, M), normal(B, T, control_size, seed=5)
+    observed = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 1]], np.float32)
+    result = coupled_pass(network, mixture, a, observed, controls)
+    # The pass is the fixed point of: weights follow from the encodings, the model from the weights,
+    # the predictions from the model, and the missing encodings from the predictions.
+    for found, expected in zip(result.parameters, network(result.encodings), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    weights, learned_controls = result.parameters
+    controls = np.concatenate([controls, learned_controls[:, 1:]], axis=-1)
+    model = to_reference(mixture(weights, controls))
+    oracle = reference.loop_filter(model, a.astype(np.float64), observed)
+    predicted = np.einsum("btij,btj->bti", model.emission, oracle.predicted_means)
+    expected = np.where(observed[..., None] > 0, a, predicted)
+    np.testing.assert_allclose(result.encodings, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
+
+
+def test_coupled_pass_of_everything_seen_is_the_network():
+    network, mixture, a = make_network(), make_mixture(), normal(B, T, M)
+    result = coupled_pass(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))
+    np.testing.assert_array_equal(result.encodings, a)
+    np.testing.assert_allclose(result.parameters.mode_weights, network(a).mode_weights, atol=1e-5)
