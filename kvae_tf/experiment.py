@@ -14,9 +14,9 @@ from kvae_tf import callbacks, data, evaluation, figures, files, model_card, plo
 from kvae_tf.checkpoints import Checkpoints
 from kvae_tf.errors import UserError
 from kvae_tf.export import export
+from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.kvae import KVAE
-from kvae_tf.settings import ModelSettings, Settings
+from kvae_tf.settings import Settings
 
 # What a resumed run may change without becoming another run.
 _FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
@@ -78,26 +78,10 @@ def build(settings: Settings, train: data.SequenceData) -> SequenceModel:
       settings: the whole experiment.
       train: the training part, for its shapes.
     """
-    training = settings.training
-    keras.utils.set_random_seed(training.seed)
+    keras.utils.set_random_seed(settings.training.seed)
     steps = steps_per_epoch(settings, train)
-    options = {
-        name: value
-        for name, value in vars(settings.model).items()
-        if name in ModelSettings.__dataclass_fields__ and name != "model"
-    }
-    model = KVAE(
-        train.frame_shape,
-        control_size=train.control_size,
-        objective=training.objective,
-        decoded_frames=training.decoded_frames,
-        jit_engine=not _jit(settings),
-        reconstruction_weight=training.reconstruction_weight,
-        weight_updates=training.weight_epochs * steps,
-        frozen_updates=training.frozen_epochs * steps,
-        noise_seed=training.seed,
-        seed=training.seed,
-        **options,
+    model = registry.create(
+        settings, train.frame_shape, train.control_size, steps, jit_engine=not _jit(settings)
     )
     model.build()
     return model

@@ -30,14 +30,15 @@ class Exported(tf.Module):
     @property
     def signatures_by_name(self) -> dict[str, tf.types.experimental.GenericFunction]:
         """Signature name -> function; ``serving_default`` fills in missing frames."""
-        return self._queries | {"serving_default": self._queries["impute"]}
+        default = "impute" if "impute" in self._queries else next(iter(self._queries))
+        return self._queries | {"serving_default": self._queries[default]}
 
 
 def export(model: SequenceModel, path: Path) -> None:
     """Writes the SavedModel; a folder that is there already is replaced when the new one is whole.
 
     Args:
-      model: a built model that answers all queries.
+      model: a built model; what it cannot answer has no signature.
       path: the version's folder, for instance ``saved_models/pendulum/1``.
     """
     path = Path(path)
@@ -96,11 +97,21 @@ def _queries(model):
 
     @tf.function(input_signature=sequence)
     def impute(frames, observed=one, controls=zero):
-        return named(model.impute(*full(frames, observed, controls), method="smooth"))
+        best = model.imputation_methods[0]
+        return named(model.impute(*full(frames, observed, controls), method=best))
 
     @tf.function(input_signature=sequence)
     def impute_filter(frames, observed=one, controls=zero):
         return named(model.impute(*full(frames, observed, controls), method="filter"))
+
+    @tf.function(
+        input_signature=[*sequence, tf.TensorSpec([], tf.int32, name="seed")],
+    )
+    def bound(frames, observed=one, controls=zero, seed=default_seed):
+        frames, observed, controls = full(frames, observed, controls)
+        batch = {"frames": frames, "observed": observed, "controls": controls}
+        found = model.elbo(batch, tf.stack([tf.zeros_like(seed), seed]))
+        return {model.bound_name: found.elbo, "num_frames": found.num_frames, **found.terms}
 
     @tf.function(input_signature=[*sequence, steps_spec])
     def forecast(frames, observed=one, controls=zero, num_steps=one_step):
@@ -125,13 +136,16 @@ def _queries(model):
         _, _, controls = full(blank, one, controls)
         return named(model.generate(num_sequences, num_steps, controls, seed))
 
-    return {
+    found = {
         "encode": encode,
         "decode": decode,
         "filter": filter,
         "smooth": smooth,
         "impute": impute,
-        "impute_filter": impute_filter,
         "forecast": forecast,
         "generate": generate,
     }
+    found = {name: query for name, query in found.items() if name in model.supports}
+    if "impute" in found:
+        found["impute_filter"] = impute_filter
+    return found | {model.bound_name: bound}

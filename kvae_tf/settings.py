@@ -36,7 +36,7 @@ class DataSettings:
 class ModelSettings:
     """The architecture; a checkpoint fits only the settings it was written with."""
 
-    model: str = _field("kvae", "The system.", choices=("kvae",))
+    model: str = _field("kvae", "The system.", choices=("kvae", "ae_rnn", "vae_rnn"))
     network: str = _field("mlp", "Frame encoder and decoder.", choices=("mlp", "cnn"))
     units: tuple[int, ...] = _field(
         (128, 128), "Widths of the dense layers, or filters of the convolutions.", least=1
@@ -98,6 +98,9 @@ class TrainingSettings:
     )
     frozen_epochs: int = _field(
         0, "The dynamics parameter network rests for so many epochs (the paper: 10).", least=0
+    )
+    pretraining_epochs: int = _field(
+        0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0
     )
     patience: int = _field(
         0, "Stop after so many epochs without a better validation bound; 0: never.", least=0

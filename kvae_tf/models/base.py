@@ -64,10 +64,15 @@ class SequenceModel(keras.Model):
     Attributes:
       noise_seed: int, folded with the optimiser's iteration into the training noise.
       reconstruction_weight: factor of the reconstruction term in training only.
+      bound_name: what the sum of the terms is called; systems without a bound say so here.
+      imputation_methods: what ``impute`` can do, the best first.
       weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
         weight first lets the dynamics form before the pixels take over.
       frozen_updates: for so many updates the variables of ``late_variables`` stay as they are.
     """
+
+    bound_name = "elbo"
+    imputation_methods = ("smooth", "filter")
 
     def __init__(
         self,
@@ -169,15 +174,32 @@ class SequenceModel(keras.Model):
             tf.constant([self.noise_seed, 0], tf.int64),
             tf.cast(self.optimizer.iterations, tf.int64),
         )
-        with tf.GradientTape() as tape:
-            bound = self.training_bound(data, seed)
-            loss = self.loss_of(bound)
+        bound, loss, gradients = self.training_gradients(data, seed)
         variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
         norm = tf.linalg.global_norm(gradients)
         gradients = self._hold_back(variables, gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._report(loss, bound, gradient_norm=norm)
+
+    def training_gradients(self, data, seed):
+        """What a training step maximises, the loss made of it, and the loss' gradients.
+
+        Returns:
+          A ``Bound``, a scalar and a tensor for each trainable variable.
+        """
+        return self.differentiate(self.training_bound, data, seed)
+
+    def differentiate(self, bound_function, data, seed):
+        """``training_gradients`` of ``bound_function(data, seed)``; zero where nothing depends."""
+        with tf.GradientTape() as tape:
+            bound = bound_function(data, seed)
+            loss = self.loss_of(bound)
+        variables = self.trainable_variables
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else gradient
+            for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True)
+        ]
+        return bound, loss, gradients
 
     def test_step(self, data):
         """The bound of a batch of held-out sequences, with fixed noise; padding weighs nothing."""

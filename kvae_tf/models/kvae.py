@@ -38,10 +38,10 @@ from kvae_tf.layers import (
     coupled_pass,
     frame_likelihood,
 )
+from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
 
 OBJECTIVES = ("collapsed", "sampled")
-IMPUTATIONS = ("smooth", "filter")
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -215,7 +215,7 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed, self._training_log_prior, self.decoded_frames)
 
     def _bound(self, batch, seed, log_prior, decoded_frames=0):
-        frames, observed, controls = self._batch(**{k: batch.get(k) for k in _INPUTS})
+        frames, observed, controls = batches.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         q = self.encode(frames)
         noise = tf.random.stateless_normal(tf.shape(q.mean), encoding_seed)
@@ -235,13 +235,7 @@ class KVAE(SequenceModel):
 
     def _reconstruction(self, a, frames, seen, decoded_frames, seed):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
-        length = tf.shape(a)[1]
-        scale = 1.0
-        if decoded_frames:
-            steps = tf.random.experimental.stateless_shuffle(tf.range(length), seed)
-            steps = steps[:decoded_frames]
-            scale = tf.cast(length, tf.float32) / tf.cast(tf.shape(steps)[0], tf.float32)
-            a, frames, seen = (tf.gather(x, steps, axis=1) for x in (a, frames, seen))
+        a, frames, seen, scale = batches.some_steps(decoded_frames, seed, a, frames, seen)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
         return scale * tf.reduce_sum(seen * log_p, axis=1)
 
@@ -305,8 +299,10 @@ class KVAE(SequenceModel):
         Returns:
           ``Frames``.
         """
-        if method not in IMPUTATIONS:
-            raise UserError(f"method is {method!r}, expected one of {', '.join(IMPUTATIONS)}")
+        if method not in self.imputation_methods:
+            raise UserError(
+                f"method is {method!r}, expected one of {', '.join(self.imputation_methods)}"
+            )
         model, a, seen, std, weights = self._infer(frames, observed, controls)
         if method == "smooth":
             result = lgssm.smooth(model, a, seen)
@@ -338,14 +334,7 @@ class KVAE(SequenceModel):
           controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
           num_steps: K.
         """
-        frames = tf.cast(frames, tf.float32)
-        batch_size, length = tf.shape(frames)[0], tf.shape(frames)[1]
-        observed = tf.ones([batch_size, length]) if observed is None else observed
-        longer = tf.concat([frames, tf.zeros([batch_size, num_steps, *self.frame_shape])], axis=1)
-        mask = tf.concat([tf.cast(observed, tf.float32), tf.zeros([batch_size, num_steps])], axis=1)
-        controls = self._pad_controls(controls, batch_size, length + num_steps)
-        result = self.impute(longer, mask, controls, method="filter")
-        return Frames(*(x[:, length:] for x in result))
+        return batches.forecast_by_imputation(self, frames, observed, controls, num_steps)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0):
         """``Frames`` drawn from the prior: z and a are sampled, frames are the decoder's means.
@@ -356,11 +345,8 @@ class KVAE(SequenceModel):
           controls: ``[B, T, U]``; zero if absent.
           seed: an int or a stateless pair.
         """
-        seed = tf.convert_to_tensor(seed)
-        if seed.shape.rank == 0:
-            seed = tf.stack([tf.zeros_like(seed), seed])
-        controls = self._pad_controls(controls, num_sequences, num_steps)
-        return self._generate(num_sequences, num_steps, controls, seed)
+        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        return self._generate(num_sequences, num_steps, controls, batches.pair(seed))
 
     def _generate(self, batch_size, num_steps, controls, seed):
         mixture = self.mixture
@@ -399,32 +385,9 @@ class KVAE(SequenceModel):
 
     def _infer(self, frames, observed, controls):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""
-        frames, observed, controls = self._batch(frames, observed, controls)
+        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
         if observed is None:
             observed = tf.ones(tf.shape(frames)[:2])
         q = self.encode(frames)
         model, a, weights = self._dynamics(q.mean, observed, controls)
         return model, a, observed, q.std, weights
-
-    def _batch(self, frames, observed, controls):
-        """A batch as tensors: unobserved frames blanked, absent controls zero."""
-        frames = tf.convert_to_tensor(frames, dtype=tf.float32)
-        if observed is not None:
-            observed = tf.cast(observed, tf.float32)
-            # Masked before any arithmetic, so that a NaN there reaches nothing.
-            frames = tf.where(observed[..., None, None, None] > 0, frames, 0.0)
-        shape = tf.shape(frames)
-        if controls is None:
-            controls = tf.zeros([shape[0], shape[1], self.control_size])
-        return frames, observed, tf.cast(controls, tf.float32)
-
-    def _pad_controls(self, controls, batch_size, num_steps):
-        """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut."""
-        if controls is None:
-            return tf.zeros([batch_size, num_steps, self.control_size])
-        controls = tf.cast(controls, tf.float32)
-        rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
-        return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
-
-
-_INPUTS = ("frames", "observed", "controls")

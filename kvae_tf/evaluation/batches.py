@@ -1,0 +1,40 @@
+"""Test sequences in batches, each with its own row of a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kvae_tf.data import SequenceData, evaluation_batches
+
+BATCH = 100
+
+
+def masked_batches(
+    data: SequenceData, mask: np.ndarray
+) -> Iterator[tuple[dict[str, np.ndarray], slice]]:
+    """Batches of a fixed size in which frames are hidden.
+
+    Args:
+      data: the sequences.
+      mask: ``[N, T]``, 1 = seen; frames that the data lack are hidden too.
+
+    Yields:
+      ``frames`` (0 where the data have none), ``observed`` (the mask), ``known`` (what the data
+      have) and ``controls``; and the rows of ``data`` that the batch's first rows are: the last
+      batch is filled up with repetitions.
+    """
+    size = min(BATCH, len(data))
+    for start, batch in zip(range(0, len(data), size), evaluation_batches(data, size), strict=True):
+        rows = np.arange(start, start + size) % len(data)
+        known = batch["observed"].numpy()
+        yield (
+            {
+                "frames": batch["frames"].numpy(),
+                "observed": known * mask[rows],
+                "known": known,
+                "controls": batch["controls"].numpy(),
+            },
+            slice(start, min(start + size, len(data))),
+        )

@@ -1,0 +1,157 @@
+"""Errors of filled-in frames against how many are missing (Fraccaro et al. 2017, figures 3a, 3b).
+
+Every test sequence has its own mask, drawn with several seeds; the first ``FIRST_SEEN`` frames are
+seen. Compared are a model's own methods of imputation and two references: ``generate`` continues
+the first frames and sees nothing else, ``last_frame`` repeats the last frame seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData, gap, missing_at_random
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.imputation import last_seen
+from kvae_tf.evaluation.pixels import incorrect_pixels
+from kvae_tf.evaluation.positions import AffineFit, positions
+from kvae_tf.models.base import SequenceModel
+
+RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+GAPS = tuple(range(1, 16, 2))
+FIRST_SEEN = 4
+MASK_SEEDS = (0, 1, 2)
+
+
+class Curve(NamedTuple):
+    """Errors on the hidden frames.
+
+    Attributes:
+      x: how much was hidden: rates, or lengths of gaps.
+      errors: method -> measure -> one value for each x. Measures are ``incorrect_pixels`` (the
+        fraction), ``encoding_rmse`` and, where the truth is known, ``position_rmse`` (in the
+        states' unit, pixels).
+      standard_errors: of the same form. Sequences are independent, but not frames of a sequence or
+        masks of it, so the spread is that between sequences.
+    """
+
+    x: list[float]
+    errors: dict[str, dict[str, list[float]]]
+    standard_errors: dict[str, dict[str, list[float]]]
+
+
+def missing_at_random_curve(
+    model: SequenceModel,
+    data: SequenceData,
+    fit: AffineFit | None = None,
+    rates: Sequence[float] = RATES,
+    mask_seeds: Sequence[int] = MASK_SEEDS,
+) -> Curve:
+    """Frames missing at random, figure 3a.
+
+    Args:
+      model: a system that can ``impute``.
+      data: at least ``FIRST_SEEN`` + 1 frames a sequence.
+      fit: the map to positions, for ``position_rmse``.
+      rates: probabilities of a frame to be missing.
+      mask_seeds: of the masks.
+    """
+    shape = len(data), data.num_steps
+
+    def masks(rate):
+        return [missing_at_random(*shape, rate, FIRST_SEEN, seed) for seed in mask_seeds]
+
+    return _curve(model, data, fit, list(rates), masks)
+
+
+def gap_curve(
+    model: SequenceModel,
+    data: SequenceData,
+    fit: AffineFit | None = None,
+    gaps: Sequence[int] = GAPS,
+) -> Curve:
+    """Frames missing in a row, figure 3b: from frame ``FIRST_SEEN`` (counted from 0) on.
+
+    Args:
+      model: a system that can ``impute``.
+      data: at least ``FIRST_SEEN`` + 2 frames a sequence.
+      fit: the map to positions, for ``position_rmse``.
+      gaps: their lengths; those after which no frame would be left are dropped.
+    """
+    shape = len(data), data.num_steps
+    gaps = [length for length in gaps if FIRST_SEEN + length < data.num_steps]
+    return _curve(
+        model, data, fit, gaps, lambda length: [gap(*shape, FIRST_SEEN, FIRST_SEEN + length)]
+    )
+
+
+def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
+    impute, encode = tf.function(model.impute), tf.function(model.encode)
+    truth = None if fit is None else positions(data)
+    start = gap(1, data.num_steps, FIRST_SEEN, data.num_steps)
+    tallies = [_Tally(len(data)) for _ in x]
+    for amount, tally in zip(x, tallies, strict=True):
+        for mask in masks(amount):
+            for batch, rows in masked_batches(data, mask):
+                frames, seen, controls = batch["frames"], batch["observed"], batch["controls"]
+                hidden = batch["known"] * (1.0 - seen)
+                a = encode(frames).mean.numpy()
+                guesses = {
+                    method: impute(frames, seen, controls, method=method)
+                    for method in model.imputation_methods
+                }
+                guesses["generate"] = impute(frames, seen * start, controls, method="filter")
+                for method, guess in guesses.items():
+                    wrong = incorrect_pixels(guess.frames.numpy(), frames)
+                    off = np.square(guess.encodings.numpy() - a).mean(-1)
+                    tally.add(rows, hidden, method, "incorrect_pixels", wrong)
+                    tally.add(rows, hidden, method, "encoding_rmse", off)
+                    if truth is not None:
+                        off = fit(guess.encodings.numpy()[: rows.stop - rows.start]) - truth[rows]
+                        off = np.square(off).sum(-1)
+                        tally.add(rows, hidden, method, "position_rmse", off)
+                wrong = incorrect_pixels(last_seen(frames, seen), frames)
+                tally.add(rows, hidden, "last_frame", "incorrect_pixels", wrong)
+    return Curve(list(x), *_columns(tallies))
+
+
+class _Tally:
+    """Sums of errors over the hidden frames of each sequence, by method and measure."""
+
+    def __init__(self, num_sequences):
+        self.num_sequences = num_sequences
+        self.sums, self.counts = {}, {}
+
+    def add(self, rows, hidden, method, measure, values):
+        kept = rows.stop - rows.start  # the others only fill up the batch
+        values, hidden = values[:kept], hidden[:kept]
+        for store, value in ((self.sums, hidden * values), (self.counts, hidden)):
+            store.setdefault((method, measure), np.zeros(self.num_sequences))
+            store[method, measure][rows] += value.sum(axis=1)
+
+    def result(self, method, measure):
+        """The mean over frames, and its standard error as that of a ratio of two sums."""
+        sums, counts = self.sums[method, measure], self.counts[method, measure]
+        total = counts.sum()
+        if not total:
+            return math.nan, math.nan
+        mean = sums.sum() / total
+        error = np.sqrt(np.sum(np.square(sums - mean * counts))) / total
+        if measure.endswith("_rmse"):
+            mean = np.sqrt(mean)
+            error = error / (2.0 * mean) if mean else 0.0
+        return float(mean), float(error)
+
+
+def _columns(tallies):
+    """Errors and standard errors as method -> measure -> list over x."""
+    errors, spreads = {}, {}
+    for tally in tallies:
+        for method, measure in tally.sums:
+            for store, value in zip((errors, spreads), tally.result(method, measure), strict=True):
+                store.setdefault(method, {}).setdefault(measure, []).append(value)
+    return errors, spreads

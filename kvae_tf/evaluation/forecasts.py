@@ -1,0 +1,73 @@
+"""Errors of forecasts, frame by frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
+from kvae_tf.models.base import SequenceModel
+
+
+class ForecastErrors(NamedTuple):
+    """Errors of each forecast frame, averaged over sequences, and their standard errors.
+
+    Attributes:
+      incorrect_pixels: ``[K]`` fractions.
+      incorrect_pixels_se: ``[K]``.
+      wasserstein: ``[K]`` pixels, between the sets of lit pixels.
+      wasserstein_se: ``[K]``.
+    """
+
+    incorrect_pixels: list[float]
+    incorrect_pixels_se: list[float]
+    wasserstein: list[float]
+    wasserstein_se: list[float]
+
+
+def forecast_errors(
+    model: SequenceModel, data: SequenceData, context: int = 20
+) -> tuple[ForecastErrors, ForecastErrors]:
+    """Sees ``context`` frames and forecasts the rest of each sequence.
+
+    Args:
+      model: a system that can ``forecast``.
+      data: sequences longer than ``context``.
+      context: frames seen.
+
+    Returns:
+      The model's errors, and those of repeating the last frame seen.
+    """
+    num_steps = data.num_steps - context
+    forecast = tf.function(lambda *seen: model.forecast(*seen, num_steps=num_steps).frames)
+    errors = {"model": ([], []), "last_frame": ([], [])}
+    for batch, rows in masked_batches(data, data.observed):
+        frames = batch["frames"]
+        ahead = forecast(frames[:, :context], batch["observed"][:, :context], batch["controls"])
+        truth, kept = frames[:, context:], rows.stop - rows.start
+        guesses = {
+            "model": ahead.numpy(),
+            "last_frame": np.repeat(frames[:, context - 1 : context], num_steps, axis=1),
+        }
+        for name, guess in guesses.items():
+            errors[name][0].append(incorrect_pixels(guess, truth)[:kept])
+            errors[name][1].append(
+                [
+                    [wasserstein(*pair) for pair in zip(*pairs, strict=True)]
+                    for pairs in zip(guess[:kept], truth[:kept], strict=True)
+                ]
+            )
+    return tuple(
+        ForecastErrors(*(column for found in pair for column in _mean_and_error(found)))
+        for pair in errors.values()
+    )
+
+
+def _mean_and_error(batches):
+    values = np.concatenate(batches)  # [N, K]
+    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+    return values.mean(axis=0).tolist(), (spread / np.sqrt(len(values))).tolist()

@@ -1,0 +1,336 @@
+r"""AE-RNN and VAE-RNN, the baselines of Fraccaro et al. (2017), section 5.1.
+
+An auto-encoder of single frames is trained first; then an LSTM learns to continue its encodings:
+
+    AE   a_t = encoder(x_t)            VAE   a_t ~ q(a_t | x_t), prior N(0, I) while it is trained
+    RNN  a_t ~ N(f(h_{t-1}), σ²),      h_t = LSTM(h_{t-1}, [a_t, u_t]),      a_1 ~ N(μ_1, σ_1²)
+
+Where a frame is missing, f(h_{t-1}) takes the place of a_t, so only earlier frames tell about it:
+there is no smoothing.
+
+======  =============  ===================
+letter  name           shape
+======  =============  ===================
+x       ``frames``     ``[B, T, H, W, C]``
+u       ``controls``   ``[B, T, U]``
+a       ``encodings``  ``[B, T, m]``
+h       ``latents``    ``[B, T, units]``
+======  =============  ===================
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.compiled import compile_with_gradient
+from kvae_tf.errors import UserError
+from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
+from kvae_tf.models import batches
+from kvae_tf.models.base import Bound, Frames, SequenceModel
+
+_INITIAL_LOG_STD = -1.0
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class FrameRNN(SequenceModel):
+    """An auto-encoder of frames and a recurrent network over its encodings.
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      control_size: U, 0 for none.
+      variational: a variational auto-encoder, else a plain one.
+      network: ``"mlp"`` or ``"cnn"`` halves.
+      units: widths of the dense layers, or filters of the convolutions, of each half.
+      encoding_size: m.
+      dynamics_units: LSTM width.
+      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
+      variance_floor: Gaussian pixels: the smallest variance.
+      max_encoding_variance: upper bound of the encoder's variance, if variational.
+      pretraining_updates: updates of the auto-encoder, before those of the RNN.
+      decoded_frames: frames of a sequence, drawn anew each time, that an update of the
+        auto-encoder sees; 0: all.
+      jit_engine: compile the RNN inside a training step that is itself not compiled.
+      **training: ``noise_seed`` and the like of the base class.
+    """
+
+    imputation_methods = ("filter",)
+
+    def __init__(
+        self,
+        frame_shape,
+        control_size=0,
+        variational=True,
+        network="mlp",
+        units=(128, 128),
+        encoding_size=2,
+        dynamics_units=50,
+        likelihood="bernoulli",
+        per_pixel_std=True,
+        variance_floor=1e-4,
+        max_encoding_variance=1.0,
+        pretraining_updates=0,
+        decoded_frames=0,
+        jit_engine=False,
+        **training,
+    ):
+        self.variational = variational
+        super().__init__(**training)
+        self._settings = {
+            "frame_shape": tuple(frame_shape),
+            "control_size": control_size,
+            "variational": variational,
+            "network": network,
+            "units": tuple(units),
+            "encoding_size": encoding_size,
+            "dynamics_units": dynamics_units,
+            "likelihood": likelihood,
+            "per_pixel_std": per_pixel_std,
+            "variance_floor": variance_floor,
+            "max_encoding_variance": max_encoding_variance,
+            "pretraining_updates": pretraining_updates,
+            "decoded_frames": decoded_frames,
+            "jit_engine": jit_engine,
+            **training,
+        }
+        self.frame_shape = tuple(frame_shape)
+        self.control_size = control_size
+        self.pretraining_updates = pretraining_updates
+        self.decoded_frames = decoded_frames
+        self.encoder = FrameEncoder(
+            network, encoding_size, units, max_encoding_variance, name="encoder"
+        )
+        self.decoder = FrameDecoder(network, frame_shape, units[::-1], name="decoder")
+        self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.cell = keras.layers.LSTMCell(dynamics_units, name="cell")
+        self.head = keras.layers.Dense(encoding_size, name="head")
+        self._training_log_prior = (
+            compile_with_gradient(self._log_prior, self._dynamics_variables)
+            if jit_engine
+            else self._log_prior
+        )
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        del input_shape
+        m = self.encoder.encoding_size
+        self.encoder.build((None, *self.frame_shape))
+        self.decoder.build((None, m))
+        self.likelihood.build((None, *self.frame_shape))
+        self.cell.build((None, m + self.control_size))
+        self.head.build((None, self.cell.units))
+
+        def weight(name, start):
+            initializer = keras.initializers.Constant(start)
+            return self.add_weight(shape=(m,), initializer=initializer, dtype="float32", name=name)
+
+        self.start_mean = weight("start_mean", 0.0)
+        self.start_log_std = weight("start_log_std", 0.0)
+        self.log_std = weight("log_std", _INITIAL_LOG_STD)
+        self.built = True
+
+    def get_config(self):
+        return dict(self._settings)
+
+    @property
+    def bound_name(self):
+        """``"elbo"``; a plain auto-encoder has none, and its terms only add up to a score."""
+        return "elbo" if self.variational else "score"
+
+    @property
+    def term_names(self):
+        return ("reconstruction", "regularisation" if self.variational else "prediction")
+
+    # The bound.
+
+    def elbo(self, batch, seed):
+        """VAE-RNN: log p(x | a) - log q(a | x) + log p(a) at a ~ q, with the RNN as the prior.
+
+        AE-RNN: log p(x | a) + log p(a) at the encodings; this bounds nothing.
+        """
+        frames, observed, controls = batches.inputs(batch, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        a, log_q = self._sample(frames, seed)
+        log_p = self._log_prior(a, observed, controls)
+        return self._bound(
+            self._log_likelihood(a, frames, seen), log_p - tf.reduce_sum(seen * log_q, axis=1), seen
+        )
+
+    def training_gradients(self, data, seed):
+        """First those of the auto-encoder alone, then those of the RNN alone."""
+        first = self.optimizer.iterations < self.pretraining_updates
+        return tf.cond(
+            first,
+            lambda: self.differentiate(self.autoencoder_bound, data, seed),
+            lambda: self.differentiate(self.predictor_bound, data, seed),
+        )
+
+    def autoencoder_bound(self, batch, seed):
+        """The bound of single frames: log p(x | a), and if variational - KL(q || N(0, I))."""
+        frames, observed, _ = batches.inputs(batch, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+        frames, kept, scale = batches.some_steps(self.decoded_frames, pick_seed, frames, seen)
+        a, log_q = self._sample(frames, noise_seed)
+        other = tf.zeros_like(seen[:, 0])
+        if self.variational:
+            log_p = _log_normal(a, 0.0)
+            other = scale * tf.reduce_sum(kept * (log_p - log_q), axis=1)
+        return self._bound(scale * self._log_likelihood(a, frames, kept), other, seen)
+
+    def predictor_bound(self, batch, seed):
+        """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
+        frames, observed, controls = batches.inputs(batch, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, seed))
+        log_p = self._training_log_prior(a, observed, controls)
+        return self._bound(tf.zeros_like(log_p), log_p - tf.reduce_sum(seen * log_q, axis=1), seen)
+
+    def _bound(self, reconstruction, other, seen):
+        name = self.term_names[1]
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        terms = {"reconstruction": reconstruction, name: other}
+        return Bound(reconstruction + other, terms, num_frames)
+
+    def _sample(self, frames, seed):
+        """Encodings, drawn if variational, and their log q (else 0), ``[B, T]``."""
+        mean, std = self.encode(frames)
+        if not self.variational:
+            return mean, tf.zeros_like(mean[..., 0])
+        noise = tf.random.stateless_normal(tf.shape(mean), seed)
+        return mean + std * noise, _log_normal(noise, tf.math.log(std))
+
+    def _log_likelihood(self, a, frames, seen):
+        return tf.reduce_sum(seen * self.likelihood.log_prob(self.decoder(a), frames), axis=1)
+
+    def _log_prior(self, a, observed, controls):
+        """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
+        a, predicted, _ = self._run(a, observed, controls)
+        first = _log_normal((a[:, :1] - predicted[:, :1]) / tf.exp(self.start_log_std),
+                            self.start_log_std)  # fmt: skip
+        later = _log_normal((a[:, 1:] - predicted[:, 1:]) / tf.exp(self.log_std), self.log_std)
+        log_p = tf.concat([first, later], axis=1)
+        return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
+
+    def _dynamics_variables(self):
+        """What ``_log_prior`` depends on, as TensorFlow's variables."""
+        own = (self.start_mean, self.start_log_std, self.log_std)
+        layers = (*self.cell.trainable_variables, *self.head.trainable_variables)
+        return [variable.value for variable in (*layers, *own)]
+
+    def _run(self, a, observed, controls):
+        """The RNN over a sequence.
+
+        Returns:
+          Encodings ``[B, T, m]``, predictions where frames are missing; the predictions of all
+          steps ``[B, T, m]``; the LSTM's outputs ``[B, T, units]``.
+        """
+        seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+        controls = controls[:, : tf.shape(a)[1]]
+
+        def step(carry, inputs):
+            predicted, *state = carry
+            encoding, seen, control = inputs
+            encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
+            output, state = self._advance(encoding, control, state)
+            return (self.head(output), *state), (encoding, predicted, output)
+
+        m, units = self.encoder.encoding_size, self.cell.units
+        batch = a.shape[0]
+        _, outputs = lgssm.scan(
+            step,
+            self._start(tf.shape(a)[0]),
+            (tf.transpose(a, [1, 0, 2]), tf.transpose(seen), tf.transpose(controls, [1, 0, 2])),
+            [[batch, m], [batch, m], [batch, units]],
+        )
+        return tuple(tf.transpose(x, [1, 0, 2]) for x in outputs)
+
+    def _start(self, batch_size):
+        """The first prediction and the LSTM's state."""
+        rest = tf.zeros([batch_size, self.cell.units])
+        return tf.repeat(self.start_mean[tf.newaxis], batch_size, axis=0), rest, rest
+
+    def _advance(self, encoding, control, state):
+        return self.cell(tf.concat([encoding, control], axis=1), list(state))
+
+    # Queries.
+
+    def encode(self, frames):
+        """An ``Encoding`` of means and standard deviations, ``[..., m]``; AE: the latter are 0."""
+        mean, std = self.encoder(frames)
+        return Encoding(mean, std if self.variational else tf.zeros_like(std))
+
+    def decode(self, encodings):
+        """Frame means in [0, 1], ``[..., H, W, C]``, of encodings ``[..., m]``."""
+        return self.likelihood.mean(self.decoder(encodings))
+
+    def impute(self, frames, observed=None, controls=None, method="filter"):
+        """``Frames``: reconstructions where frames were seen, predictions where they are missing.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen.
+          controls: ``[B, T, U]``.
+          method: ``"filter"``, from earlier frames only: all that an RNN can do.
+
+        Returns:
+          ``Frames``; ``latents`` are the LSTM's outputs, there are no modes.
+
+        Raises:
+          UserError: another method.
+        """
+        if method not in self.imputation_methods:
+            raise UserError(
+                f"method is {method!r}, expected 'filter': an RNN fills in from earlier frames only"
+            )
+        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        mean, std = self.encode(frames)
+        a, _, h = self._run(mean, seen, controls)
+        unsure = tf.concat(
+            [tf.exp(self.start_log_std)[tf.newaxis],
+             tf.repeat(tf.exp(self.log_std)[tf.newaxis], tf.shape(a)[1] - 1, axis=0)], axis=0
+        )  # fmt: skip
+        stds = tf.where(seen[..., tf.newaxis] > 0, std, unsure)
+        return Frames(self.decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
+
+    def forecast(self, frames, observed=None, controls=None, num_steps=1):
+        """``Frames`` of the ``num_steps`` steps that follow the given ones; see ``KVAE``."""
+        return batches.forecast_by_imputation(self, frames, observed, controls, num_steps)
+
+    def generate(self, num_sequences, num_steps, controls=None, seed=0):
+        """``Frames``: encodings are drawn step by step, frames are the decoder's means; see
+        ``KVAE``.
+        """
+        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        m = self.encoder.encoding_size
+        noise = tf.random.stateless_normal([num_steps, num_sequences, m], batches.pair(seed))
+        later = tf.repeat(tf.exp(self.log_std)[tf.newaxis], num_steps - 1, axis=0)
+        stds = tf.concat([tf.exp(self.start_log_std)[tf.newaxis], later], axis=0)
+
+        def step(carry, inputs):
+            predicted, *state = carry
+            noise, control = inputs
+            encoding = predicted + noise
+            output, state = self._advance(encoding, control, state)
+            return (self.head(output), *state), (encoding, output)
+
+        _, drawn = lgssm.scan(
+            step,
+            self._start(num_sequences),
+            (stds[:, tf.newaxis] * noise, tf.transpose(controls, [1, 0, 2])),
+            [[None, m], [None, self.cell.units]],
+        )
+        a, h = (tf.transpose(x, [1, 0, 2]) for x in drawn)
+        return Frames(self.decode(a), a, tf.zeros_like(a), h, tf.zeros_like(a[..., :0]))
+
+
+def _log_normal(standardised, log_std):
+    """The log density of a diagonal Gaussian, summed over the last axis."""
+    return tf.reduce_sum(
+        -0.5 * tf.square(standardised) - log_std - 0.5 * math.log(2.0 * math.pi), axis=-1
+    )
