@@ -16,6 +16,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.optimizer import Leg, Legs, RestingAdam
 from kvae_tf.settings import Settings
 
 # What a resumed run may change without becoming another run.
@@ -41,9 +42,7 @@ def run(settings: Settings) -> dict[str, object]:
     _claim(run_dir, settings)
     if not _jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
         tf.config.experimental.enable_op_determinism()
-    splits = data.load(
-        settings.data.dataset, settings.training.seed, settings.data.cache_dir or None
-    )
+    splits = load_data(settings)
     model = build(settings, splits.train)
     checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
     if settings.run.resume and checkpoints.restore_last():
@@ -62,9 +61,62 @@ def run(settings: Settings) -> dict[str, object]:
     return metrics
 
 
+def load_data(settings: Settings, **options) -> data.Splits:
+    """The data set that the settings name.
+
+    Args:
+      settings: the whole experiment.
+      **options: of ``data.load``, beyond those that the settings say.
+    """
+    chosen = settings.data
+    if chosen.draw_walls:
+        options["draw_walls"] = True
+    splits = data.load(chosen.dataset, settings.training.seed, chosen.cache_dir or None, **options)
+    return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
+
+
+def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
+    """A run's settings, trained model and data.
+
+    Args:
+      run_dir: the folder of a run of which at least one epoch is done.
+
+    Raises:
+      UserError: there is no such run, or its checkpoint is damaged.
+    """
+    settings = read_settings(run_dir / "settings.json", run_dir=str(run_dir))
+    splits = load_data(settings)
+    model = build(settings, splits.train)
+    checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+    best = settings.training.patience > 0
+    if not (checkpoints.restore_best() if best else checkpoints.restore_last()):
+        raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
+    return settings, model, splits
+
+
+def read_settings(path: Path, **changes) -> Settings:
+    """The settings in a ``settings.json``, some of them replaced.
+
+    Raises:
+      UserError: the file is missing or holds no settings.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{path} does not exist, expected the settings of a run") from None
+    except ValueError:
+        raise UserError(f"{path} is not JSON, expected the settings of a run") from None
+    return Settings.from_dict(values | changes)
+
+
 def _describe(folder, settings, model, metrics, test):
     """Puts the metrics, the model card and a few pictures beside an export."""
     files.write_json(folder / "metrics.json", metrics)
+    places = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
+    files.write_json(
+        folder / "settings.json",
+        {name: value for name, value in settings.to_dict().items() if name not in places},
+    )
     files.write_text(folder / "README.md", model_card.write(folder.name, settings, model, metrics))
     for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
@@ -96,21 +148,42 @@ def compile_model(
       The run's checkpoints.
     """
     training = settings.training
-    steps = steps_per_epoch(settings, train)
-    schedules = keras.optimizers.schedules
-    rate = {
-        "constant": lambda: training.learning_rate,
-        "cosine": lambda: schedules.CosineDecay(
-            training.learning_rate, training.epochs * steps, alpha=0.01
-        ),
-        "exponential": lambda: schedules.ExponentialDecay(
-            training.learning_rate, training.decay_epochs * steps, training.decay_rate, True
-        ),
-    }[training.schedule]()
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
+    optimizer = RestingAdam(
+        _learning_rate(training, steps_per_epoch(settings, train)),
+        global_clipnorm=training.clip_norm or None,
+    )
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=_jit(settings))
     return Checkpoints(folder, model)
+
+
+def _learning_rate(training, steps):
+    """The schedule of the main epochs, and where there are some that of a second leg."""
+    schedules = keras.optimizers.schedules
+
+    def schedule(rate, epochs):
+        return {
+            "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
+            "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
+            "exponential": lambda: schedules.ExponentialDecay(
+                rate, training.decay_epochs * steps, training.decay_rate, True
+            ),
+        }[training.schedule]()
+
+    if training.settling_epochs:
+        first, second = training.epochs - training.settling_epochs, training.settling_epochs
+        rate = training.settling_learning_rate
+    elif training.pretraining_epochs:
+        first, second = training.pretraining_epochs, training.epochs - training.pretraining_epochs
+        rate = training.learning_rate
+    else:
+        return schedule(training.learning_rate, training.epochs)
+    return Legs(
+        [
+            Leg(first * steps, schedule(training.learning_rate, first)),
+            Leg(second * steps, schedule(rate, second)),
+        ]
+    )
 
 
 def train(

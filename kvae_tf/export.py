@@ -23,6 +23,7 @@ class Exported(tf.Module):
     def __init__(self, model: SequenceModel):
         super().__init__(name="exported")
         self.values = [variable.value for variable in model.variables]
+        self.control_size = tf.Variable(model.control_size, trainable=False)
         self._queries = _queries(model)
         for name, query in self._queries.items():
             setattr(self, name, query)

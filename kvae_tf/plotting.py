@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import GifImagePlugin, Image
@@ -133,6 +134,37 @@ def grid_gif(
     return _gif(pictures, fps)
 
 
+def overlay(frames: np.ndarray, scale: int | None = None) -> np.ndarray:
+    """A whole sequence as one picture: each frame in a colour, from violet (first) to yellow.
+
+    Args:
+      frames: ``[T, H, W, C]``; later frames cover earlier ones.
+      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: ``frames`` or ``scale`` are not as above.
+    """
+    frames = _frames(frames)
+    colours = colormaps["plasma"](np.linspace(0.1, 1.0, len(frames)))[:, :3] * 255.0
+    picture = np.zeros(frames.shape[1:])
+    for frame, colour in zip(frames, colours, strict=True):
+        light = frame.max(axis=-1, keepdims=True) / 255.0
+        picture += light * (colour - picture)
+    return _enlarge(picture.round().astype(np.uint8), _scale(scale, 128, *frames.shape[1:3]))
+
+
+def grid(pictures: list[np.ndarray], columns: int = 4) -> np.ndarray:
+    """Pictures of one size side by side, ``columns`` in a row, white between them."""
+    framed = [np.pad(p, [(_GAP, 0), (_GAP, 0), (0, 0)], constant_values=255) for p in pictures]
+    framed += [np.full_like(framed[0], 255)] * (-len(framed) % min(columns, len(framed)))
+    columns = min(columns, len(framed))
+    rows = [framed[i : i + columns] for i in range(0, len(framed), columns)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+
+
 def latent_trajectories(
     encodings: np.ndarray,
     observed: np.ndarray | None = None,
@@ -164,7 +196,9 @@ def latent_trajectories(
     N, T, m = shape
     seen = _mask(observed, (N, T))
     in_plane = m == 2
-    figure, axes = _figure(4.2 * N, 4.2, 1, N) if in_plane else _figure(5 * N, 1.5 * m + 0.6, m, N)
+    figure, axes = (
+        new_figure(4.2 * N, 4.2, 1, N) if in_plane else new_figure(5 * N, 1.5 * m + 0.6, m, N)
+    )
     for n in range(N):
         for i, axis in enumerate(axes[:, n]):
             for c, (name, curve) in enumerate(curves.items()):
@@ -182,7 +216,7 @@ def latent_trajectories(
             axes[0, n].set(title=f"sequence {n} (○ missing)")
             axes[-1, n].set(xlabel="step")
     axes[0, 0].legend(frameon=False, fontsize=8)
-    return _render(figure)
+    return render(figure)
 
 
 def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
@@ -203,7 +237,7 @@ def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.
         raise UserError(f"mode weights have shape {weights.shape}, expected [T, K]")
     T, K = weights.shape
     seen = _mask(observed, (T,))
-    figure, axes = _figure(6, 2.4, 1, 1)
+    figure, axes = new_figure(6, 2.4, 1, 1)
     axis = axes[0, 0]
     edges, heights = np.arange(T + 1) - 0.5, np.concatenate([weights, weights[-1:]])
     axis.stackplot(edges, heights.T, step="post", labels=[f"mode {k + 1}" for k in range(K)])
@@ -211,7 +245,22 @@ def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.
         axis.axvspan(t - 0.5, t + 0.5, facecolor=(1, 1, 1, 0.4), edgecolor="0.2", hatch="///", lw=0)
     axis.set(xlabel="step", ylabel="weight", xlim=(-0.5, T - 0.5), ylim=(0, 1))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
-    return _render(figure)
+    return render(figure)
+
+
+def new_figure(width: float, height: float, rows: int, columns: int):
+    """A figure of so many inches on a canvas of its own, and its axes ``[rows, columns]``."""
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def render(figure: Figure, tight: bool = True) -> np.ndarray:
+    """The figure as a picture."""
+    if tight:
+        figure.tight_layout()
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -333,17 +382,4 @@ def _margin(labels, row_height):
     for i, label in enumerate(labels):
         middle = 1 - (_BAR + _GAP / 2 + (i + 0.5) * row_height) / height
         figure.text(1 - 3 / width, middle, label, ha="right", va="center", fontsize=8)
-    return _render(figure, tight=False)
-
-
-def _figure(width, height, rows, columns):
-    figure = Figure(figsize=(width, height), dpi=_DPI)
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _render(figure, tight=True):
-    if tight:
-        figure.tight_layout()
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3].copy()
+    return render(figure, tight=False)

@@ -22,6 +22,8 @@ class DataSettings:
 
     dataset: str = _field("pendulum", "A world's name, or a file PATH.npz with `images`.")
     cache_dir: str = _field("", "Where simulated worlds are kept; empty: the user's cache folder.")
+    binarise: bool = _field(False, "Every pixel becomes 0 or 1: above one half, or not.")
+    draw_walls: bool = _field(False, "box, gravity, polygon, pong: draw the walls and paddles.")
     missing_rate: float = _field(
         0.0, "Share of the training frames hidden at random.", least=0.0, most=1.0
     )
@@ -98,6 +100,15 @@ class TrainingSettings:
     )
     frozen_epochs: int = _field(
         0, "The dynamics parameter network rests for so many epochs (the paper: 10).", least=0
+    )
+    settling_epochs: int = _field(
+        0,
+        "kvae: in so many last epochs the frame networks rest, and the dynamics settle on the "
+        "encodings as they are.",
+        least=0,
+    )
+    settling_learning_rate: float = _field(
+        0.01, "Adam's step size at the start of the settling epochs.", least=0.0
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0

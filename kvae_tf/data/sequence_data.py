@@ -71,6 +71,11 @@ class SequenceData:
             states=None if self.states is None else self.states[index],
         )
 
+    def binarised(self) -> SequenceData:
+        """The same with every pixel 0 or 1 (uint8 0 or 255): above one half, or not."""
+        half = 127 if self.frames.dtype == np.uint8 else 0.5
+        return dataclasses.replace(self, frames=np.where(self.frames > half, 255, 0).astype("u1"))
+
     @classmethod
     def from_arrays(
         cls,

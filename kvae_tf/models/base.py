@@ -6,9 +6,11 @@ call nothing else, and ask ``supports`` what they may ask for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
@@ -55,6 +57,20 @@ class Frames(NamedTuple):
     mode_weights: tf.Tensor
 
 
+class Phase(NamedTuple):
+    """A part of a training.
+
+    Attributes:
+      bound: what it maximises, a function of a batch and a stateless seed.
+      variables: what it moves; all others rest.
+      updates: how long it lasts; the last phase lasts to the end.
+    """
+
+    bound: Callable[[dict[str, tf.Tensor], tf.Tensor], Bound]
+    variables: list
+    updates: int = 0
+
+
 class SequenceModel(keras.Model):
     """Base of all systems: a training step for a bound, and the queries' default refusal.
 
@@ -68,7 +84,6 @@ class SequenceModel(keras.Model):
       imputation_methods: what ``impute`` can do, the best first.
       weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
         weight first lets the dynamics form before the pixels take over.
-      frozen_updates: for so many updates the variables of ``late_variables`` stay as they are.
     """
 
     bound_name = "elbo"
@@ -78,14 +93,12 @@ class SequenceModel(keras.Model):
         self,
         reconstruction_weight=1.0,
         weight_updates=0,
-        frozen_updates=0,
         noise_seed=0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.weight_updates = weight_updates
         self.reconstruction_weight = reconstruction_weight
-        self.frozen_updates = frozen_updates
         self.noise_seed = noise_seed
         self._means = {
             name: keras.metrics.Mean(name=name)
@@ -100,9 +113,9 @@ class SequenceModel(keras.Model):
         raise NotImplementedError
 
     @property
-    def late_variables(self) -> list:
-        """Variables that ``frozen_updates`` holds back."""
-        return []
+    def phases(self) -> list[Phase]:
+        """What the training does first, then, at last."""
+        return [Phase(self.training_bound, self.trainable_variables)]
 
     @property
     def supports(self) -> frozenset[str]:
@@ -177,44 +190,36 @@ class SequenceModel(keras.Model):
         bound, loss, gradients = self.training_gradients(data, seed)
         variables = self.trainable_variables
         norm = tf.linalg.global_norm(gradients)
-        gradients = self._hold_back(variables, gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._report(loss, bound, gradient_norm=norm)
 
     def training_gradients(self, data, seed):
-        """What a training step maximises, the loss made of it, and the loss' gradients.
+        """The present phase's bound, the loss made of it, and the loss' gradients.
 
         Returns:
-          A ``Bound``, a scalar and a tensor for each trainable variable.
+          A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
         """
-        return self.differentiate(self.training_bound, data, seed)
+        phases = self.phases
+        branches = [lambda phase=phase: self._differentiate(phase, data, seed) for phase in phases]
+        if len(branches) == 1:
+            return branches[0]()
+        ends = np.cumsum([phase.updates for phase in phases[:-1]])
+        done = tf.convert_to_tensor(self.optimizer.iterations)
+        return tf.switch_case(tf.reduce_sum(tf.cast(done >= ends, tf.int32)), branches)
 
-    def differentiate(self, bound_function, data, seed):
-        """``training_gradients`` of ``bound_function(data, seed)``; zero where nothing depends."""
+    def _differentiate(self, phase, data, seed):
         with tf.GradientTape() as tape:
-            bound = bound_function(data, seed)
+            bound = phase.bound(data, seed)
             loss = self.loss_of(bound)
-        variables = self.trainable_variables
-        gradients = [
-            tf.zeros_like(variable) if gradient is None else gradient
-            for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True)
-        ]
+        found = tape.gradient(loss, phase.variables)
+        known = {id(v): g for v, g in zip(phase.variables, found, strict=True) if g is not None}
+        gradients = [known.get(id(v), tf.zeros(v.shape)) for v in self.trainable_variables]
         return bound, loss, gradients
 
     def test_step(self, data):
         """The bound of a batch of held-out sequences, with fixed noise; padding weighs nothing."""
         bound = self.elbo(data, tf.constant([self.noise_seed, 1], tf.int64))
         return self._report(-bound.elbo / bound.num_frames, bound, weight=data.get("weight"))
-
-    def _hold_back(self, variables, gradients):
-        late = {id(variable) for variable in self.late_variables}
-        if not (late and self.frozen_updates):
-            return gradients
-        released = tf.cast(self.optimizer.iterations >= self.frozen_updates, tf.float32)
-        return [
-            gradient * released if id(variable) in late else gradient
-            for variable, gradient in zip(variables, gradients, strict=True)
-        ]
 
     def _report(self, loss, bound, weight=None, gradient_norm=None):
         self._means["loss"].update_state(loss, sample_weight=weight)

@@ -30,7 +30,7 @@ from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
 from kvae_tf.models import batches
-from kvae_tf.models.base import Bound, Frames, SequenceModel
+from kvae_tf.models.base import Bound, Frames, Phase, SequenceModel
 
 _INITIAL_LOG_STD = -1.0
 
@@ -160,14 +160,17 @@ class FrameRNN(SequenceModel):
             self._log_likelihood(a, frames, seen), log_p - tf.reduce_sum(seen * log_q, axis=1), seen
         )
 
-    def training_gradients(self, data, seed):
-        """First those of the auto-encoder alone, then those of the RNN alone."""
-        first = self.optimizer.iterations < self.pretraining_updates
-        return tf.cond(
-            first,
-            lambda: self.differentiate(self.autoencoder_bound, data, seed),
-            lambda: self.differentiate(self.predictor_bound, data, seed),
-        )
+    @property
+    def phases(self):
+        """First the auto-encoder, then the RNN over what it says."""
+        frames = (self.encoder, self.decoder, self.likelihood)
+        moved = [variable for layer in frames for variable in layer.trainable_variables]
+        known = {id(variable) for variable in moved}
+        others = [v for v in self.trainable_variables if id(v) not in known]
+        predictor = Phase(self.predictor_bound, others)
+        if not self.pretraining_updates:
+            return [predictor]
+        return [Phase(self.autoencoder_bound, moved, self.pretraining_updates), predictor]
 
     def autoencoder_bound(self, batch, seed):
         """The bound of single frames: log p(x | a), and if variational - KL(q || N(0, I))."""

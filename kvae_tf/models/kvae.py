@@ -39,7 +39,7 @@ from kvae_tf.layers import (
     frame_likelihood,
 )
 from kvae_tf.models import batches
-from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
 
 OBJECTIVES = ("collapsed", "sampled")
 
@@ -76,7 +76,10 @@ class KVAE(SequenceModel):
         0: all.
       jit_engine: compile the dynamics inside a training step that is itself not compiled (in a
         compiled step leave it off: XLA would compile the inner function at every call).
-      **training: ``reconstruction_weight``, ``frozen_updates``, ``noise_seed`` of the base class.
+      frozen_updates: for so many updates at first the dynamics parameter network rests.
+      joint_updates: after so many updates the frame networks rest, and the dynamics settle on the
+        encodings as they are (an update then costs little); 0: never.
+      **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
     """
 
     def __init__(
@@ -104,6 +107,8 @@ class KVAE(SequenceModel):
         objective="collapsed",
         decoded_frames=0,
         jit_engine=False,
+        frozen_updates=0,
+        joint_updates=0,
         seed=0,
         **training,
     ):
@@ -132,6 +137,8 @@ class KVAE(SequenceModel):
             "objective": objective,
             "decoded_frames": decoded_frames,
             "jit_engine": jit_engine,
+            "frozen_updates": frozen_updates,
+            "joint_updates": joint_updates,
             "seed": seed,
             **training,
         }
@@ -141,6 +148,8 @@ class KVAE(SequenceModel):
         self.control_size = control_size
         self.objective = objective
         self.decoded_frames = decoded_frames
+        self.frozen_updates = frozen_updates
+        self.joint_updates = joint_updates
         self._training_log_prior = (
             compile_with_gradient(self._log_prior, self._dynamics_variables)
             if jit_engine
@@ -193,8 +202,18 @@ class KVAE(SequenceModel):
         return ("reconstruction", "regularisation")
 
     @property
-    def late_variables(self):
-        return self.network.trainable_variables
+    def phases(self):
+        """All but the dynamics parameter network; everything; the dynamics alone."""
+        network = {id(variable) for variable in self.network.trainable_variables}
+        everything = self.trainable_variables
+        others = [variable for variable in everything if id(variable) not in network]
+        found = [Phase(self.training_bound, everything, self.joint_updates - self.frozen_updates)]
+        if self.frozen_updates:
+            found.insert(0, Phase(self.training_bound, others, self.frozen_updates))
+        if self.joint_updates:
+            settling = [*self.network.trainable_variables, *self.mixture.trainable_variables]
+            found.append(Phase(self.dynamics_bound, settling))
+        return found
 
     # The bound.
 
@@ -214,24 +233,33 @@ class KVAE(SequenceModel):
         """``elbo``, its reconstruction term from ``decoded_frames`` frames of each sequence."""
         return self._bound(batch, seed, self._training_log_prior, self.decoded_frames)
 
+    def dynamics_bound(self, batch, seed):
+        """``elbo`` of encodings that rest, without the reconstruction term, which rests as well."""
+        frames, observed, controls = batches.inputs(batch, self.control_size)
+        encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, encoding_seed))
+        log_p = self._training_log_prior(a, observed, controls, latent_seed)
+        return _bound(tf.zeros_like(log_p), log_p - tf.reduce_sum(seen * log_q, axis=1), seen)
+
     def _bound(self, batch, seed, log_prior, decoded_frames=0):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
-        q = self.encode(frames)
-        noise = tf.random.stateless_normal(tf.shape(q.mean), encoding_seed)
-        a = q.mean + q.std * noise
-        seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
-        reconstruction = self._reconstruction(a, frames, seen, decoded_frames, seed)
-        log_q = tf.reduce_sum(
-            -0.5 * tf.square(noise) - tf.math.log(q.std) - 0.5 * math.log(2.0 * math.pi), axis=-1
-        )
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        a, log_q = self._sample(frames, encoding_seed)
         log_p = log_prior(a, observed, controls, latent_seed)
-        terms = {
-            "reconstruction": reconstruction,
-            "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
-        }
-        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
-        return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
+        return _bound(
+            self._reconstruction(a, frames, seen, decoded_frames, seed),
+            log_p - tf.reduce_sum(seen * log_q, axis=1),
+            seen,
+        )
+
+    def _sample(self, frames, seed):
+        """A draw of the encodings and its log q, ``[B, T]``."""
+        q = self.encode(frames)
+        noise = tf.random.stateless_normal(tf.shape(q.mean), seed)
+        log_q = -0.5 * tf.square(noise) - tf.math.log(q.std) - 0.5 * math.log(2.0 * math.pi)
+        return q.mean + q.std * noise, tf.reduce_sum(log_q, axis=-1)
 
     def _reconstruction(self, a, frames, seen, decoded_frames, seed):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
@@ -391,3 +419,10 @@ class KVAE(SequenceModel):
         q = self.encode(frames)
         model, a, weights = self._dynamics(q.mean, observed, controls)
         return model, a, observed, q.std, weights
+
+
+def _bound(reconstruction, regularisation, seen):
+    """A ``Bound`` of its two terms, for the frames that were seen."""
+    terms = {"reconstruction": reconstruction, "regularisation": regularisation}
+    num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+    return Bound(reconstruction + regularisation, terms, num_frames)

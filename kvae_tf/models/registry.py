@@ -61,6 +61,11 @@ def create(
         frame_shape,
         objective=training.objective,
         frozen_updates=training.frozen_epochs * steps_per_epoch,
+        joint_updates=(
+            (training.epochs - training.settling_epochs) * steps_per_epoch
+            if training.settling_epochs
+            else 0
+        ),
         seed=training.seed,
         **values,
         **common,

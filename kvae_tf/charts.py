@@ -1,0 +1,83 @@
+"""Numbers in, charts out: error curves, mode weights over the plane; pictures as ``plotting``'s."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kvae_tf.errors import UserError
+from kvae_tf.plotting import new_figure, render
+
+
+def curves(
+    x: list[float],
+    lines: dict[str, list[float]],
+    errors: dict[str, list[float]] | None = None,
+    dashed: dict[str, list[float]] | None = None,
+    x_label: str = "",
+    y_label: str = "",
+) -> np.ndarray:
+    """Lines over one axis, with bars of one standard error.
+
+    Args:
+      x: where the values lie.
+      lines: name -> values.
+      errors: name -> standard errors, of lines that have them.
+      dashed: name -> values to compare with, drawn dashed; a line of the same name lends its
+        colour.
+      x_label: of the horizontal axis.
+      y_label: of the vertical axis.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: a line has not one value for each ``x``.
+    """
+    for name, values in {**lines, **(dashed or {})}.items():
+        if len(values) != len(x):
+            raise UserError(f"curve {name!r} has {len(values)} values, expected {len(x)}")
+    figure, axes = new_figure(6, 4, 1, 1)
+    axis, colours = axes[0, 0], {}
+    for name, values in lines.items():
+        spread = (errors or {}).get(name)
+        drawn = axis.errorbar(x, values, yerr=spread, marker="o", ms=3, lw=1.5, label=name)
+        colours[name] = drawn[0].get_color()
+    for name, values in (dashed or {}).items():
+        axis.plot(x, values, "--", lw=1, color=colours.get(name), label=f"{name} (paper)")
+    axis.set(xlabel=x_label, ylabel=y_label)
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
+    return render(figure)
+
+
+def mode_map(encodings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mode weights over the plane of encodings, a panel a mode (Fraccaro et al. 2017, figure 4).
+
+    Args:
+      encodings: ``[N, 2]``, a_{t-1}.
+      weights: ``[N, K]``, alpha_t.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: the shapes are not as above.
+    """
+    if encodings.ndim != 2 or encodings.shape[1] != 2 or len(weights) != len(encodings):
+        raise UserError(
+            f"encodings and mode weights have shapes {encodings.shape}, {weights.shape}, expected "
+            "[N, 2] and [N, K]"
+        )
+    K = weights.shape[1]
+    columns = min(K, 4)
+    rows = -(-K // columns)
+    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    for k, axis in enumerate(axes.flat):
+        if k >= K:
+            axis.set_axis_off()
+            continue
+        dots = axis.scatter(*encodings.T, c=weights[:, k], s=2, vmin=0, vmax=1, cmap="viridis")
+        axis.set(title=f"mode {k + 1}", xlabel="a1", ylabel="a2", aspect="equal")
+        figure.colorbar(dots, ax=axis)
+    return render(figure)

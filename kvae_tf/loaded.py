@@ -1,0 +1,113 @@
+"""An exported model behind the contract of the systems, so that evaluation takes it as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.layers import Encoding
+from kvae_tf.models.base import QUERIES, Bound, Frames, Latents
+
+
+class LoadedModel:
+    """A SavedModel of ``export``.
+
+    Args:
+      path: the version's folder, with ``saved_model.pb``.
+
+    Attributes:
+      frame_shape: ``(H, W, C)``.
+      control_size: U.
+      bound_name: ``"elbo"``, or what the system has instead.
+      supports: the queries that it answers.
+      imputation_methods: what ``impute`` can do, the best first.
+      noise_seed: 0, the seed of the evaluation's noise.
+
+    Raises:
+      UserError: the folder holds no SavedModel, or one that is not of this package.
+    """
+
+    noise_seed = 0
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not (self.path / "saved_model.pb").exists():
+            raise UserError(f"{path} holds no saved_model.pb, expected an export's version folder")
+        try:
+            self._module = tf.saved_model.load(str(path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise UserError(f"{path} cannot be loaded: {error}") from None
+        signatures = self._module.signatures
+        if "encode" not in signatures or "impute" not in signatures:
+            raise UserError(
+                f"{path} has signatures {sorted(signatures)}, expected encode, impute …"
+            )
+        _, inputs = signatures["impute"].structured_input_signature
+        self.frame_shape = tuple(inputs["frames"].shape[2:])
+        # Exports of before version 0.2 do not say how many controls they take.
+        self.control_size = int(getattr(self._module, "control_size", 0))
+        self.bound_name = next(name for name in ("elbo", "score") if name in signatures)
+        self.supports = frozenset(name for name in QUERIES if name in signatures)
+        self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)
+
+    def elbo(self, batch, seed):
+        """The bound of each sequence; see ``SequenceModel.elbo``."""
+        found = dict(
+            getattr(self._module, self.bound_name)(
+                batch["frames"],
+                batch.get("observed", tf.constant(1.0)),
+                batch.get("controls", tf.constant(0.0)),
+                tf.cast(seed[1], tf.int32),
+            )
+        )
+        return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
+
+    def encode(self, frames):
+        """q(a | x) of each frame."""
+        found = self._module.encode(tf.cast(frames, tf.float32))
+        return Encoding(found["encodings"], found["encoding_stds"])
+
+    def decode(self, encodings):
+        """Frame means of encodings."""
+        return self._module.decode(tf.cast(encodings, tf.float32))["frames"]
+
+    def filter(self, frames, observed=None, controls=None):
+        """Moments of z_t given the frames up to t."""
+        return Latents(**self._module.filter(*_given(frames, observed, controls)))
+
+    def smooth(self, frames, observed=None, controls=None):
+        """Moments of z_t given all frames."""
+        return Latents(**self._module.smooth(*_given(frames, observed, controls)))
+
+    def impute(self, frames, observed=None, controls=None, method="smooth"):
+        """Frames everywhere, also where they are missing."""
+        if method not in self.imputation_methods:
+            known = ", ".join(self.imputation_methods)
+            raise UserError(f"method is {method!r}, expected one of {known}")
+        query = self._module.impute_filter if method == "filter" else self._module.impute
+        return Frames(**query(*_given(frames, observed, controls)))
+
+    def forecast(self, frames, observed=None, controls=None, num_steps=1):
+        """The frames that follow."""
+        inputs = _given(frames, observed, controls)
+        return Frames(**self._module.forecast(*inputs, tf.constant(num_steps)))
+
+    def generate(self, num_sequences, num_steps, controls=None, seed=0):
+        """Sequences from the prior."""
+        controls = tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32)
+        return Frames(
+            **self._module.generate(
+                tf.constant(num_sequences), tf.constant(num_steps), controls, tf.constant(seed)
+            )
+        )
+
+
+def _given(frames, observed, controls):
+    """The inputs of a query; scalars stand for what is absent."""
+    return (
+        tf.cast(frames, tf.float32),
+        tf.constant(1.0) if observed is None else tf.cast(observed, tf.float32),
+        tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32),
+    )

@@ -1,0 +1,74 @@
+"""The optimiser of trainings in phases: Adam with rest, and learning rates by the leg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class RestingAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015) that leaves a variable alone while its gradient is zero throughout.
+
+    Plain Adam goes on moving a variable that a phase of the training lets rest, by its old
+    momentum, and later takes its first steps as if it had been at work all along, several times too
+    long. Here each variable counts its own updates; where none rests, this is Adam.
+    """
+
+    def build(self, variables):
+        """Creates momenta and a count for each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self._counts = [
+            self.add_variable((), initializer="zeros", dtype="float32", name=f"count_{i}")
+            for i in range(len(variables))
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        index = self._get_variable_index(variable)
+        m, v, count = self._momentums[index], self._velocities[index], self._counts[index]
+        moves = tf.cast(tf.reduce_any(gradient != 0), tf.float32)
+        self.assign_add(count, moves)
+        step = tf.maximum(tf.convert_to_tensor(count), 1.0)
+        rate = tf.cast(learning_rate, tf.float32) * tf.sqrt(1.0 - self.beta_2**step)
+        rate = moves * rate / (1.0 - self.beta_1**step)
+        self.assign_add(m, moves * (1.0 - self.beta_1) * (gradient - m))
+        self.assign_add(v, moves * (1.0 - self.beta_2) * (tf.square(gradient) - v))
+        m, v = tf.convert_to_tensor(m), tf.convert_to_tensor(v)
+        self.assign_sub(variable, rate * m / (tf.sqrt(v) + self.epsilon))
+
+
+class Leg(NamedTuple):
+    """So many updates under one schedule, which counts from the leg's start."""
+
+    updates: int
+    schedule: keras.optimizers.schedules.LearningRateSchedule
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class Legs(keras.optimizers.schedules.LearningRateSchedule):
+    """Schedules one after another; the last goes on for ever.
+
+    Args:
+      legs: at least one.
+    """
+
+    def __init__(self, legs: Sequence[Leg]):
+        self.legs = [Leg(*leg) for leg in legs]
+
+    def __call__(self, step):
+        step, start = tf.cast(step, tf.float32), 0.0
+        rate = tf.cast(self.legs[0].schedule(step), tf.float32)
+        for before, leg in zip(self.legs[:-1], self.legs[1:], strict=True):
+            start += before.updates
+            here = leg.schedule(tf.maximum(step - start, 0.0))
+            rate = tf.where(step >= start, tf.cast(here, tf.float32), rate)
+        return rate
+
+    def get_config(self):
+        return {"legs": self.legs}

@@ -1,0 +1,310 @@
+"""The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
+
+A study takes a ``Subject`` and gives a ``Report``; none knows which system it looks at.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kvae_tf import charts, data, evaluation, files, paper, plotting
+from kvae_tf.errors import UserError
+from kvae_tf.evaluation.curves import FIRST_SEEN
+from kvae_tf.models.base import SequenceModel
+
+FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
+GENERATED, GENERATED_STEPS = 8, 60
+LEVEL = 0.9
+
+
+class Subject(NamedTuple):
+    """What is looked at.
+
+    Attributes:
+      model: any system, or a loaded export.
+      splits: the data; ``test`` is evaluated, ``train`` only serves to fit the map to positions.
+      long_test: gives test sequences of so many frames, or None where there are none.
+      dataset: the world's name, or the file's path.
+    """
+
+    model: SequenceModel
+    splits: data.Splits
+    long_test: Callable[[int], data.SequenceData | None]
+    dataset: str
+
+
+class Report(NamedTuple):
+    """What a study found.
+
+    Attributes:
+      numbers: for the JSON file.
+      header: the CSV file's columns.
+      rows: its rows.
+      picture: uint8 ``[height, width, 3]``.
+      animation: GIF bytes, or None.
+    """
+
+    numbers: dict[str, object]
+    header: list[str]
+    rows: list[list[object]]
+    picture: np.ndarray
+    animation: bytes | None = None
+
+
+def run(names: list[str], subject: Subject, folder: Path) -> None:
+    """Runs studies and writes their files.
+
+    Args:
+      names: out of ``STUDIES``.
+      subject: what to look at.
+      folder: where the files go.
+
+    Raises:
+      UserError: an unknown name, or the model or the data do not allow a study.
+    """
+    unknown = [name for name in names if name not in STUDIES]
+    if unknown or not names:
+        raise UserError(
+            f"--experiment has {', '.join(unknown) or 'nothing'}, expected some of "
+            f"{', '.join(STUDIES)}"
+        )
+    for name in names:
+        report = STUDIES[name](subject)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([report.header, *report.rows])
+        files.write_json(folder / f"{name}.json", report.numbers)
+        files.write_text(folder / f"{name}.csv", text.getvalue())
+        plotting.save_png(folder / f"{name}.png", report.picture)
+        if report.animation:
+            plotting.save_bytes(folder / f"{name}.gif", report.animation)
+        print(f"{name}: {folder / name}.json, .csv, .png", flush=True)
+
+
+def missing_at_random(subject: Subject) -> Report:
+    """Errors against the rate of missing frames, figure 3a."""
+    _need(subject, FIRST_SEEN + 1, "impute")
+    fit = evaluation.fit_positions(subject.model, subject.splits.train)
+    curve = evaluation.missing_at_random_curve(subject.model, subject.splits.test, fit)
+    return _curve_report(subject, curve, fit, "rate of missing frames", paper.MISSING_AT_RANDOM)
+
+
+def gap(subject: Subject) -> Report:
+    """Errors against the length of a gap, figure 3b."""
+    _need(subject, FIRST_SEEN + 2, "impute")
+    fit = evaluation.fit_positions(subject.model, subject.splits.train)
+    curve = evaluation.gap_curve(subject.model, subject.splits.test, fit)
+    return _curve_report(subject, curve, fit, "frames missing in a row", paper.GAP)
+
+
+def trajectories(subject: Subject, count: int = 3) -> Report:
+    """Encodings of a few sequences, half of whose frames are missing, figure 3c."""
+    _need(subject, FIRST_SEEN + 1, "impute", "encode")
+    test = subject.splits.test.select(slice(0, count))
+    frames = _frames(test)
+    mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
+    mask = mask * test.observed
+    paths = {"encoded": subject.model.encode(frames).mean.numpy()}
+    for method in subject.model.imputation_methods:
+        filled = subject.model.impute(frames, mask, test.controls, method=method)
+        paths[method] = filled.encodings.numpy()
+    rows = [
+        [n, t, int(mask[n, t]), method, *map(float, path[n, t])]
+        for method, path in paths.items()
+        for n in range(len(test))
+        for t in range(test.num_steps)
+    ]
+    size = paths["encoded"].shape[-1]
+    distance = {
+        method: float(np.sqrt(np.mean(np.square(path - paths["encoded"])[mask == 0])))
+        for method, path in paths.items()
+        if method != "encoded"
+    }
+    others = {method: path for method, path in paths.items() if method != "encoded"}
+    return Report(
+        {"hidden_encoding_rmse": distance},
+        ["sequence", "step", "seen", "method", *(f"a{i + 1}" for i in range(size))],
+        rows,
+        plotting.latent_trajectories(paths["encoded"], observed=mask, others=others),
+    )
+
+
+def modes(subject: Subject) -> Report:
+    """Mode weights alpha_t over a_{t-1}, figure 4; a function of it for the MLP network."""
+    _need(subject, 2, "impute", "encode")
+    test = subject.splits.test.select(slice(0, 500))
+    found = subject.model.impute(_frames(test), test.observed, test.controls)
+    weights = found.mode_weights.numpy()[:, 1:]
+    a = found.encodings.numpy()[:, :-1]
+    if a.shape[-1] != 2 or weights.shape[-1] == 0:
+        raise UserError(
+            f"experiment modes: the model has {a.shape[-1]}-dimensional encodings and "
+            f"{weights.shape[-1]} modes, expected 2 dimensions and at least one mode"
+        )
+    a, weights = a.reshape(-1, 2), weights.reshape(-1, weights.shape[-1])
+    K = weights.shape[-1]
+    entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-12)), axis=-1)
+    return Report(
+        {
+            "mean_weights": weights.mean(0).tolist(),
+            "largest_weights": weights.max(0).tolist(),
+            "mean_entropy_nats": float(entropy.mean()),
+        },
+        ["a1", "a2", *(f"mode_{k + 1}" for k in range(K))],
+        np.concatenate([a, weights], axis=1).astype(float).tolist(),
+        charts.mode_map(a, weights),
+    )
+
+
+def generate(subject: Subject) -> Report:
+    """Sequences from the prior as overlaid pictures and a GIF, figure 5."""
+    _need(subject, 1, "generate")
+    drawn = subject.model.generate(GENERATED, GENERATED_STEPS, seed=0).frames.numpy()
+    lit = _lit(drawn)
+    usual = _lit(_frames(subject.splits.test.select(slice(0, 200))))
+    whole = np.abs(lit - usual.mean()) <= 0.25 * usual.mean()
+    y, x = np.mgrid[: drawn.shape[2], : drawn.shape[3]]
+    light = np.maximum(drawn.mean(-1), 1e-9)
+    middle = [(light * axis).sum((2, 3)) / light.sum((2, 3)) for axis in (x, y)]
+    return Report(
+        {
+            "lit_pixels_of_data": float(usual.mean()),
+            "lit_pixels": float(lit.mean()),
+            "share_of_frames_within_25_percent": float(whole.mean()),
+        },
+        ["sequence", "step", "lit_pixels", "column", "row"],
+        [
+            [n, t, int(lit[n, t]), float(middle[0][n, t]), float(middle[1][n, t])]
+            for n in range(GENERATED)
+            for t in range(GENERATED_STEPS)
+        ],
+        plotting.grid([plotting.overlay(sequence) for sequence in drawn]),
+        plotting.grid_gif(drawn),
+    )
+
+
+def forecast(subject: Subject) -> Report:
+    """Errors of forecast frames after ``FORECAST_CONTEXT`` seen ones."""
+    _need(subject, 2, "forecast")
+    test, context = subject.long_test(FORECAST_STEPS), FORECAST_CONTEXT
+    if test is None:
+        test = subject.splits.test
+        context = min(context, test.num_steps // 2)
+    errors = dict(
+        zip(
+            ("model", "last_frame"),
+            evaluation.forecast_errors(subject.model, test, context),
+            strict=True,
+        )
+    )
+    steps = list(range(1, test.num_steps - context + 1))
+    fields = evaluation.ForecastErrors._fields
+    rows = [
+        [name, step, *(getattr(found, field)[i] for field in fields)]
+        for name, found in errors.items()
+        for i, step in enumerate(steps)
+    ]
+    return Report(
+        {"context": context} | {name: found._asdict() for name, found in errors.items()},
+        ["method", "step", *fields],
+        rows,
+        charts.curves(
+            steps,
+            {name: found.wasserstein for name, found in errors.items()},
+            {name: found.wasserstein_se for name, found in errors.items()},
+            x_label=f"steps after {context} seen frames",
+            y_label="Wasserstein distance of lit pixels, pixels",
+        ),
+    )
+
+
+def quality(subject: Subject, num_samples: int = 64) -> Report:
+    """Bound, importance-weighted bound, and coverage of the intervals of imputed encodings."""
+    _need(subject, FIRST_SEEN + 1, "impute", "encode")
+    model, test = subject.model, subject.splits.test
+    numbers = evaluation.bound(model, test)
+    if model.bound_name == "elbo":
+        numbers[f"test/importance_bound_{num_samples}_per_frame"] = evaluation.importance_bound(
+            model, test, num_samples
+        )
+    levels = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
+    mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
+    covered = [evaluation.coverage(model, test, mask, level) for level in levels]
+    lines = {method: [found[method] for found in covered] for method in covered[0]}
+    for method, line in lines.items():
+        numbers[f"coverage_{LEVEL:g}/{method}"] = line[levels.index(LEVEL)]
+    return Report(
+        numbers,
+        ["level", *lines],
+        [[level, *(line[i] for line in lines.values())] for i, level in enumerate(levels)],
+        charts.curves(
+            levels,
+            lines | {"ideal": levels},
+            x_label="level of the interval",
+            y_label="true encodings inside",
+        ),
+    )
+
+
+STUDIES: dict[str, Callable[[Subject], Report]] = {
+    study.__name__: study
+    for study in (missing_at_random, gap, trajectories, modes, generate, forecast, quality)
+}
+
+
+def _need(subject, num_steps, *queries):
+    """Refuses a study that the model or the data do not allow."""
+    lacking = set(queries) - set(subject.model.supports)
+    if lacking:
+        raise UserError(
+            f"the model cannot {', '.join(sorted(lacking))}, which the experiment needs; it can "
+            f"{', '.join(sorted(subject.model.supports))}"
+        )
+    if subject.splits.test.num_steps < num_steps:
+        raise UserError(
+            f"{subject.dataset} has sequences of {subject.splits.test.num_steps} frames, expected "
+            f"at least {num_steps} for the experiment"
+        )
+
+
+def _curve_report(subject, curve, fit, x_label, reported):
+    lines = {name: found["incorrect_pixels"] for name, found in curve.errors.items()}
+    spreads = {name: found["incorrect_pixels"] for name, found in curve.standard_errors.items()}
+    rows = [
+        [x, method, measure, value, curve.standard_errors[method][measure][i]]
+        for method, measures in curve.errors.items()
+        for measure, values in measures.items()
+        for i, (x, value) in enumerate(zip(curve.x, values, strict=True))
+    ]
+    comparable = subject.dataset == "box" and len(curve.x) == len(reported["smooth"])
+    numbers = curve._asdict()
+    if fit is not None:
+        numbers["position_r_squared"] = fit.r_squared.tolist()
+    return Report(
+        numbers,
+        ["x", "method", "measure", "error", "standard_error"],
+        rows,
+        charts.curves(
+            curve.x,
+            lines,
+            spreads,
+            dashed=reported if comparable else None,
+            x_label=x_label,
+            y_label="fraction of incorrect pixels",
+        ),
+    )
+
+
+def _frames(part):
+    """Frames as float32 in [0, 1]."""
+    frames = np.asarray(part.frames, np.float32)
+    return frames / 255.0 if part.frames.dtype == np.uint8 else frames
+
+
+def _lit(frames):
+    return (np.asarray(frames) > 0.5).sum((2, 3, 4))
