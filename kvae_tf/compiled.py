@@ -16,7 +16,7 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
 
     Args:
       function: of tensors (or None), of which the first is differentiable; gives one tensor.
-      depends_on: gives the ``tf.Variable``s that ``function`` depends on; asked at the first call,
+      depends_on: gives the Keras variables that ``function`` depends on; asked at the first call,
         when they exist.
 
     Returns:
@@ -42,7 +42,7 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
         def run(first):
             def gradient(upstream, variables=()):
                 by_first, *by_variable = backward(upstream, first, *others)
-                known = dict(zip((v.ref() for v in depends_on()), by_variable, strict=True))
+                known = dict(zip((v.value.ref() for v in depends_on()), by_variable, strict=True))
                 return by_first, [known[variable.ref()] for variable in variables]
 
             return forward(first, *others), gradient

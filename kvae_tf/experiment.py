@@ -150,6 +150,8 @@ def compile_model(
     training = settings.training
     optimizer = RestingAdam(
         _learning_rate(training, steps_per_epoch(settings, train)),
+        model.dynamics_variables,
+        training.dynamics_rate,
         global_clipnorm=training.clip_norm or None,
     )
     optimizer.build(model.trainable_variables)
@@ -158,10 +160,11 @@ def compile_model(
 
 
 def _learning_rate(training, steps):
-    """The schedule of the main epochs, and where there are some that of a second leg."""
+    """The schedule; where a training has two parts it starts again with the second."""
     schedules = keras.optimizers.schedules
 
-    def schedule(rate, epochs):
+    def schedule(epochs):
+        rate = training.learning_rate
         return {
             "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
             "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
@@ -170,20 +173,12 @@ def _learning_rate(training, steps):
             ),
         }[training.schedule]()
 
-    if training.settling_epochs:
-        first, second = training.epochs - training.settling_epochs, training.settling_epochs
-        rate = training.settling_learning_rate
-    elif training.pretraining_epochs:
-        first, second = training.pretraining_epochs, training.epochs - training.pretraining_epochs
-        rate = training.learning_rate
-    else:
-        return schedule(training.learning_rate, training.epochs)
-    return Legs(
-        [
-            Leg(first * steps, schedule(training.learning_rate, first)),
-            Leg(second * steps, schedule(rate, second)),
-        ]
-    )
+    last = training.settling_epochs
+    if training.pretraining_epochs:
+        last = training.epochs - training.pretraining_epochs
+    first = training.epochs - last
+    legs = [Leg(epochs * steps, schedule(epochs)) for epochs in (first, last) if epochs]
+    return legs[0].schedule if len(legs) == 1 else Legs(legs)
 
 
 def train(

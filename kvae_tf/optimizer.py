@@ -9,14 +9,24 @@ import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable("kvae_tf")
 class RestingAdam(keras.optimizers.Adam):
     """Adam (Kingma and Ba 2015) that leaves a variable alone while its gradient is zero throughout.
 
     Plain Adam goes on moving a variable that a phase of the training lets rest, by its old
     momentum, and later takes its first steps as if it had been at work all along, several times too
     long. Here each variable counts its own updates; where none rests, this is Adam.
+
+    Args:
+      learning_rate: a number or a schedule.
+      quick_variables: variables that take longer steps.
+      factor: so many times longer.
+      **options: of Adam.
     """
+
+    def __init__(self, learning_rate=0.001, quick_variables=(), factor=1.0, **options):
+        super().__init__(learning_rate, **options)
+        self._quick = {id(variable) for variable in quick_variables}
+        self.factor = factor
 
     def build(self, variables):
         """Creates momenta and a count for each variable."""
@@ -27,6 +37,7 @@ class RestingAdam(keras.optimizers.Adam):
             self.add_variable((), initializer="zeros", dtype="float32", name=f"count_{i}")
             for i in range(len(variables))
         ]
+        self._factors = [self.factor if id(v) in self._quick else 1.0 for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
@@ -35,8 +46,8 @@ class RestingAdam(keras.optimizers.Adam):
         moves = tf.cast(tf.reduce_any(gradient != 0), tf.float32)
         self.assign_add(count, moves)
         step = tf.maximum(tf.convert_to_tensor(count), 1.0)
-        rate = tf.cast(learning_rate, tf.float32) * tf.sqrt(1.0 - self.beta_2**step)
-        rate = moves * rate / (1.0 - self.beta_1**step)
+        rate = tf.cast(learning_rate, tf.float32) * self._factors[index] * moves
+        rate *= tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
         self.assign_add(m, moves * (1.0 - self.beta_1) * (gradient - m))
         self.assign_add(v, moves * (1.0 - self.beta_2) * (tf.square(gradient) - v))
         m, v = tf.convert_to_tensor(m), tf.convert_to_tensor(v)

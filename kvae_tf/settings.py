@@ -86,6 +86,9 @@ class TrainingSettings:
     steps_per_epoch: int = _field(0, "Updates an epoch; 0: one pass over the data.", least=0)
     batch_size: int = _field(32, "Sequences an update.", least=1)
     learning_rate: float = _field(0.007, "Adam's step size at the start.", least=0.0)
+    dynamics_rate: float = _field(
+        1.0, "The dynamics' variables take so many times longer steps.", least=0.0
+    )
     schedule: str = _field(
         "exponential", "How the learning rate falls.", choices=("exponential", "cosine", "constant")
     )
@@ -104,11 +107,8 @@ class TrainingSettings:
     settling_epochs: int = _field(
         0,
         "kvae: in so many last epochs the frame networks rest, and the dynamics settle on the "
-        "encodings as they are.",
+        "encodings as they are; the schedule starts again.",
         least=0,
-    )
-    settling_learning_rate: float = _field(
-        0.01, "Adam's step size at the start of the settling epochs.", least=0.0
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0
@@ -149,6 +149,10 @@ class Settings:
                 check(field, getattr(part, field.name))
         if not self.run.run_dir:
             raise UserError("--run_dir is not set, expected a folder for the run's results")
+        for name in ("settling_epochs", "pretraining_epochs"):
+            value = getattr(self.training, name)
+            if value >= self.training.epochs:
+                raise UserError(f"--{name} is {value}, expected less than --epochs")
 
     def parts(self) -> tuple:
         """The dataclasses, in order."""

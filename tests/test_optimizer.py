@@ -45,6 +45,15 @@ def test_a_zero_among_others_is_no_rest():
     np.testing.assert_allclose(run(RestingAdam(0.1), gradients), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_quick_variables_take_longer_steps():
+    quick, slow = (keras.Variable(np.zeros(3, np.float32)) for _ in range(2))
+    optimizer = RestingAdam(0.01, [quick], factor=5.0)
+    optimizer.build([slow, quick])
+    for gradient in GRADIENTS:
+        optimizer.apply([tf.constant(gradient, tf.float32)] * 2, [slow, quick])
+    np.testing.assert_allclose(quick.numpy(), 5 * slow.numpy(), rtol=1e-5)
+
+
 def test_each_leg_counts_from_its_start():
     first, second = schedules.CosineDecay(0.1, 10), schedules.ExponentialDecay(0.5, 4, 0.5)
     legs = Legs([Leg(10, first), Leg(5, second)])

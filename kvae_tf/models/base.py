@@ -118,6 +118,11 @@ class SequenceModel(keras.Model):
         return [Phase(self.training_bound, self.trainable_variables)]
 
     @property
+    def dynamics_variables(self) -> list:
+        """The variables of what happens between frames, apart from those of single frames."""
+        return []
+
+    @property
     def supports(self) -> frozenset[str]:
         """The queries that this system answers, out of ``QUERIES``."""
         return frozenset(

@@ -109,7 +109,7 @@ class FrameRNN(SequenceModel):
         self.cell = keras.layers.LSTMCell(dynamics_units, name="cell")
         self.head = keras.layers.Dense(encoding_size, name="head")
         self._training_log_prior = (
-            compile_with_gradient(self._log_prior, self._dynamics_variables)
+            compile_with_gradient(self._log_prior, lambda: self.dynamics_variables)
             if jit_engine
             else self._log_prior
         )
@@ -163,14 +163,17 @@ class FrameRNN(SequenceModel):
     @property
     def phases(self):
         """First the auto-encoder, then the RNN over what it says."""
-        frames = (self.encoder, self.decoder, self.likelihood)
-        moved = [variable for layer in frames for variable in layer.trainable_variables]
-        known = {id(variable) for variable in moved}
-        others = [v for v in self.trainable_variables if id(v) not in known]
-        predictor = Phase(self.predictor_bound, others)
+        predictor = Phase(self.predictor_bound, self.dynamics_variables)
         if not self.pretraining_updates:
             return [predictor]
+        frames = (self.encoder, self.decoder, self.likelihood)
+        moved = [variable for layer in frames for variable in layer.trainable_variables]
         return [Phase(self.autoencoder_bound, moved, self.pretraining_updates), predictor]
+
+    @property
+    def dynamics_variables(self):
+        own = [self.start_mean, self.start_log_std, self.log_std]
+        return [*self.cell.trainable_variables, *self.head.trainable_variables, *own]
 
     def autoencoder_bound(self, batch, seed):
         """The bound of single frames: log p(x | a), and if variational - KL(q || N(0, I))."""
@@ -218,12 +221,6 @@ class FrameRNN(SequenceModel):
         later = _log_normal((a[:, 1:] - predicted[:, 1:]) / tf.exp(self.log_std), self.log_std)
         log_p = tf.concat([first, later], axis=1)
         return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
-
-    def _dynamics_variables(self):
-        """What ``_log_prior`` depends on, as TensorFlow's variables."""
-        own = (self.start_mean, self.start_log_std, self.log_std)
-        layers = (*self.cell.trainable_variables, *self.head.trainable_variables)
-        return [variable.value for variable in (*layers, *own)]
 
     def _run(self, a, observed, controls):
         """The RNN over a sequence.

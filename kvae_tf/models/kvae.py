@@ -151,7 +151,7 @@ class KVAE(SequenceModel):
         self.frozen_updates = frozen_updates
         self.joint_updates = joint_updates
         self._training_log_prior = (
-            compile_with_gradient(self._log_prior, self._dynamics_variables)
+            compile_with_gradient(self._log_prior, lambda: self.dynamics_variables)
             if jit_engine
             else self._log_prior
         )
@@ -211,9 +211,12 @@ class KVAE(SequenceModel):
         if self.frozen_updates:
             found.insert(0, Phase(self.training_bound, others, self.frozen_updates))
         if self.joint_updates:
-            settling = [*self.network.trainable_variables, *self.mixture.trainable_variables]
-            found.append(Phase(self.dynamics_bound, settling))
+            found.append(Phase(self.dynamics_bound, self.dynamics_variables))
         return found
+
+    @property
+    def dynamics_variables(self):
+        return [*self.network.trainable_variables, *self.mixture.trainable_variables]
 
     # The bound.
 
@@ -277,11 +280,6 @@ class KVAE(SequenceModel):
         return lgssm.joint_log_prob(model, z, a, observed) - lgssm.posterior_log_prob(
             model, result, z
         )
-
-    def _dynamics_variables(self):
-        """What ``_log_prior`` depends on, as TensorFlow's variables."""
-        layers = (self.network, self.mixture)
-        return [variable.value for layer in layers for variable in layer.trainable_variables]
 
     def _dynamics(self, a, observed, controls):
         """The LGSSM of a sequence, the encodings it is to explain, and the mode weights."""
