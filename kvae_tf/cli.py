@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -47,10 +48,16 @@ def run(main: Callable[[], None]) -> None:
     Bad flags and ``UserError`` print one line to stderr and exit with status 1; other exceptions
     keep their traceback.
     """
+    warnings.showwarning = _warn
     try:
         app.run(_guarded(main), flags_parser=_parse)
     except UserError as error:
         fail(error)
+
+
+def _warn(message, category, filename, lineno, file=None, line=None):
+    """Warnings as one line, without the place in the code, which a user did not write."""
+    print("warning: " + " ".join(str(message).split()), file=sys.stderr)
 
 
 def fail(error: Exception) -> None:
