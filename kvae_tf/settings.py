@@ -121,6 +121,11 @@ class TrainingSettings:
         "Compile the whole step with XLA; auto: on a GPU. The dynamics always are.",
         choices=("auto", "on", "off"),
     )
+    precision: str = _field(
+        "float32",
+        "Of the frame networks' inner layers; bfloat16 is faster where the processor has it.",
+        choices=("float32", "mixed_bfloat16"),
+    )
     image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
 
 

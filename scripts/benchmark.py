@@ -8,7 +8,7 @@ cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import benchmark, files  # noqa: E402
+from kvae_tf import benchmark, files, lgssm  # noqa: E402
 from kvae_tf.errors import UserError  # noqa: E402
 
 SUBCOMMANDS = ("lgssm", "step")
@@ -16,7 +16,7 @@ SUBCOMMANDS = ("lgssm", "step")
 flags.DEFINE_integer("repeats", 30, "Calls to time.", lower_bound=1)
 flags.DEFINE_list("sizes", [f"{B}x{T}" for B, T in benchmark.SIZES], "lgssm: BxT, several.")
 flags.DEFINE_list("latent_sizes", ["4", "8", "16"], "lgssm: n, several.")
-flags.DEFINE_list("methods", list(benchmark.lgssm.METHODS), "lgssm: engines to time.")
+flags.DEFINE_list("methods", list(lgssm.METHODS), "lgssm: engines to time.")
 flags.DEFINE_string("write", "", "A JSON file for the numbers.")
 
 

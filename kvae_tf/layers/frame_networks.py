@@ -37,16 +37,19 @@ class FrameEncoder(keras.layers.Layer):
       encoding_size: m.
       units: widths of the dense layers, or filters of the convolutions.
       max_variance: upper bound of the encoding's variance.
+      precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; encodings are
+        float32 in any case.
     """
 
-    def __init__(self, kind, encoding_size, units, max_variance=1.0, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, kind, encoding_size, units, max_variance=1.0, precision="float32", **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
         self.kind = kind
         self.encoding_size = encoding_size
         self.units = tuple(units)
         self.max_variance = max_variance
-        self.trunk = _layers(kind, units, strides=2)
-        self.head = keras.layers.Dense(2 * encoding_size, name="head")
+        self.precision = precision
+        self.trunk = _layers(kind, units, precision, strides=2)
+        self.head = keras.layers.Dense(2 * encoding_size, dtype="float32", name="head")
 
     def build(self, input_shape):
         height, width, channels = input_shape[-3:]
@@ -66,8 +69,7 @@ class FrameEncoder(keras.layers.Layer):
             x = _flatten(x)
         for layer in self.trunk:
             x = layer(x)
-        x = tf.cast(self.head(_flatten(x)), tf.float32)
-        x = _split_lead(x, frames, 3)
+        x = _split_lead(self.head(_flatten(x)), frames, 3)
         mean, raw = tf.split(x, 2, axis=-1)
         return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
 
@@ -77,6 +79,7 @@ class FrameEncoder(keras.layers.Layer):
             "encoding_size": self.encoding_size,
             "units": self.units,
             "max_variance": self.max_variance,
+            "precision": self.precision,
         }
 
 
@@ -91,24 +94,28 @@ class FrameDecoder(keras.layers.Layer):
       kind: ``"mlp"`` or ``"cnn"``.
       frame_shape: ``(H, W, C)``.
       units: widths of the dense layers, or filters of each upsampling.
+      precision: Keras' dtype policy of the trunk; what enters and leaves is float32 in any case.
     """
 
-    def __init__(self, kind, frame_shape, units, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, kind, frame_shape, units, precision="float32", **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
         self.kind = kind
         self.frame_shape = tuple(frame_shape)
         self.units = tuple(units)
+        self.precision = precision
         height, width, channels = self.frame_shape
         if kind == "mlp":
-            self.trunk = _layers(kind, units)
-            self.head = keras.layers.Dense(math.prod(self.frame_shape), name="head")
+            self.trunk = _layers(kind, units, precision)
+            size = math.prod(self.frame_shape)
+            self.head = keras.layers.Dense(size, dtype="float32", name="head")
         else:
             scale = 2 ** len(self.units)
             # Grids are rounded up and the picture is cropped, so any size fits.
             self.grid = (-(-height // scale), -(-width // scale), self.units[0])
-            self.stem = keras.layers.Dense(math.prod(self.grid), name="stem")
-            self.trunk = _layers(kind, [4 * filters for filters in self.units])
-            self.head = keras.layers.Conv2D(channels, 1, name="head")
+            size = math.prod(self.grid)
+            self.stem = keras.layers.Dense(size, dtype="float32", name="stem")
+            self.trunk = _layers(kind, [4 * filters for filters in self.units], precision)
+            self.head = keras.layers.Conv2D(channels, 1, dtype="float32", name="head")
 
     def build(self, input_shape):
         shape = (None, input_shape[-1])
@@ -131,7 +138,7 @@ class FrameDecoder(keras.layers.Layer):
             x = layer(x)
             if self.kind == "cnn":
                 x = tf.nn.depth_to_space(x, 2)
-        x = tf.cast(self.head(x), tf.float32)
+        x = self.head(x)
         height, width, channels = self.frame_shape
         if self.kind == "cnn":
             x = x[:, :height, :width]
@@ -144,21 +151,28 @@ class FrameDecoder(keras.layers.Layer):
             "kind": self.kind,
             "frame_shape": self.frame_shape,
             "units": self.units,
+            "precision": self.precision,
         }
 
 
-def _layers(kind, units, strides=1):
+def _layers(kind, units, precision, strides=1):
     """Dense or convolutional layers of the given widths, ReLU."""
     if kind not in KINDS:
         raise UserError(f"network kind is {kind!r}, expected one of {', '.join(KINDS)}")
     if kind == "mlp":
         return [
-            keras.layers.Dense(width, activation="relu", name=f"dense_{i}")
+            keras.layers.Dense(width, activation="relu", dtype=precision, name=f"dense_{i}")
             for i, width in enumerate(units)
         ]
     return [
         keras.layers.Conv2D(
-            filters, 3, strides=strides, padding="same", activation="relu", name=f"conv_{i}"
+            filters,
+            3,
+            strides=strides,
+            padding="same",
+            activation="relu",
+            dtype=precision,
+            name=f"conv_{i}",
         )
         for i, filters in enumerate(units)
     ]

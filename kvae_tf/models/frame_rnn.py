@@ -50,6 +50,7 @@ class FrameRNN(SequenceModel):
       likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
       per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
       variance_floor: Gaussian pixels: the smallest variance.
+      precision: of the halves' inner layers: ``"float32"`` or ``"mixed_bfloat16"``.
       max_encoding_variance: upper bound of the encoder's variance, if variational.
       pretraining_updates: updates of the auto-encoder, before those of the RNN.
       decoded_frames: frames of a sequence, drawn anew each time, that an update of the
@@ -72,6 +73,7 @@ class FrameRNN(SequenceModel):
         likelihood="bernoulli",
         per_pixel_std=True,
         variance_floor=1e-4,
+        precision="float32",
         max_encoding_variance=1.0,
         pretraining_updates=0,
         decoded_frames=0,
@@ -91,6 +93,7 @@ class FrameRNN(SequenceModel):
             "likelihood": likelihood,
             "per_pixel_std": per_pixel_std,
             "variance_floor": variance_floor,
+            "precision": precision,
             "max_encoding_variance": max_encoding_variance,
             "pretraining_updates": pretraining_updates,
             "decoded_frames": decoded_frames,
@@ -102,9 +105,9 @@ class FrameRNN(SequenceModel):
         self.pretraining_updates = pretraining_updates
         self.decoded_frames = decoded_frames
         self.encoder = FrameEncoder(
-            network, encoding_size, units, max_encoding_variance, name="encoder"
+            network, encoding_size, units, max_encoding_variance, precision, name="encoder"
         )
-        self.decoder = FrameDecoder(network, frame_shape, units[::-1], name="decoder")
+        self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
         self.cell = keras.layers.LSTMCell(dynamics_units, name="cell")
         self.head = keras.layers.Dense(encoding_size, name="head")

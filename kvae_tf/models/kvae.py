@@ -64,6 +64,7 @@ class KVAE(SequenceModel):
       likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
       per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
       variance_floor: Gaussian pixels: the smallest variance.
+      precision: of the halves' inner layers: ``"float32"`` or ``"mixed_bfloat16"``.
       max_encoding_variance: upper bound of the encoder's variance.
       transition_noise: Q, or its start.
       emission_noise: R, or its start.
@@ -98,6 +99,7 @@ class KVAE(SequenceModel):
         likelihood="bernoulli",
         per_pixel_std=True,
         variance_floor=1e-4,
+        precision="float32",
         max_encoding_variance=0.03,
         transition_noise=0.08,
         emission_noise=0.03,
@@ -128,6 +130,7 @@ class KVAE(SequenceModel):
             "likelihood": likelihood,
             "per_pixel_std": per_pixel_std,
             "variance_floor": variance_floor,
+            "precision": precision,
             "max_encoding_variance": max_encoding_variance,
             "transition_noise": transition_noise,
             "emission_noise": emission_noise,
@@ -156,9 +159,9 @@ class KVAE(SequenceModel):
             else self._log_prior
         )
         self.encoder = FrameEncoder(
-            network, encoding_size, units, max_encoding_variance, name="encoder"
+            network, encoding_size, units, max_encoding_variance, precision, name="encoder"
         )
-        self.decoder = FrameDecoder(network, frame_shape, units[::-1], name="decoder")
+        self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
         learned_controls = latent_size if learn_controls else 0
         self.network = DynamicsParameterNetwork(

@@ -44,6 +44,7 @@ def create(
         "control_size": control_size,
         "decoded_frames": training.decoded_frames,
         "jit_engine": jit_engine,
+        "precision": training.precision,
         "noise_seed": training.seed,
         "reconstruction_weight": training.reconstruction_weight,
         "weight_updates": training.weight_epochs * steps_per_epoch,

@@ -13,6 +13,11 @@ UNITS = (6, 4)
 KINDS = ("mlp", "cnn")
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
+
+
 def uniform(*shape, seed=0):
     return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
 
@@ -117,3 +122,29 @@ def test_unknown_kind():
         FrameEncoder("rnn", 2, UNITS)
     with pytest.raises(UserError, match="'rnn'.*mlp, cnn"):
         FrameDecoder("rnn", (8, 8, 1), UNITS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lower_precision_stays_inside(kind):
+    frames = uniform(4, 10, 13, 1)
+    plain, lower = encoder(kind), encoder(kind, precision="mixed_bfloat16")
+    mean = plain(frames).mean
+    lower.build(frames.shape)
+    lower.set_weights(plain.get_weights())
+    found = lower(frames)
+    assert found.mean.dtype == found.std.dtype == tf.float32
+    assert all(variable.dtype == "float32" for variable in lower.variables)
+    np.testing.assert_allclose(found.mean, mean, atol=0.03)
+    assert np.abs(found.mean - mean).max() > 0  # or else nothing was lower
+    decoders = [
+        FrameDecoder(kind, (10, 13, 1), UNITS, precision=name)
+        for name in ("float32", "mixed_bfloat16")
+    ]
+    one = decoders[0](mean)
+    decoders[1].build(mean.shape)
+    decoders[1].set_weights(decoders[0].get_weights())
+    two = decoders[1](mean)
+    assert two.dtype == tf.float32
+    np.testing.assert_allclose(two, one, atol=0.03)
+    again = FrameDecoder.from_config(decoders[1].get_config())
+    assert again.precision == "mixed_bfloat16"

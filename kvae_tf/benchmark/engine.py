@@ -1,89 +1,26 @@
-"""How long the engine takes beside TensorFlow Probability, and what a training step consists of.
-
-Everything runs on one core, in one process, on the same inputs; times are medians, with results
-forced. ``engine`` and ``training_step`` print as they go and return what they printed.
-"""
+"""How long the engine takes beside TensorFlow Probability, on the same inputs."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import data, lgssm
+from kvae_tf import lgssm
+from kvae_tf.benchmark.timing import SLOW_CALL, measure
 from kvae_tf.errors import UserError
-from kvae_tf.models.kvae import KVAE
 
 SIZES = ((32, 20), (256, 20), (32, 200), (1, 1000), (1, 10000))  # (B, T)
 OBSERVATION_SIZE = 2
 MISSING_RATE = 0.3
 TASKS = ("forward", "gradients")
-BATCH_SIZE = 50
 
-_WARM_UP = 3  # calls
-_SLOW_CALL, _SLOW_TOTAL = 0.5, 10.0  # seconds
 _PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 4, 1000
 _HEADER = (
     f"{'n':>3}{'B':>5}{'T':>7}  {'task':<10}{'method':<12}{'jit':<5}{'ms/call':>10}{'calls':>7}"
     f"{'compile s':>11}{'max error':>11}{'TFP/ours':>10}"
 )
-
-
-class Timing(NamedTuple):
-    """Times of one function.
-
-    Attributes:
-      milliseconds: median of the calls after the warm-up.
-      calls: how many were timed.
-      compile_seconds: the first call, with tracing and compilation.
-    """
-
-    milliseconds: float
-    calls: int
-    compile_seconds: float
-
-
-def use_one_core() -> None:
-    """One thread on one core, no GPU; call it before TensorFlow has run anything."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.set_visible_devices([], "GPU")
-
-
-def measure(function: Callable, arguments: Sequence, repeats: int) -> Timing:
-    """Times ``function(*arguments)``, whose smallest output is read each time.
-
-    Args:
-      function: returns a structure of tensors.
-      arguments: what it is called with.
-      repeats: calls to time; fewer (at least 3) where a call takes more than half a second.
-
-    Returns:
-      A ``Timing``.
-    """
-
-    def seconds():
-        start = time.perf_counter()
-        outputs = tf.nest.flatten(function(*arguments))
-        min(outputs, key=lambda x: x.shape.num_elements()).numpy()
-        return time.perf_counter() - start
-
-    first = seconds()
-    warm = min(seconds() for _ in range(_WARM_UP))
-    if warm > _SLOW_CALL:
-        repeats = min(repeats, max(3, round(_SLOW_TOTAL / warm)))
-    times = [seconds() for _ in range(repeats)]
-    return Timing(1e3 * float(np.median(times)), repeats, first)
-
-
-# The engine against TFP.
 
 
 def random_problem(
@@ -161,7 +98,7 @@ def engine(
     print(
         f"one CPU core, float32, m = {OBSERVATION_SIZE}, {MISSING_RATE:.0%} of the steps missing, "
         f"A, C and offsets vary in time; median of {repeats} calls\n"
-        f"(a call over {_SLOW_CALL} s: fewer, see calls); TFP: the better of jit and not, only jit "
+        f"(a call over {SLOW_CALL} s: fewer, see calls); TFP: the better of jit and not, only jit "
         f"for T >= {_PLAIN_TFP_STEPS}; parallel: n <= {_PARALLEL_LATENTS}\n"
         "max error: against float64, relative to the largest entry of each output\n"
     )
@@ -242,108 +179,3 @@ def _max_error(outputs, reference):
             output, exact = output.numpy().astype(np.float64), reference[name].numpy()
             errors.append(np.max(np.abs(output - exact)) / np.max(np.abs(exact)))
     return float(np.max(errors))  # NaN stays NaN
-
-
-# One training step.
-
-
-def training_step(repeats: int = 30) -> dict[str, float]:
-    """Prints what one training step on the pendulum (batch 50 x 15 frames) spends where.
-
-    Args:
-      repeats: calls to time.
-
-    Returns:
-      Milliseconds of the step and of its parts, and the engine's share of the step in percent.
-    """
-    train = data.load("pendulum", seed=0).train
-    batch = next(iter(data.training_batches(train, BATCH_SIZE, seed=0)))
-    del batch["observed"]  # all frames are seen, and training says so in the same way
-
-    print(f"one CPU core, batch {BATCH_SIZE} x {train.num_steps}, median of {repeats} calls, ms")
-    results = {}
-    for name, (function, arguments, jit) in _parts(batch).items():
-        timing = measure(tf.function(function, jit_compile=jit), arguments, repeats)
-        results[name] = timing.milliseconds
-        print(f"{name:<52}{timing.milliseconds:>9.3f}", flush=True)
-    for name in [name for name in results if name.startswith("whole step")]:
-        share = f"engine's share of the {name}, percent"
-        results[share] = 100.0 * results["engine, log-likelihood and gradients"] / results[name]
-        print(f"{share:<72}{results[share]:>9.1f}")
-    return results
-
-
-def _pendulum_model(jit_engine):
-    """The model of configs/pendulum.cfg with its optimiser."""
-    model = KVAE(
-        (16, 16, 1),
-        control_size=1,
-        network="mlp",
-        units=(128, 128),
-        encoding_size=2,
-        latent_size=3,
-        num_modes=2,
-        likelihood="gaussian",
-        learn_noise=True,
-        learn_initial=True,
-        jit_engine=jit_engine,
-    )
-    model.build()
-    optimizer = keras.optimizers.Adam(0.003)
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer)
-    return model
-
-
-def _parts(batch):
-    """Name -> (function, arguments, whether it is compiled)."""
-    # A compiled function inside a compiled step would be compiled again at every call.
-    model, other = _pendulum_model(jit_engine=False), _pendulum_model(jit_engine=True)
-    frames, controls = batch["frames"], batch["controls"]
-    halves = (
-        model.encoder.trainable_variables
-        + model.decoder.trainable_variables
-        + model.likelihood.trainable_variables
-    )
-    encodings = model.encode(frames).mean
-    matrices = model.mixture(model.network(encodings).mode_weights, controls)
-
-    def reconstruct(frames):
-        a = model.encoder(frames).mean
-        return tf.reduce_sum(model.likelihood.log_prob(model.decoder(a), frames))
-
-    def weigh(encodings):
-        # Squares, as the weights themselves always sum to one.
-        return tf.reduce_sum(tf.square(model.network(encodings).mode_weights))
-
-    def likelihood(sources):
-        return tf.reduce_sum(lgssm.log_likelihood(*sources))
-
-    def differentiated(function, variables, watch):
-        def call(inputs):
-            with tf.GradientTape() as tape:
-                sources = list(variables)
-                if watch:
-                    tape.watch(inputs)
-                    sources += [x for x in tf.nest.flatten(inputs) if x is not None]
-                value = function(inputs)
-            return value, tape.gradient(value, sources)
-
-        return call
-
-    # Frames need no gradient, but encodings and matrices pass theirs on.
-    both_halves = differentiated(reconstruct, halves, watch=False)
-    network = differentiated(weigh, model.network.trainable_variables, watch=True)
-    return {
-        "whole step, compiled": (model.train_step, [batch], True),
-        "whole step, only the dynamics compiled": (other.train_step, [batch], False),
-        "frame encoder and decoder, forward": (reconstruct, [frames], True),
-        "frame encoder and decoder, forward and backward": (both_halves, [frames], True),
-        "dynamics network, forward": (weigh, [encodings], True),
-        "dynamics network, forward and backward": (network, [encodings], True),
-        "engine, log-likelihood and gradients": (
-            differentiated(likelihood, [], watch=True),
-            [(matrices, encodings)],
-            True,
-        ),
-    }

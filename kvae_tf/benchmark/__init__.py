@@ -1,0 +1,7 @@
+"""How long things take, on one core, in one process, on the same inputs."""
+
+from kvae_tf.benchmark.engine import SIZES, engine
+from kvae_tf.benchmark.step import training_step
+from kvae_tf.benchmark.timing import Timing, measure, use_one_core
+
+__all__ = ["SIZES", "Timing", "engine", "measure", "training_step", "use_one_core"]

@@ -1,0 +1,63 @@
+"""Times of one function on one core: medians, with results forced."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+SLOW_CALL, SLOW_TOTAL = 0.5, 10.0  # seconds
+_WARM_UP = 3  # calls
+
+
+class Timing(NamedTuple):
+    """Times of one function.
+
+    Attributes:
+      milliseconds: median of the calls after the warm-up.
+      calls: how many were timed.
+      compile_seconds: the first call, with tracing and compilation.
+    """
+
+    milliseconds: float
+    calls: int
+    compile_seconds: float
+
+
+def use_one_core() -> None:
+    """One thread on one core, no GPU; call it before TensorFlow has run anything."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.set_visible_devices([], "GPU")
+
+
+def measure(function: Callable, arguments: Sequence, repeats: int) -> Timing:
+    """Times ``function(*arguments)``, whose smallest output is read each time.
+
+    Args:
+      function: returns a structure of tensors.
+      arguments: what it is called with.
+      repeats: calls to time; fewer (at least 3) where a call takes more than half a second.
+
+    Returns:
+      A ``Timing``.
+    """
+
+    def seconds():
+        start = time.perf_counter()
+        outputs = tf.nest.flatten(function(*arguments))
+        min(outputs, key=lambda x: x.shape.num_elements()).numpy()
+        return time.perf_counter() - start
+
+    first = seconds()
+    warm = min(seconds() for _ in range(_WARM_UP))
+    if warm > SLOW_CALL:
+        repeats = min(repeats, max(3, round(SLOW_TOTAL / warm)))
+    times = [seconds() for _ in range(repeats)]
+    return Timing(1e3 * float(np.median(times)), repeats, first)
