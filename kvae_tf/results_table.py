@@ -1,37 +1,191 @@
-"""The README's results table, made from metrics files."""
+"""The README's results tables, made from the files under ``saved_models``.
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- /table -->``; each name has a function
+below, which reads metrics files and gives Markdown. No number is written by hand.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kvae_tf import files
+from kvae_tf import files, paper
 from kvae_tf.errors import UserError
 
-_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+WORLDS = ("box", "gravity", "polygon", "pong")
+_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
-def update(readme: Path, metrics: Path) -> None:
-    """Replaces the table between the README's two markers.
+def update(readme: Path, saved_models: Path) -> None:
+    """Writes every table of the README anew.
 
     Args:
       readme: the Markdown file with the markers.
-      metrics: a ``metrics.json``.
+      saved_models: the folder of exports with their metrics.
 
     Raises:
-      UserError: a file or a marker is missing.
+      UserError: a file is missing or no JSON, the README has no markers, or an unknown one.
     """
     try:
-        text, values = readme.read_text(encoding="utf-8"), json.loads(metrics.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {readme} or {metrics}: {error}") from None
-    if _BEGIN not in text or _END not in text:
-        raise UserError(f"{readme} lacks the markers {_BEGIN} and {_END}")
-    head, rest = text.split(_BEGIN, 1)
-    tail = rest.split(_END, 1)[1]
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {readme}: {error.strerror}") from None
+    names = [match[1] for match in _TABLE.findall(text)]
+    unknown = sorted(set(names) - set(TABLES))
+    if unknown or not names:
+        raise UserError(
+            f"{readme} has the tables {', '.join(names) or 'none'}; expected some of "
+            f"{', '.join(TABLES)}"
+        )
+    files.write_text(
+        readme, _TABLE.sub(lambda m: f"{m[1]}{TABLES[m[2]](saved_models)}\n{m[3]}", text)
+    )
+
+
+def pendulum(saved_models: Path) -> str:
+    """All metrics of the pendulum, but for lists."""
+    metrics = _read(saved_models / "pendulum" / "metrics.json")
     rows = [
-        f"| {name} | {value:.4f} |" if isinstance(value, float) else f"| {name} | {value} |"
-        for name, value in values.items()
+        (name, f"{value:.4f}" if isinstance(value, float) else value)
+        for name, value in metrics.items()
+        if not isinstance(value, list)
     ]
-    table = "\n".join(["| metric | value |", "| --- | --- |", *rows])
-    files.write_text(readme, f"{head}{_BEGIN}\n{table}\n{_END}{tail}")
+    return _markdown(("metric", "value"), rows)
+
+
+def missing_at_random(saved_models: Path) -> str:
+    """Box: the fraction of incorrect pixels at each rate of missing frames."""
+    rates = [f"{x:g}" for x in _read(saved_models / "box" / "metrics.json")[
+        "missing_at_random/rates"]]  # fmt: skip
+    return _box_table(saved_models, "missing_at_random", "p", rates, paper.MISSING_AT_RANDOM)
+
+
+def gap(saved_models: Path) -> str:
+    """Box: the fraction of incorrect pixels for each length of a gap."""
+    lengths = _read(saved_models / "box" / "metrics.json")["gap/frames"]
+    return _box_table(saved_models, "gap", "frames", lengths, paper.GAP)
+
+
+def worlds(saved_models: Path) -> str:
+    """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
+    rows = []
+    for world in WORLDS:
+        for name, metrics in _systems(saved_models / world):
+            for method in ("smooth", "filter"):
+                if f"gap/{method}" in metrics:
+                    half = metrics[f"missing_at_random/{method}"][4]
+                    longest = metrics[f"gap/{method}"][-1]
+                    system = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
+                    rows.append((world, system, f"{half:.4f}", f"{longest:.4f}"))
+    return _markdown(("world", "system", "p = 0.5", "gap of 15"), rows)
+
+
+def seeds(saved_models: Path) -> str:
+    """Box, several seeds."""
+    found = _read(saved_models / "box" / "seeds.json")
+    rows = []
+    for key, index, label in _POINTS:
+        values = [run["metrics"][key][index] for run in found["runs"]]
+        rows.append(
+            (
+                label,
+                f"{found['mean'][key][index]:.4f} ± {found['sd'][key][index]:.4f}",
+                ", ".join(f"{value:.4f}" for value in values),
+            )
+        )
+    failed = sum(run["metrics"]["missing_at_random/smooth"][4] > 0.012 for run in found["runs"])
+    rows.append(("seeds that failed to learn", f"{failed} of {len(found['runs'])}", ""))
+    return _markdown(("error", "mean ± sd", "seeds"), rows)
+
+
+def missing_training(saved_models: Path) -> str:
+    """Box, trained with frames missing."""
+    found = _read(saved_models / "box" / "missing.json")
+    rows = [
+        (
+            f"{100 * run['flags']['missing_rate']:.0f} %",
+            *(f"{run['metrics'][key][index]:.4f}" for key, index, _ in _POINTS),
+        )
+        for run in found["runs"]
+    ]
+    return _markdown(("missing in training", *(label for *_, label in _POINTS)), rows)
+
+
+def networks(saved_models: Path) -> str:
+    """Box at a reduced size, with each dynamics parameter network."""
+    found = _read(saved_models / "box" / "networks.json")
+    kinds = {}
+    for run in found["runs"]:
+        kinds.setdefault(run["flags"]["dynamics_network"], []).append(run["metrics"])
+    rows = []
+    for kind, runs in kinds.items():
+        cells = []
+        for key, index, _ in _POINTS:
+            values = [run[key][index] for run in runs]
+            cells.append(f"{_mean(values):.4f} ± {_sd(values):.4f}")
+        rows.append((kind, len(runs), *cells))
+    return _markdown(("network", "seeds", *(label for *_, label in _POINTS)), rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    table.__name__: table
+    for table in (pendulum, missing_at_random, gap, worlds, seeds, missing_training, networks)
+}
+
+_METHODS = {"smooth": "smoothing", "filter": "filtering"}
+_SYSTEMS = {"kvae": "KVAE", "ae_rnn": "AE-RNN", "vae_rnn": "VAE-RNN"}
+_POINTS = (
+    ("missing_at_random/smooth", 4, "p = 0.5, smoothing"),
+    ("missing_at_random/filter", 4, "p = 0.5, filtering"),
+    ("gap/smooth", -1, "gap of 15, smoothing"),
+)
+
+
+def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
+    """A world's KVAE, and the runs of its ``baselines.json``: name and metrics."""
+    yield "KVAE", _read(folder / "metrics.json")
+    for run in _read(folder / "baselines.json")["runs"]:
+        name = _SYSTEMS[run["flags"]["model"]]
+        # A KVAE among the baselines is the one with the released hyperparameters.
+        yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
+
+
+def _box_table(saved_models, group, label, x, reported):
+    rows = []
+    for name, metrics in _systems(saved_models / "box"):
+        for method, word in _METHODS.items():
+            values = metrics.get(f"{group}/{method}")
+            if values:
+                system = f"{name}, {word}" if name.startswith("KVAE") else name
+                rows.append((system, *(f"{value:.4f}" for value in values)))
+    for key, values in reported.items():
+        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _SYSTEMS[key]
+        rows.append((f"*paper: {system}*", *(f"*{value:.4f}*" for value in values)))
+    return _markdown((label, *x), rows)
+
+
+def _markdown(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _mean(values):
+    return sum(values) / len(values)
+
+
+def _sd(values):
+    if len(values) < 2:
+        return 0.0
+    middle = _mean(values)
+    return (sum((value - middle) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{path} does not exist, expected the metrics of a trained model") from None
+    except ValueError:
+        raise UserError(f"{path} is not JSON, expected the metrics of a trained model") from None

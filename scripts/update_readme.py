@@ -1,4 +1,4 @@
-"""Writes the results table of README.md from saved_models/pendulum/metrics.json."""
+"""Writes the results tables of README.md from the metrics files under saved_models/."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     """Paths to one call."""
-    results_table.update(ROOT / "README.md", ROOT / "saved_models" / "pendulum" / "metrics.json")
+    results_table.update(ROOT / "README.md", ROOT / "saved_models")
 
 
 if __name__ == "__main__":
