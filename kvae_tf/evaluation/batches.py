@@ -16,9 +16,11 @@ def masked_batches(
 ) -> Iterator[tuple[dict[str, np.ndarray], slice]]:
     """Batches of a fixed size in which frames are hidden.
 
+    Several masks may be given at once, ``[N, T, ...]``: then ``observed`` has their last axes too.
+
     Args:
       data: the sequences.
-      mask: ``[N, T]``, 1 = seen; frames that the data lack are hidden too.
+      mask: ``[N, T]`` or ``[N, T, ...]``, 1 = seen; frames that the data lack are hidden too.
 
     Yields:
       ``frames`` (0 where the data have none), ``observed`` (the mask), ``known`` (what the data
@@ -32,7 +34,7 @@ def masked_batches(
         yield (
             {
                 "frames": batch["frames"].numpy(),
-                "observed": known * mask[rows],
+                "observed": known.reshape(known.shape + (1,) * (mask.ndim - 2)) * mask[rows],
                 "known": known,
                 "controls": batch["controls"].numpy(),
             },

@@ -25,6 +25,7 @@ RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 GAPS = tuple(range(1, 16, 2))
 FIRST_SEEN = 4
 MASK_SEEDS = (0, 1, 2)
+_CHUNK = 500  # frames decoded at once
 
 
 class Curve(NamedTuple):
@@ -90,33 +91,58 @@ def gap_curve(
 
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
-    impute, encode = tf.function(model.impute), tf.function(model.encode)
+    # Without the frames among its results, the graph does not decode: only hidden ones are, below.
+    fill = tf.function(lambda *inputs, method: model.impute(*inputs, method=method).encodings)
+    encode, decode = tf.function(model.encode), tf.function(model.decode)
     truth = None if fit is None else positions(data)
-    start = gap(1, data.num_steps, FIRST_SEEN, data.num_steps)
     tallies = [_Tally(len(data)) for _ in x]
-    for amount, tally in zip(x, tallies, strict=True):
-        for mask in masks(amount):
-            for batch, rows in masked_batches(data, mask):
-                frames, seen, controls = batch["frames"], batch["observed"], batch["controls"]
-                hidden = batch["known"] * (1.0 - seen)
-                a = encode(frames).mean.numpy()
-                guesses = {
-                    method: impute(frames, seen, controls, method=method)
-                    for method in model.imputation_methods
-                }
-                guesses["generate"] = impute(frames, seen * start, controls, method="filter")
-                for method, guess in guesses.items():
-                    wrong = incorrect_pixels(guess.frames.numpy(), frames)
-                    off = np.square(guess.encodings.numpy() - a).mean(-1)
-                    tally.add(rows, hidden, method, "incorrect_pixels", wrong)
-                    tally.add(rows, hidden, method, "encoding_rmse", off)
-                    if truth is not None:
-                        off = fit(guess.encodings.numpy()[: rows.stop - rows.start]) - truth[rows]
-                        off = np.square(off).sum(-1)
-                        tally.add(rows, hidden, method, "position_rmse", off)
-                wrong = incorrect_pixels(last_seen(frames, seen), frames)
-                tally.add(rows, hidden, "last_frame", "incorrect_pixels", wrong)
+    several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)
+               for mask in masks(amount)]  # fmt: skip
+    start = gap(1, data.num_steps, FIRST_SEEN, data.num_steps)
+    stack = np.stack([mask for _, mask in several], axis=-1)  # [N, T, masks]
+    for batch, rows in masked_batches(data, stack):
+        frames, known, controls = batch["frames"], batch["known"], batch["controls"]
+        kept = rows.stop - rows.start
+        a = encode(frames).mean.numpy()
+
+        def errors(guess, where, frames=frames, a=a, rows=rows, kept=kept):
+            """Measure -> ``[B, T]``; pixels only ``where`` they are asked for."""
+            wrong = np.zeros(where.shape)
+            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where])
+            found = {
+                "incorrect_pixels": wrong,
+                "encoding_rmse": np.square(guess - a).mean(-1),
+            }
+            if truth is not None:
+                found["position_rmse"] = np.square(fit(guess[:kept]) - truth[rows]).sum(-1)
+            return found
+
+        # Whatever else is missing, "generate" sees the first frames only.
+        generated = fill(frames, known * start, controls, method="filter").numpy()
+        generated = errors(generated, known * (1.0 - start) > 0)
+        for i, (tally, _) in enumerate(several):
+            seen = batch["observed"][..., i]
+            hidden = known * (1.0 - seen)
+            found = {
+                method: errors(fill(frames, seen, controls, method=method).numpy(), hidden > 0)
+                for method in model.imputation_methods
+            }
+            found["generate"] = generated
+            repeated = incorrect_pixels(last_seen(frames, seen), frames)
+            found["last_frame"] = {"incorrect_pixels": repeated}
+            tally.add(rows, hidden, found)
     return Curve(list(x), *_columns(tallies))
+
+
+def _incorrect_pixels(decode, encodings, frames):
+    """Fractions of wrong pixels of single frames ``[n, m]``, decoded in chunks of one size."""
+    found = np.zeros(len(frames))
+    for start in range(0, len(frames), _CHUNK):
+        chunk = encodings[start : start + _CHUNK]
+        padded = np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)])
+        guess = decode(padded).numpy()[: len(chunk)]
+        found[start : start + _CHUNK] = incorrect_pixels(guess, frames[start : start + _CHUNK])
+    return found
 
 
 class _Tally:
@@ -126,12 +152,15 @@ class _Tally:
         self.num_sequences = num_sequences
         self.sums, self.counts = {}, {}
 
-    def add(self, rows, hidden, method, measure, values):
-        kept = rows.stop - rows.start  # the others only fill up the batch
-        values, hidden = values[:kept], hidden[:kept]
-        for store, value in ((self.sums, hidden * values), (self.counts, hidden)):
-            store.setdefault((method, measure), np.zeros(self.num_sequences))
-            store[method, measure][rows] += value.sum(axis=1)
+    def add(self, rows, hidden, found):
+        """Adds method -> measure -> ``[B, T]``; rows that only fill up the batch do not count."""
+        hidden = hidden[: rows.stop - rows.start]
+        for method, measures in found.items():
+            for measure, values in measures.items():
+                values = hidden * values[: len(hidden)]
+                for store, value in ((self.sums, values), (self.counts, hidden)):
+                    store.setdefault((method, measure), np.zeros(self.num_sequences))
+                    store[method, measure][rows] += value.sum(axis=1)
 
     def result(self, method, measure):
         """The mean over frames, and its standard error as that of a ratio of two sums."""

@@ -36,6 +36,11 @@ class Filler(SequenceModel):
         mean = self.encode(filled).mean
         return Frames(filled, mean, 0.3 * tf.ones_like(mean), None, None)
 
+    def decode(self, encodings):
+        x, y = (encodings[..., 0] - 1.0) / 2.0, -encodings[..., 1]
+        pixels = tf.stack([x, y, x, y], axis=-1)
+        return tf.reshape(pixels, [*encodings.shape[:-1], 2, 2, 1])
+
     def forecast(self, frames, observed=None, controls=None, num_steps=1):
         return Frames(tf.zeros([tf.shape(frames)[0], num_steps, 2, 2, 1]), *[None] * 4)
 
