@@ -106,8 +106,8 @@ class TrainingSettings:
     )
     settling_epochs: int = _field(
         0,
-        "kvae: in so many last epochs the frame networks rest, and the dynamics settle on the "
-        "encodings as they are; the schedule starts again.",
+        "kvae: in so many last epochs the encoder rests, and the dynamics and the decoder settle "
+        "on the encodings as they are; the schedule starts again.",
         least=0,
     )
     pretraining_epochs: int = _field(

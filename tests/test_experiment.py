@@ -20,7 +20,8 @@ from kvae_tf.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
-TINY = ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2"]
+TINY = ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2",
+        "--settling_epochs=1"]  # fmt: skip
 
 # Runs the training script with a kill built in: at an update, or between a checkpoint's data and
 # its index.
@@ -95,6 +96,21 @@ def test_one_training_step_of_every_config(name, tmp_path):
     assert np.mean(moved) > 0.8 * len(first) / len(before)
 
 
+def test_drawn_walls_and_binarised_frames(tmp_path):
+    values = {"dataset": "pong", "run_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache")}
+    few = {"num_sequences": (2, 1, 1), "num_steps": 3}
+    plain, walls = (
+        experiment.load_data(Settings.from_dict(values | {"draw_walls": drawn}), **few).train.frames
+        for drawn in (False, True)
+    )
+    assert (walls >= plain).all()
+    assert walls.sum() > 1.5 * plain.sum()
+    values |= {"dataset": "pendulum", "binarise": True}
+    frames = experiment.load_data(Settings.from_dict(values), **few).train.frames
+    grey = experiment.load_data(Settings.from_dict(values | {"binarise": False}), **few)
+    np.testing.assert_array_equal(frames, np.where(grey.train.frames > 0.5, 255, 0))
+
+
 def train(*arguments, killer=None):
     command = [sys.executable]
     command += ["-c", KILLER, *map(str, killer)] if killer else ["scripts/train.py"]
@@ -136,6 +152,9 @@ def test_killed_and_resumed_training_is_bit_equal(tmp_path):
     [
         (["--likelihood=poisson"], ["likelihood", "poisson"]),
         (["--num_modes=1001"], ["--num_modes", "1001", "1000"]),
+        (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
+        (["--dynamics_network=constant"], ["num_modes", "constant"]),
+        (["--draw_walls"], ["pendulum", "draw_walls"]),
         (["--units=a,b"], ["--units", "a,b"]),
         (["--dataset=/nowhere/x.npz"], ["x.npz"]),
         (["--dataset=moon"], ["moon", "pendulum"]),

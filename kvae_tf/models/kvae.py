@@ -78,8 +78,8 @@ class KVAE(SequenceModel):
       jit_engine: compile the dynamics inside a training step that is itself not compiled (in a
         compiled step leave it off: XLA would compile the inner function at every call).
       frozen_updates: for so many updates at first the dynamics parameter network rests.
-      joint_updates: after so many updates the frame networks rest, and the dynamics settle on the
-        encodings as they are (an update then costs little); 0: never.
+      joint_updates: after so many updates the encoder rests, and the dynamics and the decoder
+        settle on the encodings as they are; 0: never.
       **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
     """
 
@@ -206,7 +206,7 @@ class KVAE(SequenceModel):
 
     @property
     def phases(self):
-        """All but the dynamics parameter network; everything; the dynamics alone."""
+        """All but the dynamics parameter network; everything; all but the encoder."""
         network = {id(variable) for variable in self.network.trainable_variables}
         everything = self.trainable_variables
         others = [variable for variable in everything if id(variable) not in network]
@@ -214,7 +214,9 @@ class KVAE(SequenceModel):
         if self.frozen_updates:
             found.insert(0, Phase(self.training_bound, others, self.frozen_updates))
         if self.joint_updates:
-            found.append(Phase(self.dynamics_bound, self.dynamics_variables))
+            frames = (self.decoder, self.likelihood)
+            settling = [variable for layer in frames for variable in layer.trainable_variables]
+            found.append(Phase(self.settled_bound, [*settling, *self.dynamics_variables]))
         return found
 
     @property
@@ -239,26 +241,24 @@ class KVAE(SequenceModel):
         """``elbo``, its reconstruction term from ``decoded_frames`` frames of each sequence."""
         return self._bound(batch, seed, self._training_log_prior, self.decoded_frames)
 
-    def dynamics_bound(self, batch, seed):
-        """``elbo`` of encodings that rest, without the reconstruction term, which rests as well."""
-        frames, observed, controls = batches.inputs(batch, self.control_size)
-        encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, encoding_seed))
-        log_p = self._training_log_prior(a, observed, controls, latent_seed)
-        return _bound(tf.zeros_like(log_p), log_p - tf.reduce_sum(seen * log_q, axis=1), seen)
+    def settled_bound(self, batch, seed):
+        """``training_bound`` of encodings that rest."""
+        return self._bound(batch, seed, self._training_log_prior, self.decoded_frames, rest=True)
 
-    def _bound(self, batch, seed, log_prior, decoded_frames=0):
+    def _bound(self, batch, seed, log_prior, decoded_frames=0, rest=False):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         a, log_q = self._sample(frames, encoding_seed)
+        if rest:
+            a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_seed)
-        return _bound(
-            self._reconstruction(a, frames, seen, decoded_frames, seed),
-            log_p - tf.reduce_sum(seen * log_q, axis=1),
-            seen,
-        )
+        terms = {
+            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, seed),
+            "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
+        }
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
     def _sample(self, frames, seed):
         """A draw of the encodings and its log q, ``[B, T]``."""
@@ -420,10 +420,3 @@ class KVAE(SequenceModel):
         q = self.encode(frames)
         model, a, weights = self._dynamics(q.mean, observed, controls)
         return model, a, observed, q.std, weights
-
-
-def _bound(reconstruction, regularisation, seen):
-    """A ``Bound`` of its two terms, for the frames that were seen."""
-    terms = {"reconstruction": reconstruction, "regularisation": regularisation}
-    num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
-    return Bound(reconstruction + regularisation, terms, num_frames)

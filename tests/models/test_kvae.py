@@ -526,6 +526,24 @@ def test_step_reports_per_frame_and_weighs_the_reconstruction():
     assert logs["gradient_norm"] > 0
 
 
+def test_the_encoder_rests_at_last():
+    model = new(frozen_updates=1, joint_updates=2, jit_engine=True)
+    optimizer = keras.optimizers.SGD(0.01)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)
+    step = tf.function(model.train_step)
+    parts = {"encoder": model.encoder, "decoder": model.decoder, "network": model.network,
+             "mixture": model.mixture}  # fmt: skip
+    moves = []
+    for _ in range(3):
+        before = {name: snapshot(part.trainable_variables) for name, part in parts.items()}
+        step(as_tensors(GAPPED))
+        moves.append(
+            {n for n, p in parts.items() if largest_change(before[n], p.trainable_variables) > 0}
+        )
+    assert moves == [set(parts) - {"network"}, set(parts), set(parts) - {"encoder"}]
+
+
 def test_weighted_gradient():
     """The update itself, not only the report, uses the weight."""
     model = new(reconstruction_weight=0.0)
