@@ -48,7 +48,10 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         )
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *middle_gap(data.num_steps))
-        filled = {m: model.impute(frames, mask, controls, method=m) for m in ("smooth", "filter")}
+        filled = {
+            method: model.impute(frames, mask, controls, method=method)
+            for method in model.imputation_methods
+        }
         rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
         rows += [filled[method].frames[0].numpy() for method in filled]
         found["imputations"] = _png(
@@ -60,9 +63,9 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
                 model.encode(frames[:3]).mean.numpy(), observed=mask[:3], others=encodings
             )
         )
-        found["latents/mode_weights"] = _png(
-            plotting.mode_weights(filled["smooth"].mode_weights.numpy()[0], observed=mask[0])
-        )
+        weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
+        if weights.size:
+            found["latents/mode_weights"] = _png(plotting.mode_weights(weights, observed=mask[0]))
     if "generate" in model.supports:
         drawn = model.generate(len(data), 2 * data.num_steps, seed=seed).frames.numpy()
         found["generated"] = _gif(plotting.grid_gif(drawn))

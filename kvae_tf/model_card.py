@@ -7,10 +7,9 @@ from kvae_tf.settings import Settings
 
 _CARD = """# {name}
 
-A Kalman variational auto-encoder (Fraccaro et al. 2017) trained on `{dataset}`: frames
-{frame_shape}, {control_size} control(s), {encoding_size}-dimensional encodings,
-{latent_size}-dimensional latent states, {num_modes} modes, `{network}` halves {units},
-{parameters:,} parameters.
+{system}, trained on `{dataset}`: frames {frame_shape}, {control_size} control(s),
+{encoding_size}-dimensional encodings, {dynamics}, `{network}` halves {units}, {parameters:,}
+parameters.
 
 ## Results on the test part
 
@@ -18,7 +17,8 @@ A Kalman variational auto-encoder (Fraccaro et al. 2017) trained on `{dataset}`:
 | --- | --- |
 {rows}
 
-ELBO in nats per frame (sum over pixels, mean over frames and sequences){floor}.
+`{bound}` in nats per frame (sum over pixels, mean over frames and sequences){floor}. Lists of
+`missing_at_random` and `gap` are fractions of incorrect pixels on hidden frames.
 
 ## Use
 
@@ -36,9 +36,8 @@ filled = model.signatures["impute"](
 filled["frames"], filled["encodings"], filled["encoding_stds"]
 ```
 
-Signatures: `encode`, `decode`, `filter`, `smooth`, `impute` (smoothing), `impute_filter`,
-`forecast` (`num_steps`), `generate` (`num_sequences`, `num_steps`, `seed`). Batch and time are
-dynamic.
+Signatures: {signatures}. Batch and time are dynamic; `forecast` takes `num_steps`, `generate`
+`num_sequences`, `num_steps` and `seed`.
 
 ## Training
 
@@ -46,6 +45,13 @@ dynamic.
 {flags}
 ```
 """
+
+
+_SYSTEMS = {
+    "kvae": "A Kalman variational auto-encoder (Fraccaro et al. 2017)",
+    "ae_rnn": "AE-RNN, an auto-encoder of frames and an LSTM over its encodings",
+    "vae_rnn": "VAE-RNN, a variational auto-encoder of frames and an LSTM over its encodings",
+}
 
 
 def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str, object]) -> str:
@@ -66,8 +72,15 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
         frame=f"{height}, {width}, {channels}",
         control_size=model.control_size,
         encoding_size=settings.model.encoding_size,
-        latent_size=settings.model.latent_size,
-        num_modes=settings.model.num_modes,
+        system=_SYSTEMS[settings.model.model],
+        dynamics=(
+            f"{settings.model.latent_size}-dimensional latent states, "
+            f"{settings.model.num_modes} modes"
+            if settings.model.model == "kvae"
+            else f"an LSTM of {settings.model.dynamics_units} units"
+        ),
+        bound=model.bound_name,
+        signatures=", ".join(f"`{name}`" for name in (*sorted(model.supports), model.bound_name)),
         network=settings.model.network,
         units=list(settings.model.units),
         parameters=model.count_params(),
@@ -82,6 +95,8 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
 
 
 def _format(value):
+    if isinstance(value, list):
+        return ", ".join(map(_format, value))
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
