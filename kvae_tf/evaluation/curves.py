@@ -140,7 +140,7 @@ def _incorrect_pixels(decode, encodings, frames):
     for start in range(0, len(frames), _CHUNK):
         chunk = encodings[start : start + _CHUNK]
         padded = np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)])
-        guess = decode(padded).numpy()[: len(chunk)]
+        guess = decode(padded[np.newaxis]).numpy()[0, : len(chunk)]  # [1, n, m]: exports want time
         found[start : start + _CHUNK] = incorrect_pixels(guess, frames[start : start + _CHUNK])
     return found
 
