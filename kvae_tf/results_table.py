@@ -144,9 +144,10 @@ _POINTS = (
 
 
 def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
-    """A world's KVAE, and the runs of its ``baselines.json``: name and metrics."""
+    """A world's KVAE, and the runs of its ``baselines.json``, if any: name and metrics."""
     yield "KVAE", _read(folder / "metrics.json")
-    for run in _read(folder / "baselines.json")["runs"]:
+    path = folder / "baselines.json"
+    for run in _read(path)["runs"] if path.exists() else ():
         name = _SYSTEMS[run["flags"]["model"]]
         # A KVAE among the baselines is the one with the released hyperparameters.
         yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]

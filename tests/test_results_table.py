@@ -110,6 +110,13 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     assert readme.read_text() == text
 
 
+def test_a_world_without_baselines_has_its_kvae_alone(saved_models):
+    (saved_models / "box" / "baselines.json").unlink()
+    table = results_table.gap(saved_models)
+    assert "| KVAE, filtering |" in table
+    assert "| AE-RNN |" not in table
+
+
 def test_a_failed_seed_is_counted(saved_models):
     path = saved_models / "box" / "seeds.json"
     found = json.loads(path.read_text())
