@@ -56,7 +56,7 @@ def run(settings: Settings) -> dict[str, object]:
     export(model, version_dir)
     _describe(version_dir.parent, settings, model, metrics, splits.test)
     for name, value in metrics.items():
-        print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+        print(f"{name}: {model_card.format_value(value)}")
     print(f"SavedModel: {version_dir}")
     return metrics
 

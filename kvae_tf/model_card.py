@@ -84,7 +84,7 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
         network=settings.model.network,
         units=list(settings.model.units),
         parameters=model.count_params(),
-        rows="\n".join(f"| {key} | {_format(value)} |" for key, value in metrics.items()),
+        rows="\n".join(f"| {key} | {format_value(value)} |" for key, value in metrics.items()),
         floor="" if floor is None else f", with a variance floor of {floor:g}",
         flags="\n".join(
             f"--{key}={_flag(value)}"
@@ -94,9 +94,10 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
     )
 
 
-def _format(value):
+def format_value(value: object) -> str:
+    """A metric as people read it: four decimals, lists with commas."""
     if isinstance(value, list):
-        return ", ".join(map(_format, value))
+        return ", ".join(map(format_value, value))
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
