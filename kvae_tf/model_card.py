@@ -29,7 +29,7 @@ import tensorflow as tf
 
 model = tf.saved_model.load("{name}/1")
 filled = model.signatures["impute"](
-    frames=frames,      # float32 [B, T, {frame}] in [0, 1]; NaN allowed where missing
+    frames=frames,  # float32 [B, T, {frame}] in [0, 1]; NaN allowed where missing
     observed=observed,  # float32 [B, T], 1 = seen; may be left out
     controls=controls,  # float32 [B, T, {control_size}], acts from t to t + 1; may be left out
 )
