@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,8 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
     """
     if not runs:
         raise UserError("--runs is empty, expected the folders of finished runs")
-    settings = [_read(run / "settings.json") for run in runs]
-    metrics = [_read(run / "metrics.json") for run in runs]
+    settings = [files.read_json(run / "settings.json", "a finished run") for run in runs]
+    metrics = [files.read_json(run / "metrics.json", "a finished run") for run in runs]
     names = [name for name in settings[0] if name not in _PLACES]
     shared = {n: settings[0][n] for n in names if all(s.get(n) == settings[0][n] for s in settings)}
     numbers = {
@@ -55,12 +54,3 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
 
 def _shape(value):
     return None if value is None else np.shape(value)
-
-
-def _read(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path} does not exist, expected a finished run") from None
-    except ValueError:
-        raise UserError(f"{path} is not JSON, expected a finished run") from None

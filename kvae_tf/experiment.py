@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -100,13 +99,7 @@ def read_settings(path: Path, **changes) -> Settings:
     Raises:
       UserError: the file is missing or holds no settings.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path} does not exist, expected the settings of a run") from None
-    except ValueError:
-        raise UserError(f"{path} is not JSON, expected the settings of a run") from None
-    return Settings.from_dict(values | changes)
+    return Settings.from_dict(files.read_json(path, "the settings of a run") | changes)
 
 
 def _describe(folder, settings, model, metrics, test):
@@ -255,10 +248,7 @@ def _claim(run_dir, settings):
     path = run_dir / "settings.json"
     mine = settings.to_dict()
     if path.exists() and settings.run.resume:
-        try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{path} is not JSON, expected the settings of the run") from None
+        theirs = files.read_json(path, "the settings of the run")
         for name, value in theirs.items():
             if name not in _FREE and name in mine and mine[name] != value:
                 raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_plugin
 
@@ -34,10 +33,7 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
       ``reconstructions``, ``imputations``, ``latents/trajectories``, ``latents/mode_weights`` as
       PNGs and ``generated`` as an animated GIF.
     """
-    frames = np.asarray(data.frames, np.float32)
-    if data.frames.dtype == np.uint8:
-        frames = frames / 255.0
-    observed, controls = data.observed, data.controls
+    frames, observed, controls = data.unit_frames, data.observed, data.controls
     found = {}
     if {"encode", "decode"} <= model.supports:
         means = model.decode(model.encode(frames).mean).numpy()

@@ -47,6 +47,24 @@ def write_json(path: str | os.PathLike, value: object) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: str | os.PathLike, expected: str) -> object:
+    """What a JSON file holds.
+
+    Args:
+      path: the file.
+      expected: what it should be, for the messages.
+
+    Raises:
+      UserError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{path} does not exist, expected {expected}") from None
+    except ValueError:
+        raise UserError(f"{path} is not JSON, expected {expected}") from None
+
+
 def replace_folder(temporary: str | os.PathLike, final: str | os.PathLike) -> None:
     """Puts a finished folder in the place of ``final``, whatever was there before."""
     temporary, final = Path(temporary), Path(final)

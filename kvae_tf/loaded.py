@@ -46,8 +46,7 @@ class LoadedModel:
             )
         _, inputs = signatures["impute"].structured_input_signature
         self.frame_shape = tuple(inputs["frames"].shape[2:])
-        # Exports of before version 0.2 do not say how many controls they take.
-        self.control_size = int(getattr(self._module, "control_size", 0))
+        self.control_size = int(self._module.control_size)
         self.bound_name = next(name for name in ("elbo", "score") if name in signatures)
         self.supports = frozenset(name for name in QUERIES if name in signatures)
         self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)

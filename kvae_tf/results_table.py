@@ -6,7 +6,6 @@ below, which reads metrics files and gives Markdown. No number is written by han
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -184,9 +183,4 @@ def _sd(values):
 
 
 def _read(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path} does not exist, expected the metrics of a trained model") from None
-    except ValueError:
-        raise UserError(f"{path} is not JSON, expected the metrics of a trained model") from None
+    return files.read_json(path, "the metrics of a trained model")

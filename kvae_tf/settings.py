@@ -78,8 +78,8 @@ class TrainingSettings:
     objective: str = _field("collapsed", "The bound's form.", choices=("collapsed", "sampled"))
     decoded_frames: int = _field(
         0,
-        "Frames of a sequence, drawn at each update, that stand for the reconstruction of all; 0: "
-        "all.",
+        "Seen frames of a sequence, drawn at each update, that stand for the reconstruction of "
+        "all; 0: all.",
         least=0,
     )
     epochs: int = _field(80, "Epochs to train.", least=1)

@@ -106,7 +106,7 @@ def trajectories(subject: Subject, count: int = 3) -> Report:
     """Encodings of a few sequences, half of whose frames are missing, figure 3c."""
     _need(subject, FIRST_SEEN + 1, "impute", "encode")
     test = subject.splits.test.select(slice(0, count))
-    frames = _frames(test)
+    frames = test.unit_frames
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
     mask = mask * test.observed
     paths = {"encoded": subject.model.encode(frames).mean.numpy()}
@@ -138,7 +138,7 @@ def modes(subject: Subject) -> Report:
     """Mode weights alpha_t over a_{t-1}, figure 4; a function of it for the MLP network."""
     _need(subject, 2, "impute", "encode")
     test = subject.splits.test.select(slice(0, 500))
-    found = subject.model.impute(_frames(test), test.observed, test.controls)
+    found = subject.model.impute(test.unit_frames, test.observed, test.controls)
     weights = found.mode_weights.numpy()[:, 1:]
     a = found.encodings.numpy()[:, :-1]
     if a.shape[-1] != 2 or weights.shape[-1] == 0:
@@ -166,7 +166,7 @@ def generate(subject: Subject) -> Report:
     _need(subject, 1, "generate")
     drawn = subject.model.generate(GENERATED, GENERATED_STEPS, seed=0).frames.numpy()
     lit = _lit(drawn)
-    usual = _lit(_frames(subject.splits.test.select(slice(0, 200))))
+    usual = _lit(subject.splits.test.select(slice(0, 200)).unit_frames)
     whole = np.abs(lit - usual.mean()) <= 0.25 * usual.mean()
     y, x = np.mgrid[: drawn.shape[2], : drawn.shape[3]]
     light = np.maximum(drawn.mean(-1), 1e-9)
@@ -298,12 +298,6 @@ def _curve_report(subject, curve, fit, x_label, reported):
             y_label="fraction of incorrect pixels",
         ),
     )
-
-
-def _frames(part):
-    """Frames as float32 in [0, 1]."""
-    frames = np.asarray(part.frames, np.float32)
-    return frames / 255.0 if part.frames.dtype == np.uint8 else frames
 
 
 def _lit(frames):

@@ -71,6 +71,12 @@ class SequenceData:
             states=None if self.states is None else self.states[index],
         )
 
+    @property
+    def unit_frames(self) -> np.ndarray:
+        """``frames`` as float32 in [0, 1]."""
+        frames = np.asarray(self.frames, np.float32)
+        return frames / 255.0 if self.frames.dtype == np.uint8 else frames
+
     def binarised(self) -> SequenceData:
         """The same with every pixel 0 or 1 (uint8 0 or 255): above one half, or not."""
         half = 127 if self.frames.dtype == np.uint8 else 0.5

@@ -96,10 +96,5 @@ def coupled_pass(
     _, (filled, *later, means) = scan(
         step, start, inputs, [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
     )
-    parameters = Parameters(
-        *(
-            tf.concat([x[:, tf.newaxis], tf.transpose(y, [1, 0, 2])], axis=1)
-            for x, y in zip(first, later, strict=True)
-        )
-    )
+    parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
     return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))

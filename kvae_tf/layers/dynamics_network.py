@@ -29,6 +29,11 @@ class Parameters(NamedTuple):
     mode_weights: tf.Tensor
     controls: tf.Tensor
 
+    def followed_by(self, later: Parameters) -> Parameters:
+        """Those of the first step, then those of all later ones: ``[B, ·]``, ``[B, T, ·]``."""
+        pairs = zip(self, later, strict=True)
+        return Parameters(*(tf.concat([x[:, tf.newaxis], y], axis=1) for x, y in pairs))
+
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class DynamicsParameterNetwork(keras.layers.Layer):
@@ -115,9 +120,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             [[encodings.shape[0], self.cell.output_size]],
         )
         later = self._parameters(tf.transpose(outputs, [1, 0, 2]))
-        return Parameters(
-            *(tf.concat([x[:, tf.newaxis], y], axis=1) for x, y in zip(first, later, strict=True))
-        )
+        return first.followed_by(later)
 
     def _parameters(self, output):
         weights = tf.nn.softmax(tf.cast(self.head(output), tf.float32), axis=-1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from kvae_tf.models.base import Frames
 
 _INPUTS = ("frames", "observed", "controls")
+_ROUND = 32  # frames
 
 
 def inputs(batch: dict[str, tf.Tensor], control_size: int):
@@ -37,24 +40,66 @@ def tensors(frames, observed, controls, control_size: int):
     return frames, observed, tf.cast(controls, tf.float32)
 
 
-def some_steps(count: int, seed: tf.Tensor, *sequences: tf.Tensor):
-    """The same ``count`` time steps, drawn without replacement, of several ``[B, T, ...]``.
+def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tensor):
+    """``count`` frames of each sequence, drawn without replacement from those that were seen.
 
     Args:
-      count: so many steps; 0: all.
+      count: so many frames; 0: all.
       seed: a stateless pair.
-      *sequences: tensors of one length T.
+      seen: ``[B, T]``, 1 = seen.
+      *sequences: several ``[B, T, ...]``.
 
     Returns:
-      The tensors, and the factor that makes a sum over these steps an unbiased estimate of the sum
-      over all.
+      ``seen [B, count]``, whose zeros fill up where fewer were seen; the factor ``[B, 1]`` that
+      makes a sum over the drawn frames an unbiased estimate of the sum over all that were seen; and
+      the sequences ``[B, count, ...]``.
     """
     if not count:
-        return *sequences, 1.0
-    length = tf.shape(sequences[0])[1]
-    steps = tf.random.experimental.stateless_shuffle(tf.range(length), seed)[:count]
-    scale = tf.cast(length, tf.float32) / tf.cast(tf.shape(steps)[0], tf.float32)
-    return *(tf.gather(x, steps, axis=1) for x in sequences), scale
+        return seen, tf.ones_like(seen[:, :1]), *sequences
+    order = seen + tf.random.stateless_uniform(tf.shape(seen), seed)
+    steps = tf.math.top_k(order, tf.minimum(count, tf.shape(seen)[1])).indices
+    kept = tf.gather(seen, steps, batch_dims=1)
+    drawn = tf.maximum(tf.reduce_sum(kept, axis=1, keepdims=True), 1.0)
+    scale = tf.reduce_sum(seen, axis=1, keepdims=True) / drawn
+    return kept, scale, *(tf.gather(x, steps, batch_dims=1) for x in sequences)
+
+
+def of_seen(encode, frames: tf.Tensor, seen: tf.Tensor):
+    """``encode(frames)`` at no cost for frames that were not seen: there mean 0 and std 1.
+
+    Args:
+      encode: maps frames ``[N, H, W, C]`` to means and stds ``[N, m]``.
+      frames: ``[B, T, H, W, C]``.
+      seen: ``[B, T]``, 1 = seen.
+
+    Returns:
+      Means and stds ``[B, T, m]``. Not for XLA: the number of frames is known at run time only.
+    """
+    shape = tf.shape(seen)
+    flat = tf.reshape(seen, [-1])
+    # A round number, since convolutions are prepared anew for each number of frames.
+    count = -(-tf.math.count_nonzero(flat, dtype=tf.int32) // _ROUND) * _ROUND
+    rows = tf.argsort(flat, direction="DESCENDING", stable=True)[:count]
+    mean, std = encode(tf.gather(tf.reshape(frames, [-1, *frames.shape[2:]]), rows))
+
+    def everywhere(values, elsewhere):
+        m = values.shape[-1]
+        values = tf.scatter_nd(rows[:, tf.newaxis], values, [tf.size(flat), m])
+        values = tf.reshape(values, [shape[0], shape[1], m])
+        return tf.where(seen[..., tf.newaxis] > 0, values, elsewhere)
+
+    return everywhere(mean, 0.0), everywhere(std, 1.0)
+
+
+def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
+    """The log density of a diagonal Gaussian, summed over the last axis, in nats.
+
+    Args:
+      standardised: ``[..., m]``, distances from the mean in standard deviations.
+      log_std: of the same shape, or broadcast to it.
+    """
+    terms = -0.5 * tf.square(standardised) - log_std - 0.5 * math.log(2.0 * math.pi)
+    return tf.reduce_sum(terms, axis=-1)
 
 
 def pad_controls(controls, batch_size, num_steps, control_size: int) -> tf.Tensor:

@@ -20,8 +20,6 @@ h       ``latents``    ``[B, T, units]``
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -183,13 +181,13 @@ class FrameRNN(SequenceModel):
         frames, observed, _ = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        frames, kept, scale = batches.some_steps(self.decoded_frames, pick_seed, frames, seen)
+        kept, scale, frames = batches.some_seen(self.decoded_frames, pick_seed, seen, frames)
         a, log_q = self._sample(frames, noise_seed)
         other = tf.zeros_like(seen[:, 0])
         if self.variational:
-            log_p = _log_normal(a, 0.0)
-            other = scale * tf.reduce_sum(kept * (log_p - log_q), axis=1)
-        return self._bound(scale * self._log_likelihood(a, frames, kept), other, seen)
+            log_p = batches.log_normal(a, 0.0)
+            other = tf.reduce_sum(scale * kept * (log_p - log_q), axis=1)
+        return self._bound(self._log_likelihood(a, frames, scale * kept), other, seen)
 
     def predictor_bound(self, batch, seed):
         """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
@@ -211,7 +209,7 @@ class FrameRNN(SequenceModel):
         if not self.variational:
             return mean, tf.zeros_like(mean[..., 0])
         noise = tf.random.stateless_normal(tf.shape(mean), seed)
-        return mean + std * noise, _log_normal(noise, tf.math.log(std))
+        return mean + std * noise, batches.log_normal(noise, tf.math.log(std))
 
     def _log_likelihood(self, a, frames, seen):
         return tf.reduce_sum(seen * self.likelihood.log_prob(self.decoder(a), frames), axis=1)
@@ -219,10 +217,8 @@ class FrameRNN(SequenceModel):
     def _log_prior(self, a, observed, controls):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
         a, predicted, _ = self._run(a, observed, controls)
-        first = _log_normal((a[:, :1] - predicted[:, :1]) / tf.exp(self.start_log_std),
-                            self.start_log_std)  # fmt: skip
-        later = _log_normal((a[:, 1:] - predicted[:, 1:]) / tf.exp(self.log_std), self.log_std)
-        log_p = tf.concat([first, later], axis=1)
+        log_std = self._log_stds(tf.shape(a)[1])
+        log_p = batches.log_normal((a - predicted) / tf.exp(log_std), log_std)
         return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
 
     def _run(self, a, observed, controls):
@@ -251,6 +247,11 @@ class FrameRNN(SequenceModel):
             [[batch, m], [batch, m], [batch, units]],
         )
         return tuple(tf.transpose(x, [1, 0, 2]) for x in outputs)
+
+    def _log_stds(self, num_steps):
+        """log σ_1, then log σ of all later steps, ``[T, m]``."""
+        later = tf.repeat(self.log_std[tf.newaxis], num_steps - 1, axis=0)
+        return tf.concat([self.start_log_std[tf.newaxis], later], axis=0)
 
     def _start(self, batch_size):
         """The first prediction and the LSTM's state."""
@@ -294,10 +295,7 @@ class FrameRNN(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         mean, std = self.encode(frames)
         a, _, h = self._run(mean, seen, controls)
-        unsure = tf.concat(
-            [tf.exp(self.start_log_std)[tf.newaxis],
-             tf.repeat(tf.exp(self.log_std)[tf.newaxis], tf.shape(a)[1] - 1, axis=0)], axis=0
-        )  # fmt: skip
+        unsure = tf.exp(self._log_stds(tf.shape(a)[1]))
         stds = tf.where(seen[..., tf.newaxis] > 0, std, unsure)
         return Frames(self.decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
 
@@ -312,8 +310,7 @@ class FrameRNN(SequenceModel):
         controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
         m = self.encoder.encoding_size
         noise = tf.random.stateless_normal([num_steps, num_sequences, m], batches.pair(seed))
-        later = tf.repeat(tf.exp(self.log_std)[tf.newaxis], num_steps - 1, axis=0)
-        stds = tf.concat([tf.exp(self.start_log_std)[tf.newaxis], later], axis=0)
+        stds = tf.exp(self._log_stds(num_steps))
 
         def step(carry, inputs):
             predicted, *state = carry
@@ -330,10 +327,3 @@ class FrameRNN(SequenceModel):
         )
         a, h = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self.decode(a), a, tf.zeros_like(a), h, tf.zeros_like(a[..., :0]))
-
-
-def _log_normal(standardised, log_std):
-    """The log density of a diagonal Gaussian, summed over the last axis."""
-    return tf.reduce_sum(
-        -0.5 * tf.square(standardised) - log_std - 0.5 * math.log(2.0 * math.pi), axis=-1
-    )

@@ -21,8 +21,6 @@ objective takes it from the filter, the sampled one (equation 7) draws z and eva
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -72,11 +70,12 @@ class KVAE(SequenceModel):
       learn_noise: learn Q and R.
       learn_initial: learn the moments of z_1.
       objective: ``"collapsed"`` or ``"sampled"``.
-      decoded_frames: in a training step so many frames of a sequence, drawn anew each time, stand
-        for the reconstruction term of all (an unbiased estimate; the decoder is most of the cost);
-        0: all.
-      jit_engine: compile the dynamics inside a training step that is itself not compiled (in a
-        compiled step leave it off: XLA would compile the inner function at every call).
+      decoded_frames: in a training step so many of a sequence's seen frames, drawn anew each time,
+        stand for the reconstruction term of all (an unbiased estimate; the decoder is most of the
+        cost); 0: all.
+      jit_engine: compile the dynamics inside a training step that is itself not compiled, and
+        encode there the seen frames only (in a compiled step leave it off: XLA would compile the
+        inner function at every call, and wants to know how many frames there are).
       frozen_updates: for so many updates at first the dynamics parameter network rests.
       joint_updates: after so many updates the encoder rests, and the dynamics and the decoder
         settle on the encodings as they are; 0: never.
@@ -151,6 +150,7 @@ class KVAE(SequenceModel):
         self.control_size = control_size
         self.objective = objective
         self.decoded_frames = decoded_frames
+        self._jit_engine = jit_engine
         self.frozen_updates = frozen_updates
         self.joint_updates = joint_updates
         self._training_log_prior = (
@@ -235,24 +235,27 @@ class KVAE(SequenceModel):
         Returns:
           A ``Bound``.
         """
-        return self._bound(batch, seed, self._log_prior)
+        return self._bound(batch, seed)
 
     def training_bound(self, batch, seed):
         """``elbo``, its reconstruction term from ``decoded_frames`` frames of each sequence."""
-        return self._bound(batch, seed, self._training_log_prior, self.decoded_frames)
+        return self._bound(batch, seed, training=True)
 
     def settled_bound(self, batch, seed):
         """``training_bound`` of encodings that rest."""
-        return self._bound(batch, seed, self._training_log_prior, self.decoded_frames, rest=True)
+        return self._bound(batch, seed, training=True, rest=True)
 
-    def _bound(self, batch, seed, log_prior, decoded_frames=0, rest=False):
+    def _bound(self, batch, seed, training=False, rest=False):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = self._sample(frames, encoding_seed)
+        encode = self._encode_seen if training else lambda frames, _: self.encode(frames)
+        log_prior = self._training_log_prior if training else self._log_prior
+        a, log_q = self._sample(encode(frames, seen), encoding_seed)
         if rest:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_seed)
+        decoded_frames = self.decoded_frames if training else 0
         terms = {
             "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, seed),
             "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
@@ -260,18 +263,22 @@ class KVAE(SequenceModel):
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
-    def _sample(self, frames, seed):
+    def _encode_seen(self, frames, seen):
+        """``encode``, where XLA does not ask for the number of frames, of seen frames only."""
+        if not self._jit_engine:
+            return self.encode(frames)
+        return Encoding(*batches.of_seen(self.encoder, frames, seen))
+
+    def _sample(self, q, seed):
         """A draw of the encodings and its log q, ``[B, T]``."""
-        q = self.encode(frames)
         noise = tf.random.stateless_normal(tf.shape(q.mean), seed)
-        log_q = -0.5 * tf.square(noise) - tf.math.log(q.std) - 0.5 * math.log(2.0 * math.pi)
-        return q.mean + q.std * noise, tf.reduce_sum(log_q, axis=-1)
+        return q.mean + q.std * noise, batches.log_normal(noise, tf.math.log(q.std))
 
     def _reconstruction(self, a, frames, seen, decoded_frames, seed):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
-        a, frames, seen, scale = batches.some_steps(decoded_frames, seed, a, frames, seen)
+        kept, scale, a, frames = batches.some_seen(decoded_frames, seed, seen, a, frames)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
-        return scale * tf.reduce_sum(seen * log_p, axis=1)
+        return tf.reduce_sum(scale * kept * log_p, axis=1)
 
     def _log_prior(self, a, observed, controls, seed):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
