@@ -249,9 +249,13 @@ class KVAE(SequenceModel):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        encode = self._encode_seen if training else lambda frames, _: self.encode(frames)
         log_prior = self._training_log_prior if training else self._log_prior
-        a, log_q = self._sample(encode(frames, seen), encoding_seed)
+        # Only where XLA does not ask how many frames there are.
+        if training and self._jit_engine and observed is not None:
+            q = Encoding(*batches.of_seen(self.encoder, frames, seen))
+        else:
+            q = self.encode(frames)
+        a, log_q = self._sample(q, encoding_seed)
         if rest:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_seed)
@@ -262,12 +266,6 @@ class KVAE(SequenceModel):
         }
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
-
-    def _encode_seen(self, frames, seen):
-        """``encode``, where XLA does not ask for the number of frames, of seen frames only."""
-        if not self._jit_engine:
-            return self.encode(frames)
-        return Encoding(*batches.of_seen(self.encoder, frames, seen))
 
     def _sample(self, q, seed):
         """A draw of the encodings and its log q, ``[B, T]``."""
