@@ -126,7 +126,12 @@ def build(settings: Settings, train: data.SequenceData) -> SequenceModel:
     keras.utils.set_random_seed(settings.training.seed)
     steps = steps_per_epoch(settings, train)
     model = registry.create(
-        settings, train.frame_shape, train.control_size, steps, jit_engine=not _jit(settings)
+        settings,
+        train.frame_shape,
+        train.control_size,
+        len(train),
+        steps,
+        jit_engine=not _jit(settings),
     )
     model.build()
     return model
@@ -141,12 +146,14 @@ def compile_model(
       The run's checkpoints.
     """
     training = settings.training
-    optimizer = RestingAdam(
-        _learning_rate(training, steps_per_epoch(settings, train)),
-        model.dynamics_variables,
-        training.dynamics_rate,
-        global_clipnorm=training.clip_norm or None,
-    )
+    rate = _learning_rate(training, steps_per_epoch(settings, train))
+    clip = training.clip_norm or None
+    if training.optimizer == "adadelta":
+        optimizer = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
+    else:
+        optimizer = RestingAdam(
+            rate, model.dynamics_variables, training.dynamics_rate, global_clipnorm=clip
+        )
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=_jit(settings))
     return Checkpoints(folder, model)

@@ -59,7 +59,7 @@ def _queries(model):
     one, zero = tf.constant(1.0), tf.constant(0.0)
     one_step, one_sequence, default_seed = tf.constant(1), tf.constant(1), tf.constant(0)
     sequence = [frames_spec, observed_spec, controls_spec]
-    m = model.encoder.encoding_size
+    m = model.encoding_size
 
     def full(frames, observed, controls, extra=0):
         shape = tf.shape(frames)

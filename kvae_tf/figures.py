@@ -7,9 +7,8 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_plugin
 
-from kvae_tf import plotting
+from kvae_tf import evaluation, plotting
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation import middle_gap
 from kvae_tf.models.base import SequenceModel
 
 
@@ -35,15 +34,16 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
     """
     frames, observed, controls = data.unit_frames, data.observed, data.controls
     found = {}
-    if {"encode", "decode"} <= model.supports:
-        means = model.decode(model.encode(frames).mean).numpy()
+    if "impute" in model.supports:
+        known = evaluation.encodings(model, data)
+        means = model.decode(known[:1]).numpy()
         found["reconstructions"] = _png(
             plotting.film_strip(
                 [frames[0], means[0]], labels=["data", "model"], observed=observed[0]
             )
         )
     if "impute" in model.supports and data.num_steps >= 3:
-        mask = observed * gap(*observed.shape, *middle_gap(data.num_steps))
+        mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
             method: model.impute(frames, mask, controls, method=method)
             for method in model.imputation_methods
@@ -55,9 +55,7 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         )
         encodings = {method: result.encodings.numpy()[:3] for method, result in filled.items()}
         found["latents/trajectories"] = _png(
-            plotting.latent_trajectories(
-                model.encode(frames[:3]).mean.numpy(), observed=mask[:3], others=encodings
-            )
+            plotting.latent_trajectories(known[:3], observed=mask[:3], others=encodings)
         )
         weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
         if weights.size:

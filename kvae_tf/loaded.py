@@ -40,9 +40,9 @@ class LoadedModel:
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"{path} cannot be loaded: {error}") from None
         signatures = self._module.signatures
-        if "encode" not in signatures or "impute" not in signatures:
+        if "decode" not in signatures or "impute" not in signatures:
             raise UserError(
-                f"{path} has signatures {sorted(signatures)}, expected encode, impute …"
+                f"{path} has signatures {sorted(signatures)}, expected decode, impute …"
             )
         _, inputs = signatures["impute"].structured_input_signature
         self.frame_shape = tuple(inputs["frames"].shape[2:])

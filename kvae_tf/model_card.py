@@ -49,6 +49,8 @@ Signatures: {signatures}. Batch and time are dynamic; `forecast` takes `num_step
 
 _SYSTEMS = {
     "kvae": "A Kalman variational auto-encoder (Fraccaro et al. 2017)",
+    "dvbf": "A deep variational Bayes filter (Karl et al. 2017)",
+    "dkf": "A deep Kalman filter (Krishnan et al. 2015)",
     "ae_rnn": "AE-RNN, an auto-encoder of frames and an LSTM over its encodings",
     "vae_rnn": "VAE-RNN, a variational auto-encoder of frames and an LSTM over its encodings",
 }
@@ -71,14 +73,9 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
         frame_shape=f"{height}x{width}x{channels}",
         frame=f"{height}, {width}, {channels}",
         control_size=model.control_size,
-        encoding_size=settings.model.encoding_size,
+        encoding_size=model.encoding_size,
         system=_SYSTEMS[settings.model.model],
-        dynamics=(
-            f"{settings.model.latent_size}-dimensional latent states, "
-            f"{settings.model.num_modes} modes"
-            if settings.model.model == "kvae"
-            else f"an LSTM of {settings.model.dynamics_units} units"
-        ),
+        dynamics=_dynamics(settings.model),
         bound=model.bound_name,
         signatures=", ".join(f"`{name}`" for name in (*sorted(model.supports), model.bound_name)),
         network=settings.model.network,
@@ -92,6 +89,15 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
             if key not in ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
         ),
     )
+
+
+def _dynamics(model):
+    states = f"{model.latent_size}-dimensional latent states"
+    return {
+        "kvae": f"{states}, {model.num_modes} modes",
+        "dvbf": f"{states}, {model.transition.replace('_', ' ')} transition",
+        "dkf": f"{states}, dense transition of {model.transition_units} units",
+    }.get(model.model, f"an LSTM of {model.dynamics_units} units")
 
 
 def format_value(value: object) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from kvae_tf.errors import UserError
 
+SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn")
+
 
 def _field(default, help_text, choices=None, least=None, most=None):
     metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
@@ -38,7 +40,7 @@ class DataSettings:
 class ModelSettings:
     """The architecture; a checkpoint fits only the settings it was written with."""
 
-    model: str = _field("kvae", "The system.", choices=("kvae", "ae_rnn", "vae_rnn"))
+    model: str = _field("kvae", "The system.", choices=SYSTEMS)
     network: str = _field("mlp", "Frame encoder and decoder.", choices=("mlp", "cnn"))
     units: tuple[int, ...] = _field(
         (128, 128), "Widths of the dense layers, or filters of the convolutions.", least=1
@@ -68,6 +70,32 @@ class ModelSettings:
     initial_variance: float = _field(20.0, "Variance of z_1, or its start.", least=1e-8)
     learn_noise: bool = _field(False, "Learn Q and R.")
     learn_initial: bool = _field(False, "Learn the moments of z_1.")
+    feature_size: int = _field(
+        128, "dvbf, dkf: width of what convolutions say of a frame.", least=1
+    )
+    transition: str = _field(
+        "locally_linear",
+        "dvbf: --num_modes triplets of matrices, mixed; or a gated dense network.",
+        choices=("locally_linear", "gated"),
+    )
+    residual_transition: bool = _field(True, "dvbf: the locally linear transition adds to z_t.")
+    bayesian_weights: bool = _field(True, "dvbf: its matrices have a posterior.")
+    initial_network: str = _field(
+        "birnn", "dvbf: what reads the first frames.", choices=("birnn", "mlp")
+    )
+    initial_frames: int = _field(5, "dvbf: so many first frames say where it begins.", least=1)
+    recognition: str = _field(
+        "filter",
+        "dvbf: noise is read off the next frame; smooth: and, for every other sequence, off all "
+        "later ones, so that the model can smooth.",
+        choices=("filter", "smooth"),
+    )
+    transition_units: int = _field(128, "dkf: width of its transition's hidden layers.", least=1)
+    inference: str = _field(
+        "backward",
+        "dkf: recurrent networks over the later frames, or over both sides.",
+        choices=("backward", "bidirectional"),
+    )
 
 
 @dataclass(frozen=True)
@@ -113,6 +141,12 @@ class TrainingSettings:
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0
     )
+    annealing_updates: int = _field(
+        0, "dvbf, dkf: over so many updates an inverse temperature rises to 1; 0: none.", least=0
+    )
+    annealing_start: float = _field(0.01, "Where it starts.", least=0.0, most=1.0)
+    annealing_every: int = _field(1, "Updates between two steps of it.", least=1)
+    optimizer: str = _field("adam", "The optimiser.", choices=("adam", "adadelta"))
     patience: int = _field(
         0, "Stop after so many epochs without a better validation bound; 0: never.", least=0
     )

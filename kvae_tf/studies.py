@@ -104,12 +104,12 @@ def gap(subject: Subject) -> Report:
 
 def trajectories(subject: Subject, count: int = 3) -> Report:
     """Encodings of a few sequences, half of whose frames are missing, figure 3c."""
-    _need(subject, FIRST_SEEN + 1, "impute", "encode")
+    _need(subject, FIRST_SEEN + 1, "impute")
     test = subject.splits.test.select(slice(0, count))
     frames = test.unit_frames
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
     mask = mask * test.observed
-    paths = {"encoded": subject.model.encode(frames).mean.numpy()}
+    paths = {"encoded": evaluation.encodings(subject.model, test)}
     for method in subject.model.imputation_methods:
         filled = subject.model.impute(frames, mask, test.controls, method=method)
         paths[method] = filled.encodings.numpy()
@@ -136,7 +136,7 @@ def trajectories(subject: Subject, count: int = 3) -> Report:
 
 def modes(subject: Subject) -> Report:
     """Mode weights alpha_t over a_{t-1}, figure 4; a function of it for the MLP network."""
-    _need(subject, 2, "impute", "encode")
+    _need(subject, 2, "impute")
     test = subject.splits.test.select(slice(0, 500))
     found = subject.model.impute(test.unit_frames, test.observed, test.controls)
     weights = found.mode_weights.numpy()[:, 1:]
@@ -225,7 +225,7 @@ def forecast(subject: Subject) -> Report:
 
 def quality(subject: Subject, num_samples: int = 64) -> Report:
     """Bound, importance-weighted bound, and coverage of the intervals of imputed encodings."""
-    _need(subject, FIRST_SEEN + 1, "impute", "encode")
+    _need(subject, FIRST_SEEN + 1, "impute")
     model, test = subject.model, subject.splits.test
     numbers = evaluation.bound(model, test)
     if model.bound_name == "elbo":

@@ -12,7 +12,7 @@ from kvae_tf.evaluation.curves import (
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
-from kvae_tf.evaluation.positions import AffineFit, fit_positions
+from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
 from kvae_tf.evaluation.summary import evaluate
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Gap",
     "bound",
     "coverage",
+    "encodings",
     "evaluate",
     "fit_positions",
     "forecast_errors",

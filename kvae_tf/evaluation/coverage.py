@@ -8,6 +8,7 @@ from scipy.special import ndtri
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.positions import encoder
 from kvae_tf.models.base import SequenceModel
 
 
@@ -17,7 +18,7 @@ def coverage(
     """How often the central interval of a filled-in encoding holds the encoding of the true frame.
 
     Args:
-      model: a system that can ``impute`` and ``encode``.
+      model: a system that can ``impute``.
       data: the sequences.
       mask: ``[N, T]``, 1 = seen; counted are the hidden frames, each dimension for itself.
       level: of the interval; a calibrated model reaches this number.
@@ -25,12 +26,12 @@ def coverage(
     Returns:
       Method of imputation -> fraction.
     """
-    impute, encode = tf.function(model.impute), tf.function(model.encode)
+    impute, encode = tf.function(model.impute), encoder(model)
     width = ndtri(0.5 + 0.5 * level)
     inside = {method: [] for method in model.imputation_methods}
     for batch, rows in masked_batches(data, mask):
         hidden = (batch["known"] * (1.0 - batch["observed"]))[: rows.stop - rows.start] > 0
-        truth = encode(batch["frames"]).mean.numpy()
+        truth = encode(batch["frames"], batch["known"], batch["controls"]).numpy()
         for method, found in inside.items():
             guess = impute(batch["frames"], batch["observed"], batch["controls"], method=method)
             off = np.abs(guess.encodings.numpy() - truth)

@@ -18,7 +18,7 @@ from kvae_tf.data import SequenceData, gap, missing_at_random
 from kvae_tf.evaluation.batches import masked_batches
 from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.pixels import incorrect_pixels
-from kvae_tf.evaluation.positions import AffineFit, positions
+from kvae_tf.evaluation.positions import AffineFit, encoder, positions
 from kvae_tf.models.base import SequenceModel
 
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -93,7 +93,7 @@ def gap_curve(
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     # Without the frames among its results, the graph does not decode: only hidden ones are, below.
     fill = tf.function(lambda *inputs, method: model.impute(*inputs, method=method).encodings)
-    encode, decode = tf.function(model.encode), tf.function(model.decode)
+    encode, decode = encoder(model), tf.function(model.decode)
     truth = None if fit is None else positions(data)
     tallies = [_Tally(len(data)) for _ in x]
     several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)
@@ -103,7 +103,7 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     for batch, rows in masked_batches(data, stack):
         frames, known, controls = batch["frames"], batch["known"], batch["controls"]
         kept = rows.stop - rows.start
-        a = encode(frames).mean.numpy()
+        a = encode(frames, known, controls).numpy()
 
         def errors(guess, where, frames=frames, a=a, rows=rows, kept=kept):
             """Measure -> ``[B, T]``; pixels only ``where`` they are asked for."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation.batches import masked_batches
@@ -38,13 +40,26 @@ def positions(data: SequenceData) -> np.ndarray | None:
     return data.states[..., [data.state_names.index(name) for name in POSITIONS]]
 
 
+def encoder(model: SequenceModel) -> Callable:
+    """A graph: frames, observed and controls to encodings ``[B, T, m]``.
+
+    They are means of q(a | x), or where a system has no encoding of single frames its states of
+    sequences in which nothing more is hidden.
+    """
+    if "encode" in model.supports:
+        return tf.function(lambda frames, *_: model.encode(frames).mean)
+    return tf.function(lambda *sequence: model.impute(*sequence).encodings)
+
+
 def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
-    """Means of q(a | x) of all frames, ``[N, T, m]``."""
-    batches = masked_batches(data, data.observed)
+    """Encodings of all frames, ``[N, T, m]``; see ``encoder``."""
+    encode = encoder(model)
     return np.concatenate(
         [
-            model.encode(batch["frames"]).mean.numpy()[: rows.stop - rows.start]
-            for batch, rows in batches
+            encode(batch["frames"], batch["known"], batch["controls"]).numpy()[
+                : rows.stop - rows.start
+            ]
+            for batch, rows in masked_batches(data, data.observed)
         ]
     )
 
@@ -53,7 +68,7 @@ def fit_positions(model: SequenceModel, data: SequenceData) -> AffineFit | None:
     """The map from encodings to true positions; fit it on training data.
 
     Args:
-      model: a system that can ``encode``.
+      model: any system.
       data: sequences with states called x and y; without them the result is None.
     """
     truth = positions(data)

@@ -1,10 +1,12 @@
-"""Keras layers: frame encoders, decoders and likelihoods; the dynamics of a KVAE."""
+"""Keras layers: frame encoders, decoders and likelihoods; what happens between frames."""
 
 from kvae_tf.layers.coupled import CoupledPass, coupled_pass
 from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
-from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder
+from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
 from kvae_tf.layers.mode_mixture import ModeMixture
+from kvae_tf.layers.recurrent import InitialNetwork
+from kvae_tf.layers.transitions import GatedTransition, LocallyLinearTransition, transition_layer
 
 __all__ = [
     "BernoulliFrames",
@@ -13,9 +15,14 @@ __all__ = [
     "Encoding",
     "FrameDecoder",
     "FrameEncoder",
+    "FrameFeatures",
+    "GatedTransition",
     "GaussianFrames",
+    "InitialNetwork",
+    "LocallyLinearTransition",
     "ModeMixture",
     "Parameters",
     "coupled_pass",
     "frame_likelihood",
+    "transition_layer",
 ]

@@ -52,24 +52,11 @@ class FrameEncoder(keras.layers.Layer):
         self.head = keras.layers.Dense(2 * encoding_size, dtype="float32", name="head")
 
     def build(self, input_shape):
-        height, width, channels = input_shape[-3:]
-        if self.kind == "mlp":
-            shape = (None, height * width * channels)
-        else:
-            shape = (None, height, width, channels)
-        for layer in self.trunk:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-        self.head.build((None, math.prod(shape[1:])))
+        _build_trunk(self, input_shape[-3:])
         self.built = True
 
     def call(self, frames):
-        x = _merge(frames, 3)
-        if self.kind == "mlp":
-            x = _flatten(x)
-        for layer in self.trunk:
-            x = layer(x)
-        x = _split_lead(self.head(_flatten(x)), frames, 3)
+        x = _split_lead(self.head(_run_trunk(self, frames)), frames, 3)
         mean, raw = tf.split(x, 2, axis=-1)
         return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
 
@@ -79,6 +66,45 @@ class FrameEncoder(keras.layers.Layer):
             "encoding_size": self.encoding_size,
             "units": self.units,
             "max_variance": self.max_variance,
+            "precision": self.precision,
+        }
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class FrameFeatures(keras.layers.Layer):
+    """What is read off single frames, ``[..., H, W, C] -> [..., F]``, for networks that go on.
+
+    Dense layers, or convolutions of stride 2, with ReLU; the last dense layer is linear, so that
+    its output can be added to a projection of something else before the next non-linearity.
+
+    Args:
+      kind: ``"mlp"`` or ``"cnn"``.
+      units: widths of the dense layers, the last of them F; or filters of the convolutions.
+      size: F of the convolutional kind.
+      precision: Keras' dtype policy of the trunk.
+    """
+
+    def __init__(self, kind, units, size=128, precision="float32", **kwargs):
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.kind = kind
+        self.units = tuple(units)
+        self.size = self.units[-1] if kind == "mlp" else size
+        self.precision = precision
+        self.trunk = _layers(kind, units[:-1] if kind == "mlp" else units, precision, strides=2)
+        self.head = keras.layers.Dense(self.size, dtype="float32", name="head")
+
+    def build(self, input_shape):
+        _build_trunk(self, input_shape[-3:])
+        self.built = True
+
+    def call(self, frames):
+        return _split_lead(self.head(_run_trunk(self, frames)), frames, 3)
+
+    def get_config(self):
+        return super().get_config() | {
+            "kind": self.kind,
+            "units": self.units,
+            "size": self.size,
             "precision": self.precision,
         }
 
@@ -176,6 +202,25 @@ def _layers(kind, units, precision, strides=1):
         )
         for i, filters in enumerate(units)
     ]
+
+
+def _build_trunk(network, frame_shape):
+    """Builds the trunk and the head of a network that reads frames."""
+    shape = (None, math.prod(frame_shape)) if network.kind == "mlp" else (None, *frame_shape)
+    for layer in network.trunk:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
+    network.head.build((None, math.prod(shape[1:])))
+
+
+def _run_trunk(network, frames):
+    """What the trunk makes of frames ``[..., H, W, C]``: ``[N, k]``."""
+    x = _merge(frames, 3)
+    if network.kind == "mlp":
+        x = _flatten(x)
+    for layer in network.trunk:
+        x = layer(x)
+    return _flatten(x)
 
 
 def _merge(x, rank):

@@ -1,7 +1,9 @@
 """The systems, behind one contract (``base.SequenceModel``)."""
 
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+from kvae_tf.models.dkf import DKF
+from kvae_tf.models.dvbf import DVBF
 from kvae_tf.models.frame_rnn import FrameRNN
 from kvae_tf.models.kvae import KVAE
 
-__all__ = ["KVAE", "Bound", "FrameRNN", "Frames", "Latents", "SequenceModel"]
+__all__ = ["DKF", "DVBF", "KVAE", "Bound", "FrameRNN", "Frames", "Latents", "SequenceModel"]

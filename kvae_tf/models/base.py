@@ -25,11 +25,13 @@ class Bound(NamedTuple):
       elbo: ``[B]`` nats, a lower bound of log p(x | u).
       terms: name -> ``[B]`` nats; they add up to ``elbo``.
       num_frames: ``[B]`` frames that were seen.
+      annealed: ``[B]`` nats, what training maximises in place of the weighted terms, or None.
     """
 
     elbo: tf.Tensor
     terms: dict[str, tf.Tensor]
     num_frames: tf.Tensor
+    annealed: tf.Tensor | None = None
 
 
 class Latents(NamedTuple):
@@ -113,6 +115,11 @@ class SequenceModel(keras.Model):
         raise NotImplementedError
 
     @property
+    def encoding_size(self) -> int:
+        """Size of what ``decode`` takes."""
+        return self.encoder.encoding_size
+
+    @property
     def phases(self) -> list[Phase]:
         """What the training does first, then, at last."""
         return [Phase(self.training_bound, self.trainable_variables)]
@@ -183,7 +190,8 @@ class SequenceModel(keras.Model):
         if self.weight_updates:
             done = tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates
             weight = tf.pow(weight, 1.0 - tf.minimum(done, 1.0))
-        kept = bound.elbo + (weight - 1.0) * bound.terms["reconstruction"]
+        kept = bound.elbo if bound.annealed is None else bound.annealed
+        kept += (weight - 1.0) * bound.terms["reconstruction"]
         return -tf.reduce_mean(kept / bound.num_frames)
 
     def train_step(self, data):

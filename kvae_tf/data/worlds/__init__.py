@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kvae_tf.data.sequence_data import Splits
-from kvae_tf.data.worlds import bouncing_ball, pendulum
+from kvae_tf.data.worlds import balls, bouncing_ball, pendulum
 
 
 class World(NamedTuple):
@@ -22,6 +22,7 @@ class World(NamedTuple):
 
 WORLDS: dict[str, World] = {
     "pendulum": World(pendulum.splits, pendulum.VERSION),
+    **{name: World(functools.partial(balls.splits, name), balls.VERSION) for name in balls.WORLDS},
     **{
         scene: World(functools.partial(bouncing_ball.splits, scene), bouncing_ball.VERSION)
         for scene in bouncing_ball.SCENES

@@ -1,0 +1,196 @@
+r"""Transitions z_{t+1} = f(z_t, u_t, w_t; v) of Karl et al. (2017).
+
+They are deterministic once the noise w and the parameters v are drawn. A transition is a layer with
+three calls: ``draw(seed)`` gives v, ``transition(z, u, w, v)`` the next state, ``kl()`` what the
+distribution of v costs.
+
+======  ===================  =============================
+letter  name                 shape
+======  ===================  =============================
+z       latent state         ``[B, n]``
+u       control              ``[B, U]``
+w       noise                ``[B, n]``, a priori N(0, I)
+v       parameters           a tuple of tensors
+alpha   weight of each mode  ``[B, M]``
+======  ===================  =============================
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+
+KINDS = ("locally_linear", "gated")
+
+_INITIAL_STD = 0.1  # of the matrices' entries
+_INITIAL_UNCERTAINTY = 0.01  # standard deviation of q(v)
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class LocallyLinearTransition(keras.layers.Layer):
+    """z_{t+1} = A_t z_t + B_t u_t + C_t w_t, equation 12.
+
+    A_t, B_t and C_t are mixtures of M triplets, v, with weights alpha(z_t, u_t) that sum to 1. The
+    posterior of v is a mean-field Gaussian, its prior N(0, s² I), of which s maximises the bound
+    (empirical Bayes: s² is the mean of mean² + std² over all entries).
+
+    Args:
+      latent_size: n.
+      control_size: U.
+      num_modes: M.
+      residual: A_t z_t is added to z_t, as in the authors' code.
+      bayesian: False: v is a point estimate.
+    """
+
+    def __init__(
+        self, latent_size, control_size, num_modes=16, residual=True, bayesian=True, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.latent_size = latent_size
+        self.control_size = control_size
+        self.num_modes = num_modes
+        self.residual = residual
+        self.bayesian = bayesian
+        self.mixer = keras.layers.Dense(num_modes, name="mixer")
+
+    def build(self, input_shape=None):
+        del input_shape
+        n, U, M = self.latent_size, self.control_size, self.num_modes
+        self.mixer.build((None, n + U))
+        shape = (M, 2 * n + U, n)  # rows that z, u and w are multiplied with
+        initial = keras.initializers.RandomNormal(stddev=_INITIAL_STD)
+        self.matrices = self.add_weight(shape=shape, initializer=initial, name="matrices")
+        if self.bayesian:
+            initial = keras.initializers.Constant(math.log(_INITIAL_UNCERTAINTY))
+            self.log_std = self.add_weight(shape=shape, initializer=initial, name="log_std")
+        self.built = True
+
+    def draw(self, seed=None):
+        """v from q(v), one for the whole batch; its mean without a seed."""
+        if seed is None or not self.bayesian:
+            return (tf.convert_to_tensor(self.matrices),)
+        noise = tf.random.stateless_normal(self.matrices.shape, seed)
+        return (self.matrices + tf.exp(self.log_std) * noise,)
+
+    def kl(self):
+        """KL(q(v) || p(v)) in nats; 0 for a point estimate."""
+        if not self.bayesian:
+            return tf.zeros([])
+        second_moment = tf.square(self.matrices) + tf.exp(2.0 * self.log_std)
+        prior_variance = tf.reduce_mean(second_moment)
+        # At that variance the quadratic terms are one half an entry, as is the entropy's constant.
+        return tf.reduce_sum(0.5 * tf.math.log(prior_variance) - self.log_std)
+
+    def mode_weights(self, z, u):
+        """alpha, ``[B, M]``."""
+        return tf.nn.softmax(self.mixer(tf.concat([z, u], axis=-1)))
+
+    def call(self, z, u, w, v):
+        (matrices,) = v
+        x = tf.concat([z, u, w], axis=-1)
+        alpha = self.mode_weights(z, u)
+        # One product of all modes' matrices: Σ_m α_m (x V_m) = (α ⊗ x) V.
+        weighted = alpha[:, :, tf.newaxis] * x[:, tf.newaxis]  # [B, M, 2n + U]
+        size = self.num_modes * x.shape[-1]
+        moved = tf.reshape(weighted, [-1, size]) @ tf.reshape(matrices, [size, -1])
+        return z + moved if self.residual else moved
+
+    def get_config(self):
+        return super().get_config() | {
+            "latent_size": self.latent_size,
+            "control_size": self.control_size,
+            "num_modes": self.num_modes,
+            "residual": self.residual,
+            "bayesian": self.bayesian,
+        }
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class GatedTransition(keras.layers.Layer):
+    """z_{t+1} = (1 - g) ⊙ L(z, u) + g ⊙ h(z, u) + s ⊙ w, after Krishnan et al. (2017).
+
+    The gate g and the proposal h come from dense networks, L is affine, the scale s learned. All
+    parameters are point estimates.
+
+    Args:
+      latent_size: n.
+      control_size: U.
+      units: width of the gate's and the proposal's hidden layers.
+    """
+
+    def __init__(self, latent_size, control_size, units=64, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_size = latent_size
+        self.control_size = control_size
+        self.units = units
+        self.hidden = keras.layers.Dense(2 * units, activation="relu", name="hidden")
+        self.gate = keras.layers.Dense(latent_size, activation="sigmoid", name="gate")
+        self.proposal = keras.layers.Dense(latent_size, name="proposal")
+        self.linear = keras.layers.Dense(latent_size, kernel_initializer=_identity, name="linear")
+
+    def build(self, input_shape=None):
+        del input_shape
+        n = self.latent_size
+        for layer in (self.hidden, self.linear):
+            layer.build((None, n + self.control_size))
+        for layer in (self.gate, self.proposal):
+            layer.build((None, self.units))
+        initial = keras.initializers.Constant(math.log(_INITIAL_STD))
+        self.log_scale = self.add_weight(shape=(n,), initializer=initial, name="log_scale")
+        self.built = True
+
+    def draw(self, seed=None):
+        """No parameters are drawn."""
+        del seed
+        return ()
+
+    def kl(self):
+        """0: nothing is drawn."""
+        return tf.zeros([])
+
+    def call(self, z, u, w, v):
+        del v
+        x = tf.concat([z, u], axis=-1)
+        for_gate, for_proposal = tf.split(self.hidden(x), 2, axis=-1)
+        g = self.gate(for_gate)
+        mean = (1.0 - g) * self.linear(x) + g * self.proposal(for_proposal)
+        return mean + tf.exp(self.log_scale) * w
+
+    def get_config(self):
+        return super().get_config() | {
+            "latent_size": self.latent_size,
+            "control_size": self.control_size,
+            "units": self.units,
+        }
+
+
+def transition_layer(
+    kind: str,
+    latent_size: int,
+    control_size: int,
+    num_modes: int,
+    units: int,
+    residual: bool,
+    bayesian: bool,
+):
+    """The transition named by a flag.
+
+    Raises:
+      UserError: ``kind`` is not one of ``KINDS``.
+    """
+    if kind == "locally_linear":
+        return LocallyLinearTransition(
+            latent_size, control_size, num_modes, residual, bayesian, name="transition"
+        )
+    if kind == "gated":
+        return GatedTransition(latent_size, control_size, units, name="transition")
+    raise UserError(f"transition is {kind!r}, expected one of {', '.join(KINDS)}")
+
+
+def _identity(shape, dtype=None):
+    """The state goes on as it is, and controls do nothing at first."""
+    return tf.eye(*shape, dtype=dtype)

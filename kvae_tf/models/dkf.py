@@ -1,0 +1,175 @@
+r"""The deep Kalman filter, or deep Markov model (Krishnan, Shalit and Sontag 2015, 2017).
+
+    z_1 ~ N(mu_1, sigma_1²),  z_{t+1} ~ p(z_{t+1} | z_t, u_t)    dense transition network
+    x_t ~ p(x_t | z_t)                                           frame decoder and likelihood
+    z_t ~ q(z_t | z_{t-1}, x_{t:T}, u)                           structured inference network
+
+A recurrent network runs backward over the frames, and where asked for another one forward; what
+they say at t is combined with z_{t-1} to the posterior of z_t. The transition occurs in the KL
+divergence only, which is what the DVBF paper holds against this model (its section 2.2).
+Appendix B.6 of the DVBF paper has the sizes.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.layers.recurrent import run
+from kvae_tf.models.nonlinear import (
+    Given,
+    NonlinearSSM,
+    Reading,
+    gaussian_draw,
+    split_moments,
+)
+
+INFERENCES = ("backward", "bidirectional")
+
+
+class Prefixes(Given):
+    """What each prefix of a sequence is to be smoothed from: readings that nobody has heard yet."""
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class DKF(NonlinearSSM):
+    """Deep Kalman filter.
+
+    The bound's terms: ``reconstruction``; ``regularisation``, minus the KL divergence of the states
+    from the transition. Filtering, which the structured posterior does not give, smooths each
+    prefix of a sequence: T times the work.
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      transition_units: widths of the transition network's two hidden layers.
+      inference: ``"backward"`` (a GRU over x_{t:T}) or ``"bidirectional"`` (and one over x_{1:t}).
+      dynamics_units: width of the recurrent networks.
+      **options: of ``NonlinearSSM``.
+    """
+
+    def __init__(
+        self, frame_shape, transition_units=128, inference="backward", dynamics_units=128, **options
+    ):
+        super().__init__(frame_shape, **options)
+        self._settings |= {
+            "transition_units": transition_units,
+            "inference": inference,
+            "dynamics_units": dynamics_units,
+        }
+        if inference not in INFERENCES:
+            raise UserError(f"inference is {inference!r}, expected one of {', '.join(INFERENCES)}")
+        n = self.latent_size
+        self.transition = [
+            keras.layers.Dense(transition_units, activation="sigmoid", name="transition_0"),
+            keras.layers.Dense(transition_units, activation="sigmoid", name="transition_1"),
+            keras.layers.Dense(2 * n, name="transition_head"),
+        ]
+        self.back = keras.layers.GRUCell(dynamics_units, name="back")
+        self.ahead = (
+            keras.layers.GRUCell(dynamics_units, name="ahead")
+            if inference == "bidirectional"
+            else None
+        )
+        heard = dynamics_units * (1 if self.ahead is None else 2)
+        self.combiner = keras.layers.Dense(heard, activation="tanh", name="combiner")
+        self.posterior = keras.layers.Dense(2 * n, name="posterior")
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        super().build(input_shape)
+        n, U = self.latent_size, self.control_size
+        size = n + U
+        for layer in self.transition:
+            layer.build((None, size))
+            size = layer.units
+        for cell in (self.back, self.ahead):
+            if cell is not None:
+                cell.build((None, self.features.size + 1 + U))
+        self.combiner.build((None, n + U))
+        self.posterior.build((None, self.combiner.units))
+        self.initial = self.add_weight(
+            shape=(1, 2 * n), initializer="zeros", dtype="float32", name="initial"
+        )
+        self.start = self.add_weight(
+            shape=(1, n + U), initializer="zeros", dtype="float32", name="start"
+        )
+
+    @property
+    def dynamics_variables(self):
+        return [
+            *(variable for layer in self.transition for variable in layer.trainable_variables),
+            self.initial,
+        ]
+
+    def _given(self, frames, observed, controls, smooth):
+        given = super()._given(frames, observed, controls, smooth)
+        return given if smooth else Prefixes(*given)
+
+    def _states(self, given, seed):
+        if not isinstance(given, Prefixes):
+            return super()._states(given, seed)
+        inputs, seen = given.reading.later, given.reading.active
+        length = tf.shape(seen)[1]
+        upto = tf.linalg.band_part(tf.ones([length, length]), -1, 0)  # [prefix, T]
+        seen = tf.reshape(seen[:, tf.newaxis] * upto, [-1, length])
+        inputs, controls = (tf.repeat(x, length, axis=0) for x in (inputs, given.controls))
+        z = self._walk(self._hear(inputs, seen), controls, seed)[0]
+        z = tf.reshape(z, [-1, length, length, self.latent_size])
+        return tf.einsum("bttn->btn", z)  # of each prefix its last state
+
+    def _read(self, frames, seen, controls, smooth):
+        """What the recurrent networks say, or if not ``smooth`` what they are to be told."""
+        # The control that led to a frame comes with it.
+        led = tf.pad(controls, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        inputs = tf.concat([tf.nn.relu(self.features(frames)), led], axis=-1)
+        return self._hear(inputs, seen) if smooth else Reading(inputs[:, 0], inputs, seen)
+
+    def _hear(self, inputs, seen):
+        mask = seen[..., tf.newaxis]
+        features, led = inputs[..., : self.features.size], inputs[..., self.features.size :]
+        inputs = tf.concat([mask * features, led, mask], axis=-1)
+        active = tf.cast(tf.cumsum(seen, axis=1, reverse=True) > 0, tf.float32)
+        heard = run(self.back, inputs, active, reverse=True)
+        if self.ahead is not None:
+            heard = tf.concat([heard, run(self.ahead, inputs)], axis=-1)
+        return Reading(heard[:, 0], heard, active)
+
+    def _prior(self, z, u):
+        x = tf.concat([z, u], axis=-1)
+        for layer in self.transition:
+            x = layer(x)
+        mean, log_std = split_moments(x)
+        return z + mean, log_std
+
+    def _draw(self, before, reading, active, noise, prior):
+        """A draw from q, which is the prior where nothing is known."""
+        raw = self.posterior(0.5 * (self.combiner(before) + reading))
+        mean, log_std = (
+            tf.where(active > 0, own, of_prior)
+            for own, of_prior in zip(split_moments(raw), prior, strict=True)
+        )
+        return gaussian_draw(mean, log_std, noise, *prior)
+
+    def _initial_prior(self, like):
+        return tuple(tf.zeros_like(like) + x for x in split_moments(self.initial))
+
+    def _begin(self, first, active, noise):
+        start = tf.repeat(self.start, tf.shape(noise)[0], axis=0)
+        draw = self._draw(start, first, active, noise, self._initial_prior(noise))
+        return draw.value, draw
+
+    def _begin_freely(self, noise):
+        mean, log_std = self._initial_prior(noise)
+        return mean + tf.exp(log_std) * noise
+
+    def _advance(self, z, u, reading, active, noise, v):
+        del v
+        before = tf.concat([z, u], axis=-1)
+        draw = self._draw(before, reading, active, noise, self._prior(z, u))
+        return draw.value, draw
+
+    def _advance_freely(self, z, u, noise, v):
+        del v
+        mean, log_std = self._prior(z, u)
+        return mean + tf.exp(log_std) * noise

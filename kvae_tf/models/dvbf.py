@@ -1,0 +1,205 @@
+r"""Deep variational Bayes filters (Karl, Soelch, Bayer and van der Smagt 2017).
+
+    w_1 ~ q(w_1 | x_{1:k}),  z_1 = z_1(w_1)            initial network, initial transition
+    w_t ~ q(w_t | z_t, x_{t+1}, u_t)                   recognition
+    z_{t+1} = f(z_t, u_t, w_t; v),  v ~ q(v)           transition
+    x_t ~ p(x_t | z_t)                                 frame decoder and likelihood
+
+A priori all w are N(0, I). Inference draws noises, never states: what the reconstruction asks of a
+state goes back through all transitions that led there. A frame that is missing gives the
+recognition nothing: its noise is drawn from the prior.
+
+======  ==========================  ==============
+letter  name                        shape
+======  ==========================  ==============
+w       noise of a transition       ``[B, n]``
+v       parameters of a transition  its own matter
+======  ==========================  ==============
+
+The others are in ``nonlinear``.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.layers import InitialNetwork, transition_layer
+from kvae_tf.layers.recurrent import run
+from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
+
+RECOGNITIONS = ("filter", "smooth")
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class DVBF(NonlinearSSM):
+    """Deep variational Bayes filter.
+
+    The bound's terms: ``reconstruction``; ``regularisation``, minus KL(q(w) || p(w)); and
+    ``parameters``, minus KL(q(v) || p(v)) shared out among the training sequences (the paper leaves
+    it out of its figures).
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      transition: ``"locally_linear"`` (section 3.3) or ``"gated"``, which is not.
+      num_modes: M, triplets of matrices of the locally linear one.
+      residual_transition: it adds to z_t.
+      bayesian_weights: its matrices have a posterior, else point estimates.
+      initial_network: ``"birnn"`` or ``"mlp"``.
+      initial_frames: k, frames that it reads.
+      recognition: ``"filter"``, or ``"smooth"``: for one half of the training sequences,
+        recognition also hears from the frames that follow, through a GRU that runs backward; the
+        model can then do both.
+      dynamics_units: width of the recurrent networks and of the gated transition.
+      num_sequences: of the training part, among which the parameters' cost is shared out.
+      **options: of ``NonlinearSSM``.
+    """
+
+    def __init__(
+        self,
+        frame_shape,
+        transition="locally_linear",
+        num_modes=16,
+        residual_transition=True,
+        bayesian_weights=True,
+        initial_network="birnn",
+        initial_frames=5,
+        recognition="filter",
+        dynamics_units=64,
+        num_sequences=1,
+        **options,
+    ):
+        super().__init__(frame_shape, **options)
+        own = {
+            "transition": transition,
+            "num_modes": num_modes,
+            "residual_transition": residual_transition,
+            "bayesian_weights": bayesian_weights,
+            "initial_network": initial_network,
+            "initial_frames": initial_frames,
+            "recognition": recognition,
+            "dynamics_units": dynamics_units,
+            "num_sequences": num_sequences,
+        }
+        self._settings |= own
+        if recognition not in RECOGNITIONS:
+            raise UserError(
+                f"recognition is {recognition!r}, expected one of {', '.join(RECOGNITIONS)}"
+            )
+        self.recognition = recognition
+        self.num_sequences = num_sequences
+        n, F = self.latent_size, self.features.size
+        self.transition = transition_layer(
+            transition,
+            n,
+            self.control_size,
+            num_modes,
+            dynamics_units,
+            residual_transition,
+            bayesian_weights,
+        )
+        self.initial_network = InitialNetwork(
+            n, initial_network, dynamics_units, initial_frames, name="initial_network"
+        )
+        self.initial_hidden = keras.layers.Dense(F, activation="relu", name="initial_hidden")
+        self.initial_head = keras.layers.Dense(n, name="initial_head")
+        self.recognition_hidden = keras.layers.Dense(F, use_bias=False, name="recognition_hidden")
+        self.recognition_head = keras.layers.Dense(2 * n, name="recognition_head")
+        if recognition == "smooth":
+            self.backward_cell = keras.layers.GRUCell(dynamics_units, name="backward_cell")
+            self.backward_head = keras.layers.Dense(F, use_bias=False, name="backward_head")
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        super().build(input_shape)
+        n, F, U = self.latent_size, self.features.size, self.control_size
+        self.transition.build()
+        self.initial_network.build((None, None, F + 1 + U))
+        self.initial_hidden.build((None, n))
+        self.initial_head.build((None, F))
+        self.recognition_hidden.build((None, n + U))
+        self.recognition_head.build((None, F))
+        if self.recognition == "smooth":
+            self.backward_cell.build((None, F + 1 + U))
+            self.backward_head.build((None, self.backward_cell.units))
+
+    @property
+    def term_names(self):
+        return (*super().term_names, "parameters")
+
+    @property
+    def supports(self):
+        """Smoothing only where the recognition hears from later frames."""
+        return super().supports - ({"smooth"} if self.recognition == "filter" else set())
+
+    @property
+    def imputation_methods(self):
+        """Likewise."""
+        return ("filter",) if self.recognition == "filter" else ("smooth", "filter")
+
+    @property
+    def dynamics_variables(self):
+        return self.transition.trainable_variables
+
+    def smooth(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given all frames, over draws from q.
+
+        Raises:
+          UserError: the model was not trained with ``recognition="smooth"``.
+        """
+        if self.recognition == "filter":
+            raise UserError(
+                "DVBF does not smooth with recognition='filter', expected a model that was trained "
+                "with --recognition=smooth"
+            )
+        return super().smooth(frames, observed, controls)
+
+    def _read(self, frames, seen, controls, smooth):
+        """Of a missing frame a row of zeros; backward information, where asked for, is added."""
+        mask = seen[..., tf.newaxis]
+        features = mask * self.features(frames)
+        inputs = tf.concat([tf.nn.relu(features), mask, controls], axis=-1)
+        reading = Reading(inputs, features, seen)
+        if not smooth:
+            return reading
+        known_later = tf.cumsum(seen, axis=1, reverse=True)
+        active = tf.cast(known_later > 0, tf.float32)
+        later = self.backward_head(run(self.backward_cell, inputs, active, reverse=True))
+        return Reading(inputs, features + later, active)
+
+    def _read_in_training(self, frames, seen, controls, seed):
+        """A coin for each sequence decides whether later frames are heard."""
+        ahead = self._read(frames, seen, controls, smooth=False)
+        if self.recognition == "filter":
+            return ahead
+        both = self._read(frames, seen, controls, smooth=True)
+        coin = tf.random.stateless_uniform([tf.shape(frames)[0], 1], seed) < 0.5
+        return Reading(
+            ahead.first,
+            tf.where(coin[..., tf.newaxis], both.later, ahead.later),
+            tf.where(coin, both.active, ahead.active),
+        )
+
+    def _parameters(self, seed):
+        return self.transition.draw(seed)
+
+    def _parameter_cost(self):
+        return self.transition.kl() / self.num_sequences
+
+    def _begin(self, first, active, noise):
+        del active
+        draw = gaussian_draw(*split_moments(self.initial_network(first)), noise)
+        return self._begin_freely(draw.value), draw
+
+    def _begin_freely(self, noise):
+        return self.initial_head(self.initial_hidden(noise))
+
+    def _advance(self, z, u, reading, active, noise, v):
+        hidden = tf.nn.relu(reading + self.recognition_hidden(tf.concat([z, u], axis=-1)))
+        mean, log_std = split_moments(self.recognition_head(hidden))
+        draw = gaussian_draw(active * mean, active * log_std, noise)
+        return self._advance_freely(z, u, draw.value, v), draw
+
+    def _advance_freely(self, z, u, noise, v):
+        return self.transition(z, u, noise, v)

@@ -1,0 +1,407 @@
+r"""What non-linear state-space models with learned inference share: DVBF and DKF.
+
+    z_1 = its own draw        z_{t+1} from z_t, u_t and a draw        p(x_t | z_t)  frame decoder
+
+Inference walks along the sequence and draws each state from what was read off the frames. A system
+says how it reads them (``_read``), how it begins (``_begin``, ``_begin_freely``) and how it goes on
+(``_advance``, and without any reading ``_advance_freely``); the bound and the queries are here.
+
+======  ==============  ====================
+letter  name            shape
+======  ==============  ====================
+x       ``frames``      ``[B, T, H, W, C]``
+u       ``controls``    ``[B, T, U]``
+z       ``latents``     ``[B, T, n]``
+======  ==============  ====================
+
+The encodings of the contract are the latent states themselves: the decoder reads z.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.errors import UserError
+from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
+from kvae_tf.models import batches
+from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+
+NUM_DRAWS = 16  # of each sequence's states, for the moments that filter and smooth give
+LEAST_LOG_STD, MOST_LOG_STD = -7.0, 3.0
+
+
+class Reading(NamedTuple):
+    """What inference takes from the frames.
+
+    Attributes:
+      first: ``[B, F]``, or with time, for the first state.
+      later: ``[B, T, F]``, for the state of each step.
+      active: ``[B, T]``, 0 where nothing is known of the state but what the transition says.
+    """
+
+    first: tf.Tensor
+    later: tf.Tensor
+    active: tf.Tensor
+
+
+class Given(NamedTuple):
+    """A ``Reading``, and controls ``[B, T, U]``."""
+
+    reading: Reading
+    controls: tf.Tensor
+
+
+class Draw(NamedTuple):
+    """A draw from q, with expectations under q in closed form.
+
+    Attributes:
+      value: ``[B, n]``.
+      prior: ``[B]``, E_q[ln p].
+      entropy: ``[B]``, -E_q[ln q].
+    """
+
+    value: tf.Tensor
+    prior: tf.Tensor
+    entropy: tf.Tensor
+
+
+class NonlinearSSM(SequenceModel):
+    """Base of DVBF and DKF.
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      control_size: U, 0 for none.
+      network: ``"mlp"`` or ``"cnn"``.
+      units: widths of the dense layers, or filters of the convolutions, that read a frame; in
+        reverse order of those that draw one.
+      latent_size: n.
+      feature_size: width of what convolutions say of a frame.
+      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
+      variance_floor: Gaussian pixels: the smallest variance.
+      precision: of the frame networks' inner layers.
+      annealing_updates: over so many updates (T_A) an inverse temperature rises to 1; 0: none.
+      annealing_start: where it starts.
+      annealing_every: updates between two steps of it.
+      **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
+    """
+
+    def __init__(
+        self,
+        frame_shape,
+        control_size=0,
+        network="mlp",
+        units=(128,),
+        latent_size=3,
+        feature_size=128,
+        likelihood="gaussian",
+        per_pixel_std=True,
+        variance_floor=1e-4,
+        precision="float32",
+        annealing_updates=0,
+        annealing_start=0.01,
+        annealing_every=1,
+        **training,
+    ):
+        super().__init__(**training)
+        self._settings = {
+            "frame_shape": tuple(frame_shape),
+            "control_size": control_size,
+            "network": network,
+            "units": tuple(units),
+            "latent_size": latent_size,
+            "feature_size": feature_size,
+            "likelihood": likelihood,
+            "per_pixel_std": per_pixel_std,
+            "variance_floor": variance_floor,
+            "precision": precision,
+            "annealing_updates": annealing_updates,
+            "annealing_start": annealing_start,
+            "annealing_every": annealing_every,
+            **training,
+        }
+        self.frame_shape = tuple(frame_shape)
+        self.control_size = control_size
+        self.latent_size = latent_size
+        self.annealing_updates = annealing_updates
+        self.annealing_start = annealing_start
+        self.annealing_every = annealing_every
+        self.features = FrameFeatures(network, units, feature_size, precision, name="features")
+        self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
+        self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+
+    def build(self, input_shape=None):
+        """Creates the variables of the frame networks; systems add theirs."""
+        del input_shape
+        self.features.build((None, *self.frame_shape))
+        self.decoder.build((None, self.latent_size))
+        self.likelihood.build((None, *self.frame_shape))
+        self.built = True
+
+    def get_config(self):
+        return dict(self._settings)
+
+    @property
+    def term_names(self):
+        return ("reconstruction", "regularisation")
+
+    @property
+    def encoding_size(self):
+        return self.latent_size
+
+    # What a system says.
+
+    def _read(self, frames, seen, controls, smooth):
+        """A ``Reading``; all frames count for a state if ``smooth``, else those until then."""
+        raise NotImplementedError
+
+    def _read_for_bound(self, frames, seen, controls, seed):
+        """A ``Reading`` of all that the system can use."""
+        del seed
+        return self._read(frames, seen, controls, "smooth" in self.supports)
+
+    def _read_in_training(self, frames, seen, controls, seed):
+        """The ``Reading`` of a training step."""
+        return self._read_for_bound(frames, seen, controls, seed)
+
+    def _parameters(self, seed):
+        """Parameters of the transition, drawn; their mean without a seed."""
+        del seed
+        return ()
+
+    def _parameter_cost(self):
+        """Nats that the parameters' distribution costs each sequence."""
+        return 0.0
+
+    def _begin(self, first, active, noise):
+        """z_1 and the ``Draw`` that made it."""
+        raise NotImplementedError
+
+    def _begin_freely(self, noise):
+        """z_1 from the prior."""
+        raise NotImplementedError
+
+    def _advance(self, z, u, reading, active, noise, v):
+        """z_{t+1} and the ``Draw`` that made it."""
+        raise NotImplementedError
+
+    def _advance_freely(self, z, u, noise, v):
+        """z_{t+1} from the transition alone."""
+        raise NotImplementedError
+
+    # The bound.
+
+    def elbo(self, batch, seed):
+        """log p(x | z) minus KL(q || p), equation 11; see the system for its terms."""
+        return self._bound(batch, seed)
+
+    def training_bound(self, batch, seed):
+        """``elbo``, and what is maximised in its place while the temperature falls, equation 10'.
+
+        c_i ln p(x | z) - ln q + c_i ln p, where c_i = min(1, start + i / T_A) at update i.
+        """
+        return self._bound(batch, seed, training=True)
+
+    def _inverse_temperature(self):
+        if not self.annealing_updates:
+            return 1.0
+        done = tf.cast(self.optimizer.iterations, tf.float32)
+        done = tf.floor(done / self.annealing_every) * self.annealing_every
+        return tf.minimum(1.0, self.annealing_start + done / self.annealing_updates)
+
+    def _bound(self, batch, seed, training=False):
+        frames, observed, controls = batches.inputs(batch, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        read = self._read_in_training if training else self._read_for_bound
+        reading = read(frames, seen, controls, seed)
+        z, prior, entropy = self._walk(reading, controls, seed)
+        log_p = self.likelihood.log_prob(self.decoder(z), frames)
+        reconstruction = tf.reduce_sum(seen * log_p, axis=1)
+        terms = {"reconstruction": reconstruction, "regularisation": prior + entropy}
+        cost = self._parameter_cost()
+        if "parameters" in self.term_names:
+            terms["parameters"] = -cost * tf.ones_like(prior)
+        inverse_temperature = self._inverse_temperature() if training else 1.0
+        annealed = inverse_temperature * (reconstruction + prior) + entropy - cost
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        return Bound(sum(terms.values()), terms, num_frames, annealed)
+
+    def _walk(self, reading, controls, seed):
+        """States ``[B, T, n]`` along a sequence, and E_q[ln p] and the entropy, ``[B]``.
+
+        Without a seed every draw is its mean.
+        """
+        batch, n = tf.shape(controls)[0], self.latent_size
+        length = controls.shape[1] or tf.shape(controls)[1]
+        if seed is None:
+            v, noise = self._parameters(None), tf.zeros([length, batch, n])
+        else:
+            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+            v = self._parameters(parameter_seed)
+            noise = tf.random.stateless_normal([length, batch, n], noise_seed)
+        later, u, active = (
+            tf.transpose(x, [1, 0, 2])
+            for x in (reading.later, controls, reading.active[..., tf.newaxis])
+        )
+        z, first = self._begin(reading.first, active[0], noise[0])
+
+        def step(carry, now):
+            z, draw = self._advance(carry[0], *now, v)
+            return (z,), (z, draw.prior, draw.entropy)
+
+        # Reading and noise of a step go with the control that leads there.
+        inputs = (u[:-1], later[1:], active[1:], noise[1:])
+        shapes = [[controls.shape[0], n], [controls.shape[0]], [controls.shape[0]]]
+        _, (states, prior, entropy) = lgssm.scan(step, (z,), inputs, shapes)
+        states = tf.transpose(tf.concat([z[tf.newaxis], states], axis=0), [1, 0, 2])
+        return (
+            states,
+            first.prior + tf.reduce_sum(prior, axis=0),
+            first.entropy + tf.reduce_sum(entropy, axis=0),
+        )
+
+    def _walk_freely(self, z, controls, noise, v):
+        """States after z, ``[B, S, n]``, by the transition alone; ``controls [B, S, U]``."""
+
+        def step(carry, now):
+            z = self._advance_freely(carry[0], *now, v)
+            return (z,), (z,)
+
+        inputs = (tf.transpose(controls, [1, 0, 2]), noise)
+        shapes = [[controls.shape[0], self.latent_size]]
+        _, (states,) = lgssm.scan(step, (z,), inputs, shapes)
+        return tf.transpose(states, [1, 0, 2])
+
+    # Queries.
+
+    def decode(self, encodings):
+        """Frame means in [0, 1], ``[..., H, W, C]``, of latent states ``[..., n]``."""
+        return self.likelihood.mean(self.decoder(encodings))
+
+    def filter(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given the frames up to t, over draws from q."""
+        return self._moments(self._given(frames, observed, controls, smooth=False))
+
+    def smooth(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given all frames, over draws from q."""
+        return self._moments(self._given(frames, observed, controls, smooth=True))
+
+    def impute(self, frames, observed=None, controls=None, method=None):
+        """``Frames``: reconstructions where frames were seen, filled in where they are missing.
+
+        States are those in which every draw is its mean; their spread is that of draws.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen.
+          controls: ``[B, T, U]``.
+          method: out of ``imputation_methods``; None: the best of them.
+        """
+        method = method or self.imputation_methods[0]
+        if method not in self.imputation_methods:
+            raise UserError(
+                f"method is {method!r}, expected one of {', '.join(self.imputation_methods)}"
+            )
+        given = self._given(frames, observed, controls, smooth=method == "smooth")
+        spread = tf.sqrt(tf.linalg.diag_part(self._moments(given).covariances))
+        return self._frames(self._states(given, seed=None), spread)
+
+    def forecast(self, frames, observed=None, controls=None, num_steps=1):
+        """``Frames`` of the ``num_steps`` steps that follow the given ones.
+
+        Args:
+          frames: ``[B, T, H, W, C]``, the context.
+          observed: ``[B, T]``.
+          controls: ``[B, S, U]``, T - 1 <= S; later ones count as zero.
+          num_steps: K.
+        """
+        frames = tf.convert_to_tensor(frames, tf.float32)
+        batch, length = tf.shape(frames)[0], tf.shape(frames)[1]
+        controls = batches.pad_controls(controls, batch, length + num_steps, self.control_size)
+        # At the context's last step all that is known lies in the past.
+        given = self._given(frames, observed, controls[:, :length], "smooth" in self.supports)
+        future = controls[:, length - 1 : length - 1 + num_steps]
+
+        def states(given, future, seed):
+            start = self._states(given, seed)[:, -1]
+            shape = [num_steps, tf.shape(start)[0], self.latent_size]
+            if seed is None:
+                return self._walk_freely(start, future, tf.zeros(shape), self._parameters(None))
+            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed + 1, 2))
+            noise = tf.random.stateless_normal(shape, noise_seed)
+            return self._walk_freely(start, future, noise, self._parameters(parameter_seed))
+
+        many = states(_repeat(given), _repeat(future), batches.pair(0))
+        spread = tf.sqrt(tf.linalg.diag_part(_moments(many).covariances))
+        return self._frames(states(given, future, None), spread)
+
+    def generate(self, num_sequences, num_steps, controls=None, seed=0):
+        """``Frames``: states are drawn, frames are the decoder's means; see ``KVAE``."""
+        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        parameter_seed, noise_seed = tf.unstack(tf.random.split(batches.pair(seed), 2))
+        noise = tf.random.stateless_normal([num_steps, num_sequences, self.latent_size], noise_seed)
+        start = self._begin_freely(noise[0])
+        later = self._walk_freely(
+            start, controls[:, :-1], noise[1:], self._parameters(parameter_seed)
+        )
+        z = tf.concat([start[:, tf.newaxis], later], axis=1)
+        return self._frames(z, tf.zeros_like(z))
+
+    def _given(self, frames, observed, controls, smooth):
+        """What states are drawn from; a nest of tensors with a batch axis."""
+        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        return Given(self._read(frames, seen, controls, smooth), controls)
+
+    def _states(self, given, seed):
+        """States ``[B, T, n]``, drawn; without a seed each draw is its mean."""
+        return self._walk(*given, seed)[0]
+
+    def _moments(self, given):
+        return _moments(self._states(_repeat(given), batches.pair(0)))
+
+    def _frames(self, z, spread):
+        return Frames(self.decode(z), z, spread, z, tf.zeros_like(z[..., :0]))
+
+
+def gaussian_draw(mean, log_std, noise, prior_mean=0.0, prior_log_std=0.0) -> Draw:
+    """A draw from N(mean, std²), and what a Gaussian prior expects of it (appendix A.1).
+
+    Args:
+      mean: ``[B, n]``.
+      log_std: ``[B, n]``.
+      noise: ``[B, n]``, standard normal.
+      prior_mean: of the same shape, or a number.
+      prior_log_std: likewise.
+    """
+    std, constant = tf.exp(log_std), math.log(2.0 * math.pi)
+    prior_log_std = tf.zeros_like(mean) + prior_log_std
+    distance = tf.square(std) + tf.square(mean - prior_mean)
+    prior = -0.5 * (distance * tf.exp(-2.0 * prior_log_std) + 2.0 * prior_log_std + constant)
+    entropy = 0.5 * (1.0 + constant) + log_std
+    return Draw(mean + std * noise, tf.reduce_sum(prior, axis=-1), tf.reduce_sum(entropy, axis=-1))
+
+
+def split_moments(raw):
+    """Mean and bounded log standard deviation out of a network's output ``[..., 2n]``."""
+    mean, log_std = tf.split(raw, 2, axis=-1)
+    return mean, tf.clip_by_value(log_std, LEAST_LOG_STD, MOST_LOG_STD)
+
+
+def _repeat(tensors):
+    """Each row ``NUM_DRAWS`` times."""
+    return tf.nest.map_structure(lambda x: tf.repeat(x, NUM_DRAWS, axis=0), tensors)
+
+
+def _moments(draws) -> Latents:
+    """Moments over the draws of each row, ``[B * NUM_DRAWS, T, n]``."""
+    shape = tf.shape(draws)
+    draws = tf.reshape(draws, [-1, NUM_DRAWS, shape[1], draws.shape[-1]])
+    means = tf.reduce_mean(draws, axis=1)
+    rest = draws - means[:, tf.newaxis]
+    covariances = tf.einsum("bstn,bstm->btnm", rest, rest) / (NUM_DRAWS - 1)
+    return Latents(means, covariances)
