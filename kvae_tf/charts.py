@@ -15,6 +15,7 @@ def curves(
     dashed: dict[str, list[float]] | None = None,
     x_label: str = "",
     y_label: str = "",
+    from_zero: bool = True,
 ) -> np.ndarray:
     """Lines over one axis, with bars of one standard error.
 
@@ -26,6 +27,7 @@ def curves(
         colour.
       x_label: of the horizontal axis.
       y_label: of the vertical axis.
+      from_zero: the vertical axis begins there.
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -45,7 +47,8 @@ def curves(
     for name, values in (dashed or {}).items():
         axis.plot(x, values, "--", lw=1, color=colours.get(name), label=f"{name} (paper)")
     axis.set(xlabel=x_label, ylabel=y_label)
-    axis.set_ylim(bottom=0)
+    if from_zero:
+        axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8)
     return render(figure)
@@ -81,3 +84,37 @@ def mode_map(encodings: np.ndarray, weights: np.ndarray) -> np.ndarray:
         axis.set(title=f"mode {k + 1}", xlabel="a1", ylabel="a2", aspect="equal")
         figure.colorbar(dots, ax=axis)
     return render(figure)
+
+
+def scatter(points: np.ndarray, colours: dict[str, np.ndarray], columns: int = 4) -> np.ndarray:
+    """The same points in several panels, each coloured by another quantity (Karl et al., figure 3).
+
+    Args:
+      points: ``[N, 2]``.
+      colours: a panel's title -> ``[N]``.
+      columns: panels in a row.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    columns = min(columns, len(colours))
+    rows = -(-len(colours) // columns)
+    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    for axis in axes.flat[len(colours) :]:
+        axis.set_axis_off()
+    for axis, (title, values) in zip(axes.flat, colours.items(), strict=False):
+        dots = axis.scatter(*points.T, c=values, s=2, cmap="viridis")
+        axis.set(title=title)
+        figure.colorbar(dots, ax=axis)
+    return render(figure)
+
+
+def stack(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures one under another, aligned at the left, on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    return np.concatenate(
+        [
+            np.pad(p, [(0, 0), (0, width - p.shape[1]), (0, 0)], constant_values=255)
+            for p in pictures
+        ]
+    )

@@ -49,7 +49,7 @@ def run(settings: Settings) -> dict[str, object]:
     train(model, checkpoints, settings, splits, run_dir)
     if settings.training.patience:
         checkpoints.restore_best()
-    metrics = evaluation.evaluate(model, splits.test)
+    metrics = evaluation.evaluate(model, splits.test, splits.train)
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
     files.write_json(run_dir / "metrics.json", metrics)
     export(model, version_dir)

@@ -12,7 +12,11 @@ from kvae_tf import studies, subjects  # noqa: E402
 
 flags.DEFINE_string("run", "", "A run's folder.")
 flags.DEFINE_string("saved_model", "", "An export's version folder, as saved_models/box/1.")
-flags.DEFINE_list("experiment", list(studies.STUDIES), "What to do, several with commas between.")
+flags.DEFINE_list(
+    "experiment",
+    [],
+    f"Out of {','.join(studies.STUDIES)}, with commas between; empty: all that apply.",
+)
 flags.DEFINE_string("output", "", "Where the files go; empty: evaluation/ in or beside the model.")
 flags.DEFINE_string("dataset", "", "Other data than the model was trained on: world or PATH.npz.")
 flags.DEFINE_integer("seed", None, "Another seed of the data.", lower_bound=0)

@@ -13,6 +13,7 @@ from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
+from kvae_tf.evaluation.regression import Regression, latent_samples, quantities, regression
 from kvae_tf.evaluation.summary import evaluate
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Curve",
     "ForecastErrors",
     "Gap",
+    "Regression",
     "bound",
     "coverage",
     "encodings",
@@ -33,7 +35,10 @@ __all__ = [
     "imputation",
     "incorrect_pixels",
     "last_seen",
+    "latent_samples",
     "middle_gap",
     "missing_at_random_curve",
+    "quantities",
+    "regression",
     "wasserstein",
 ]

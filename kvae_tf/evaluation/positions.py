@@ -1,4 +1,4 @@
-"""True positions from encodings: what an affine map can read off them."""
+"""What an affine map can read off encodings, of true positions above all."""
 
 from __future__ import annotations
 
@@ -76,7 +76,12 @@ def fit_positions(model: SequenceModel, data: SequenceData) -> AffineFit | None:
         return None
     seen = data.observed > 0
     a, truth = encodings(model, data)[seen], truth[seen]
-    features = np.concatenate([a, np.ones((len(a), 1))], axis=1)
-    solution = np.linalg.lstsq(features, truth, rcond=None)[0]
-    residual = truth - features @ solution
-    return AffineFit(solution[:-1], solution[-1], 1.0 - residual.var(0) / truth.var(0))
+    return fit_affine(a, truth)
+
+
+def fit_affine(features: np.ndarray, targets: np.ndarray) -> AffineFit:
+    """Ordinary least squares with an offset: ``features [N, m]``, ``targets [N, S]``."""
+    extended = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    solution = np.linalg.lstsq(extended, targets, rcond=None)[0]
+    residual = targets - extended @ solution
+    return AffineFit(solution[:-1], solution[-1], 1.0 - residual.var(0) / targets.var(0))

@@ -9,20 +9,25 @@ from kvae_tf.data import SequenceData
 from kvae_tf.evaluation.bound import bound
 from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.imputation import imputation
+from kvae_tf.evaluation.regression import regression
 from kvae_tf.models.base import SequenceModel
 
 
-def evaluate(model: SequenceModel, data: SequenceData) -> dict[str, object]:
+def evaluate(
+    model: SequenceModel, data: SequenceData, train: SequenceData | None = None
+) -> dict[str, object]:
     """Everything that ``metrics.json`` says of the test part.
 
     Args:
       model: any system.
       data: the test sequences.
+      train: the training sequences, to fit the map from latent states to true ones.
 
     Returns:
       The metrics of ``bound``, and where the model can impute those of ``imputation`` and of the
       two curves: ``missing_at_random/<method>`` and ``gap/<method>``, fractions of incorrect
-      pixels, with ``_se`` their standard errors.
+      pixels, with ``_se`` their standard errors; with ``train`` and known states also ``r2/<name>``
+      of ``regression``.
     """
     metrics = dict(bound(model, data))
     likelihood = getattr(model, "likelihood", None)
@@ -34,6 +39,11 @@ def evaluate(model: SequenceModel, data: SequenceData) -> dict[str, object]:
         if data.num_steps >= FIRST_SEEN + 2:
             metrics |= flat("missing_at_random", "rates", missing_at_random_curve(model, data))
             metrics |= flat("gap", "frames", gap_curve(model, data))
+    if train is not None and "filter" in model.supports:
+        found = regression(model, train, data)
+        if found is not None:
+            pairs = zip(found.names, found.r_squared.tolist(), strict=True)
+            metrics |= {f"r2/{name}": value for name, value in pairs}
     return metrics
 
 

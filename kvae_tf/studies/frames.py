@@ -1,94 +1,22 @@
-"""The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
-
-A study takes a ``Subject`` and gives a ``Report``; none knows which system it looks at.
-"""
+"""Studies of frames and their encodings: the KVAE paper's figures, forecasts, calibration."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
 import numpy as np
 
-from kvae_tf import charts, data, evaluation, files, paper, plotting
+from kvae_tf import charts, data, evaluation, paper, plotting
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.curves import FIRST_SEEN
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.studies.report import Report, Subject, need
 
 FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
 GENERATED, GENERATED_STEPS = 8, 60
 LEVEL = 0.9
 
 
-class Subject(NamedTuple):
-    """What is looked at.
-
-    Attributes:
-      model: any system, or a loaded export.
-      splits: the data; ``test`` is evaluated, ``train`` only serves to fit the map to positions.
-      long_test: gives test sequences of so many frames, or None where there are none.
-      dataset: the world's name, or the file's path.
-    """
-
-    model: SequenceModel
-    splits: data.Splits
-    long_test: Callable[[int], data.SequenceData | None]
-    dataset: str
-
-
-class Report(NamedTuple):
-    """What a study found.
-
-    Attributes:
-      numbers: for the JSON file.
-      header: the CSV file's columns.
-      rows: its rows.
-      picture: uint8 ``[height, width, 3]``.
-      animation: GIF bytes, or None.
-    """
-
-    numbers: dict[str, object]
-    header: list[str]
-    rows: list[list[object]]
-    picture: np.ndarray
-    animation: bytes | None = None
-
-
-def run(names: list[str], subject: Subject, folder: Path) -> None:
-    """Runs studies and writes their files.
-
-    Args:
-      names: out of ``STUDIES``.
-      subject: what to look at.
-      folder: where the files go.
-
-    Raises:
-      UserError: an unknown name, or the model or the data do not allow a study.
-    """
-    unknown = [name for name in names if name not in STUDIES]
-    if unknown or not names:
-        raise UserError(
-            f"--experiment has {', '.join(unknown) or 'nothing'}, expected some of "
-            f"{', '.join(STUDIES)}"
-        )
-    for name in names:
-        report = STUDIES[name](subject)
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([report.header, *report.rows])
-        files.write_json(folder / f"{name}.json", report.numbers)
-        files.write_text(folder / f"{name}.csv", text.getvalue())
-        plotting.save_png(folder / f"{name}.png", report.picture)
-        if report.animation:
-            plotting.save_bytes(folder / f"{name}.gif", report.animation)
-        print(f"{name}: {folder / name}.json, .csv, .png", flush=True)
-
-
 def missing_at_random(subject: Subject) -> Report:
     """Errors against the rate of missing frames, figure 3a."""
-    _need(subject, FIRST_SEEN + 1, "impute")
+    need(subject, FIRST_SEEN + 1, "impute")
     fit = evaluation.fit_positions(subject.model, subject.splits.train)
     curve = evaluation.missing_at_random_curve(subject.model, subject.splits.test, fit)
     return _curve_report(subject, curve, fit, "rate of missing frames", paper.MISSING_AT_RANDOM)
@@ -96,7 +24,7 @@ def missing_at_random(subject: Subject) -> Report:
 
 def gap(subject: Subject) -> Report:
     """Errors against the length of a gap, figure 3b."""
-    _need(subject, FIRST_SEEN + 2, "impute")
+    need(subject, FIRST_SEEN + 2, "impute")
     fit = evaluation.fit_positions(subject.model, subject.splits.train)
     curve = evaluation.gap_curve(subject.model, subject.splits.test, fit)
     return _curve_report(subject, curve, fit, "frames missing in a row", paper.GAP)
@@ -104,7 +32,7 @@ def gap(subject: Subject) -> Report:
 
 def trajectories(subject: Subject, count: int = 3) -> Report:
     """Encodings of a few sequences, half of whose frames are missing, figure 3c."""
-    _need(subject, FIRST_SEEN + 1, "impute")
+    need(subject, FIRST_SEEN + 1, "impute")
     test = subject.splits.test.select(slice(0, count))
     frames = test.unit_frames
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
@@ -136,7 +64,7 @@ def trajectories(subject: Subject, count: int = 3) -> Report:
 
 def modes(subject: Subject) -> Report:
     """Mode weights alpha_t over a_{t-1}, figure 4; a function of it for the MLP network."""
-    _need(subject, 2, "impute")
+    need(subject, 2, "impute")
     test = subject.splits.test.select(slice(0, 500))
     found = subject.model.impute(test.unit_frames, test.observed, test.controls)
     weights = found.mode_weights.numpy()[:, 1:]
@@ -163,7 +91,7 @@ def modes(subject: Subject) -> Report:
 
 def generate(subject: Subject) -> Report:
     """Sequences from the prior as overlaid pictures and a GIF, figure 5."""
-    _need(subject, 1, "generate")
+    need(subject, 1, "generate")
     drawn = subject.model.generate(GENERATED, GENERATED_STEPS, seed=0).frames.numpy()
     lit = _lit(drawn)
     usual = _lit(subject.splits.test.select(slice(0, 200)).unit_frames)
@@ -190,7 +118,7 @@ def generate(subject: Subject) -> Report:
 
 def forecast(subject: Subject) -> Report:
     """Errors of forecast frames after ``FORECAST_CONTEXT`` seen ones."""
-    _need(subject, 2, "forecast")
+    need(subject, 2, "forecast")
     test, context = subject.long_test(FORECAST_STEPS), FORECAST_CONTEXT
     if test is None:
         test = subject.splits.test
@@ -225,7 +153,7 @@ def forecast(subject: Subject) -> Report:
 
 def quality(subject: Subject, num_samples: int = 64) -> Report:
     """Bound, importance-weighted bound, and coverage of the intervals of imputed encodings."""
-    _need(subject, FIRST_SEEN + 1, "impute")
+    need(subject, FIRST_SEEN + 1, "impute")
     model, test = subject.model, subject.splits.test
     numbers = evaluation.bound(model, test)
     if model.bound_name == "elbo":
@@ -249,27 +177,6 @@ def quality(subject: Subject, num_samples: int = 64) -> Report:
             y_label="true encodings inside",
         ),
     )
-
-
-STUDIES: dict[str, Callable[[Subject], Report]] = {
-    study.__name__: study
-    for study in (missing_at_random, gap, trajectories, modes, generate, forecast, quality)
-}
-
-
-def _need(subject, num_steps, *queries):
-    """Refuses a study that the model or the data do not allow."""
-    lacking = set(queries) - set(subject.model.supports)
-    if lacking:
-        raise UserError(
-            f"the model cannot {', '.join(sorted(lacking))}, which the experiment needs; it can "
-            f"{', '.join(sorted(subject.model.supports))}"
-        )
-    if subject.splits.test.num_steps < num_steps:
-        raise UserError(
-            f"{subject.dataset} has sequences of {subject.splits.test.num_steps} frames, expected "
-            f"at least {num_steps} for the experiment"
-        )
 
 
 def _curve_report(subject, curve, fit, x_label, reported):

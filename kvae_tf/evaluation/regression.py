@@ -1,0 +1,93 @@
+"""How much of a world's true state a straight map reads off the latent states.
+
+Karl et al. (2017), table 1 and figure 3: ordinary least squares on latent *samples*, not means.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.positions import AffineFit, fit_affine
+from kvae_tf.models.base import SequenceModel
+
+
+class Regression(NamedTuple):
+    """Fitted on training sequences, judged on others.
+
+    Attributes:
+      names: of the quantities, S.
+      fit: the map from latent states.
+      r_squared: ``[S]``, 1 - residual variance / variance.
+      log_likelihood: ``[S]`` nats of all frames together, under Gaussian residuals.
+    """
+
+    names: tuple[str, ...]
+    fit: AffineFit
+    r_squared: np.ndarray
+    log_likelihood: np.ndarray
+
+
+def quantities(data: SequenceData) -> dict[str, np.ndarray]:
+    """True states by name, ``[N, T]``: an angle as its sine and cosine; empty where unknown."""
+    if data.states is None:
+        return {}
+    found = {}
+    for name, values in zip(data.state_names, np.moveaxis(data.states, -1, 0), strict=True):
+        if name == "angle":
+            found |= {"sin": np.sin(values), "cos": np.cos(values)}
+        else:
+            found["velocity" if name == "angular_velocity" else name] = values
+    return found
+
+
+def latent_samples(model: SequenceModel, data: SequenceData, seed: int = 0) -> np.ndarray:
+    """A draw of each latent state given the sequence, ``[N, T, n]``.
+
+    Args:
+      model: a system that can ``smooth`` or, failing that, ``filter``.
+      data: the sequences.
+      seed: of the draws, which are Gaussian with the posterior's moments.
+    """
+    query = tf.function(model.smooth if "smooth" in model.supports else model.filter)
+    rng, draws = np.random.default_rng(seed), []
+    for batch, rows in masked_batches(data, data.observed):
+        found = query(batch["frames"], batch["known"], batch["controls"])
+        means, covariances = (x.numpy().astype(float) for x in found)
+        values, vectors = np.linalg.eigh(covariances)
+        roots = vectors * np.sqrt(np.maximum(values, 0.0))[..., np.newaxis, :]
+        z = means + np.einsum("btij,btj->bti", roots, rng.normal(size=means.shape))
+        draws.append(z[: rows.stop - rows.start])
+    return np.concatenate(draws)
+
+
+def regression(model: SequenceModel, train: SequenceData, test: SequenceData) -> Regression | None:
+    """Least squares of the true states on latent samples.
+
+    Args:
+      model: a system with latent states of which it gives moments.
+      train: fits the map.
+      test: judges it.
+
+    Returns:
+      A ``Regression``, or None where the true states are unknown.
+    """
+    targets = [np.stack(list(quantities(part).values()), -1) for part in (train, test)
+               if part.states is not None]  # fmt: skip
+    if len(targets) < 2:
+        return None
+    seen = train.observed > 0
+    fit = fit_affine(latent_samples(model, train)[seen], targets[0][seen])
+    seen = test.observed > 0
+    truth = targets[1][seen]
+    variance = np.mean(np.square(truth - fit(latent_samples(model, test)[seen])), axis=0)
+    return Regression(
+        tuple(quantities(test)),
+        fit,
+        1.0 - variance / truth.var(axis=0),
+        -0.5 * len(truth) * (np.log(2.0 * np.pi * variance) + 1.0),
+    )

@@ -1,0 +1,66 @@
+"""The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
+
+A study takes a ``Subject`` and gives a ``Report``; none knows which system it looks at.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from kvae_tf import files, plotting
+from kvae_tf.errors import UserError
+from kvae_tf.studies import frames, latents
+from kvae_tf.studies.report import Report, Subject
+
+STUDIES: dict[str, Callable[[Subject], Report]] = {
+    study.__name__: study
+    for study in (
+        frames.missing_at_random,
+        frames.gap,
+        frames.trajectories,
+        frames.modes,
+        frames.generate,
+        frames.forecast,
+        frames.quality,
+        latents.regression,
+        latents.walk,
+        latents.controls,
+    )
+}
+
+
+def run(names: list[str], subject: Subject, folder: Path) -> None:
+    """Runs studies and writes their files.
+
+    Args:
+      names: out of ``STUDIES``; none: all that the model and the data allow.
+      subject: what to look at.
+      folder: where the files go.
+
+    Raises:
+      UserError: an unknown name, or the model or the data do not allow a study that was named.
+    """
+    unknown = [name for name in names if name not in STUDIES]
+    if unknown:
+        raise UserError(
+            f"--experiment has {', '.join(unknown)}, expected some of {', '.join(STUDIES)}"
+        )
+    for name in names or STUDIES:
+        try:
+            report = STUDIES[name](subject)
+        except UserError as error:
+            if names:
+                raise
+            print(f"{name}: left out, {error}", flush=True)
+            continue
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([report.header, *report.rows])
+        files.write_json(folder / f"{name}.json", report.numbers)
+        files.write_text(folder / f"{name}.csv", text.getvalue())
+        plotting.save_png(folder / f"{name}.png", report.picture)
+        if report.animation:
+            plotting.save_bytes(folder / f"{name}.gif", report.animation)
+        print(f"{name}: {folder / name}.json, .csv, .png", flush=True)

@@ -1,0 +1,198 @@
+"""Studies of latent states: the DVBF paper's tables and figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import charts, evaluation, plotting
+from kvae_tf.data.worlds import pendulum
+from kvae_tf.errors import UserError
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.studies.report import Report, Subject, need
+
+WALK_STEPS, STRIP_STEPS = 100, 45
+CONTROL_STEPS = 20
+SHOWN = 3000  # points of a scatter plot
+
+
+def regression(subject: Subject) -> Report:
+    """Least squares of the true states on latent samples, table 1, figures 3 and 5."""
+    need(subject, 2, "filter")
+    test = subject.splits.test
+    found = evaluation.regression(subject.model, subject.splits.train, test)
+    if found is None:
+        raise UserError(f"{subject.dataset} has no true states, which the experiment needs")
+    z = evaluation.latent_samples(subject.model, test)
+    shown = z.reshape(-1, z.shape[-1])[:SHOWN]
+    truth = {name: x.reshape(-1)[:SHOWN] for name, x in evaluation.quantities(test).items()}
+    colours = dict(truth)
+    if {"x", "y"} <= set(truth):
+        cells = [
+            np.digitize(truth[name], np.linspace(truth[name].min(), truth[name].max(), 4)[1:3])
+            for name in ("x", "y")
+        ]
+        colours = {"checkerboard of x, y": (cells[0] + cells[1]) % 2} | colours
+    plane, names = _plane(shown, found)
+    columns = zip(found.names, found.r_squared, found.log_likelihood, strict=True)
+    rows = [[name, float(r), float(score)] for name, r, score in columns]
+    return Report(
+        {
+            "r_squared": {name: r for name, r, _ in rows},
+            "log_likelihood": {name: score for name, _, score in rows},
+            "plane": names,
+        },
+        ["quantity", "r_squared", "log_likelihood"],
+        rows,
+        charts.scatter(plane, colours),
+    )
+
+
+def walk(subject: Subject) -> Report:
+    """Long walks after a context as long as a training sequence, figures 4, 6 and 7.
+
+    Forecast with the true controls, and filtered: how much of the true states is left at each step;
+    of a pendulum also the energy.
+    """
+    need(subject, 2, "filter", "impute", "forecast")
+    model, context = subject.model, subject.splits.train.num_steps
+    steps = max(WALK_STEPS, context + STRIP_STEPS)
+    long = subject.long_test(steps)
+    if long is None:
+        raise UserError(f"{subject.dataset} has no longer sequences, which the experiment needs")
+    found = evaluation.regression(model, subject.splits.train, subject.splits.test)
+    ahead, filtered = [], []
+    forecast = tf.function(
+        lambda frames, controls: (
+            model.forecast(frames, None, controls, num_steps=steps - context).latents
+        )
+    )
+    # Only the states are asked for, so a graph neither decodes nor draws.
+    follow = tf.function(lambda *given: model.impute(*given, method="filter").latents)
+    for batch, rows in masked_batches(long, long.observed):
+        frames, controls, kept = batch["frames"], batch["controls"], rows.stop - rows.start
+        filtered.append(follow(frames, batch["known"], controls).numpy()[:kept])
+        ahead.append(forecast(frames[:, :context], controls).numpy()[:kept])
+    filtered = np.concatenate(filtered)
+    walks = {
+        "forecast": np.concatenate([filtered[:, :context], np.concatenate(ahead)], axis=1),
+        "filtered": filtered,
+    }
+    truth = np.stack(list(evaluation.quantities(long).values()), -1)
+    states = {name: found.fit(z) for name, z in walks.items()}
+    spread = truth.var(axis=0)
+    r_squared = {
+        name: 1.0 - np.mean(np.square(x - truth), axis=0) / spread for name, x in states.items()
+    }
+    at = min(STRIP_STEPS, steps) - 1
+    numbers = {
+        "context": context,
+        "step": at + 1,
+        "r_squared": {
+            name: dict(zip(found.names, values[at].tolist(), strict=True))
+            for name, values in r_squared.items()
+        },
+    }
+    x = list(range(1, steps + 1))
+    lines = {
+        f"{name}, {quantity}": np.maximum(values[:, i], -0.2).tolist()
+        for name, values in r_squared.items()
+        for i, quantity in enumerate(found.names)
+    }
+    pictures = [_strip(subject, long, context)]
+    pictures.append(charts.curves(x, lines, x_label="step", y_label="R²", from_zero=False))
+    if found.names == ("sin", "cos", "velocity"):
+        energies = {name: _energy(s).mean(0) for name, s in ({"true": truth} | states).items()}
+        numbers["energy_rmse"] = {
+            name: float(np.sqrt(np.mean(np.square(e - energies["true"]))))
+            for name, e in energies.items()
+            if name != "true"
+        }
+        numbers["energy_range"] = float(np.ptp(energies["true"]))
+        lines = {name: energy.tolist() for name, energy in energies.items()}
+        label = "mean energy, J"
+        pictures.append(charts.curves(x, lines, x_label="step", y_label=label, from_zero=False))
+        angles = {
+            name: np.unwrap(np.arctan2(s[0, :, 0], s[0, :, 1])).tolist()
+            for name, s in ({"true": truth} | states).items()
+        }
+        label = "angle of the first sequence, rad"
+        pictures.append(charts.curves(x, angles, x_label="step", y_label=label, from_zero=False))
+    rows = [
+        [name, t + 1, quantity, float(values[t, i])]
+        for name, values in r_squared.items()
+        for t in range(steps)
+        for i, quantity in enumerate(found.names)
+    ]
+    header = ["walk", "step", "quantity", "r_squared"]
+    return Report(numbers, header, rows, charts.stack(pictures))
+
+
+def controls(subject: Subject) -> Report:
+    """Forecasts with the true controls, with none, and with each one a step late."""
+    need(subject, 2, "forecast")
+    model, context = subject.model, subject.splits.train.num_steps
+    long = subject.long_test(context + CONTROL_STEPS)
+    if long is None or not long.control_size:
+        raise UserError(f"{subject.dataset} has no long sequences with controls, as are needed")
+    forecast = tf.function(
+        lambda frames, controls: (
+            model.forecast(frames, None, controls, num_steps=CONTROL_STEPS).frames
+        )
+    )
+    errors = {"true": [], "zero": [], "one step late": []}
+    for batch, rows in masked_batches(long, long.observed):
+        seen, given = batch["frames"][:, :context], batch["controls"]
+        late = np.concatenate([np.zeros_like(given[:, :1]), given[:, :-1]], axis=1)
+        # Until the last frame seen, controls are the true ones for all.
+        past = np.arange(given.shape[1])[:, np.newaxis] < context - 1
+        for name, changed in zip(errors, (given, np.zeros_like(given), late), strict=True):
+            guess = forecast(seen, np.where(past, given, changed)).numpy()
+            squared = np.square(guess - batch["frames"][:, context:]).mean((2, 3, 4))
+            errors[name].append(squared[: rows.stop - rows.start])
+    lines = {
+        name: np.sqrt(np.concatenate(found).mean(0)).tolist() for name, found in errors.items()
+    }
+    steps = list(range(1, CONTROL_STEPS + 1))
+    return Report(
+        {"context": context, "pixel_rmse": lines},
+        ["controls", "step", "pixel_rmse"],
+        [[name, t, line[t - 1]] for name, line in lines.items() for t in steps],
+        charts.curves(
+            steps, lines, x_label=f"steps after {context} seen frames", y_label="RMSE of a pixel"
+        ),
+    )
+
+
+def _plane(z, found):
+    """The plane of the latent space on which positions, or the first two quantities, lie best."""
+    names = [name for name in ("x", "y") if name in found.names] or list(found.names[:2])
+    directions = found.fit.matrix[:, [found.names.index(name) for name in names]]
+    if directions.shape[1] < 2 or z.shape[1] < 2:
+        directions = np.eye(z.shape[1])[:, :2]
+    basis, _ = np.linalg.qr(directions)
+    return (z - z.mean(0)) @ basis[:, :2], names
+
+
+def _strip(subject, long, context):
+    """Truth, filtered and forecast frames of the first sequence, to ``STRIP_STEPS``."""
+    model, first = subject.model, long.select(slice(0, 1))
+    frames, num_steps = first.unit_frames[:, :STRIP_STEPS], min(STRIP_STEPS, long.num_steps)
+    acting = first.controls[:, :num_steps]
+    filtered = model.impute(frames, None, acting, method="filter").frames.numpy()
+    ahead = model.forecast(
+        frames[:, :context], None, acting, num_steps=num_steps - context
+    ).frames.numpy()
+    rows = [frames[0], filtered[0], np.concatenate([filtered[0, :context], ahead[0]])]
+    return plotting.film_strip(
+        rows,
+        labels=["data", "filtered", "forecast"],
+        observed=(np.arange(num_steps) < context).astype(np.float32),
+        scale=2,
+    )
+
+
+def _energy(states):
+    """Of a pendulum, from sine, cosine and velocity: ½ m l² φ'² + m g l cos φ, in joules."""
+    potential = pendulum.MASS * pendulum.GRAVITY * pendulum.LENGTH * states[..., 1]
+    return 0.5 * pendulum.MASS * pendulum.LENGTH**2 * np.square(states[..., 2]) + potential
