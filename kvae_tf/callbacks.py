@@ -1,4 +1,4 @@
-"""What happens beside the updates: throughput, NaN guard, checkpoints, TensorBoard pictures."""
+"""What happens beside the updates: throughput, time, NaN guard, checkpoints, pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import figures
+from kvae_tf import figures, files
 from kvae_tf.checkpoints import Checkpoints
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
@@ -41,6 +41,30 @@ class Throughput(keras.callbacks.Callback):
         steps = int(self.model.optimizer.iterations.numpy()) - self._step
         logs["frames_per_second"] = self.frames_per_step * steps / seconds
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class Clock(keras.callbacks.Callback):
+    """Keeps the training time, resumed runs included, in a JSON file (put it last).
+
+    What a killed epoch had taken is lost, as its updates are.
+
+    Args:
+      path: the file: ``seconds`` and ``epochs``.
+      done: epochs before this run.
+    """
+
+    def __init__(self, path: Path, done: int):
+        super().__init__()
+        self.path = path
+        before = files.read_json(path, "a run's time") if done and path.exists() else {}
+        self._before = before.get("seconds", 0.0)
+
+    def on_train_begin(self, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self._before + time.perf_counter() - self._start
+        files.write_json(self.path, {"seconds": seconds, "epochs": epoch + 1})
 
 
 class NaNGuard(keras.callbacks.Callback):

@@ -18,8 +18,9 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
 
     Args:
       runs: folders with ``settings.json`` and ``metrics.json``.
-      output: a JSON file: ``flags`` that all share; ``runs``, each with its ``flags`` that differ
-        and its ``metrics``; ``mean`` and ``sd`` (with n - 1) over runs of the metrics they share.
+      output: a JSON file: ``flags`` that all share; ``runs``, each with its ``flags`` that differ,
+        its ``metrics`` and, where known, its training time in ``seconds``; ``mean`` and ``sd``
+        (with n - 1) over runs of the metrics they share.
 
     Returns:
       What was written.
@@ -42,14 +43,19 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
     found = {
         "flags": shared,
         "runs": [
-            {"flags": {n: s.get(n) for n in names if n not in shared}, "metrics": m}
-            for s, m in zip(settings, metrics, strict=True)
+            {"flags": {n: s.get(n) for n in names if n not in shared}, "metrics": m, **_time(run)}
+            for run, s, m in zip(runs, settings, metrics, strict=True)
         ],
         "mean": {name: values.mean(axis=0).tolist() for name, values in numbers.items()},
         "sd": {name: values.std(axis=0, ddof=spread).tolist() for name, values in numbers.items()},
     }
     files.write_json(output, found)
     return found
+
+
+def _time(run):
+    path = run / "time.json"
+    return {"seconds": files.read_json(path, "a run's time")["seconds"]} if path.exists() else {}
 
 
 def _shape(value):

@@ -226,6 +226,7 @@ def train(
             callbacks.SaveAndStop(checkpoints, training.patience),
             keras.callbacks.TensorBoard(str(logs), write_graph=False),
             callbacks.Pictures(logs / "validation", splits.validation, training.image_epochs),
+            callbacks.Clock(run_dir / "time.json", done),
         ],
     )
 

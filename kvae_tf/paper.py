@@ -14,3 +14,14 @@ GAP = {
     "smooth": [0.0062, 0.0079, 0.0100, 0.0121, 0.0149, 0.0173, 0.0200, 0.0227],
     "filter": [0.0086, 0.0116, 0.0147, 0.0175, 0.0199, 0.0221, 0.0237, 0.0257],
 }
+
+# Karl et al. (2017), table 2, and Fraccaro et al. (2017), table 1: lower bounds on the pendulum, in
+# nats a frame, on data that is no longer available.
+PENDULUM_BOUNDS = {
+    "KVAE, cnn": 810.08,
+    "KVAE, mlp": 807.02,
+    "DVBF, mlp": 798.56,
+    "DKF, mlp": 784.70,
+}
+# Karl et al. (2017), table 1: R² of sine, cosine and velocity on latent samples.
+PENDULUM_R_SQUARED = {"DVBF, mlp": (0.961, 0.982, 0.916), "DKF, mlp": (0.929, 0.979, 0.035)}

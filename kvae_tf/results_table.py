@@ -128,13 +128,54 @@ def networks(saved_models: Path) -> str:
     return _markdown(("network", "seeds", *(label for *_, label in _POINTS)), rows)
 
 
+def pendulum_bounds(saved_models: Path) -> str:
+    """Pendulum: the bounds of all systems, their parts, and the training time."""
+    rows = []
+    for name, runs in _pendulum_runs(saved_models).items():
+        cells = [
+            _spread([run["metrics"].get(f"test/{term}_per_frame", 0.0) for run in runs], 2)
+            for term in ("elbo", "reconstruction", "regularisation", "parameters")
+        ]
+        times = [run["seconds"] / 60.0 for run in runs if "seconds" in run]
+        minutes = f"{_mean(times):.1f}" if times else ""
+        rows.append((name, len(runs), *cells, minutes, paper.PENDULUM_BOUNDS.get(name, "")))
+    return _markdown(
+        ("system", "seeds", "bound", "reconstruction", "- KL of states", "- KL of weights",
+         "minutes", "*paper: bound*"),
+        rows,
+    )  # fmt: skip
+
+
+def pendulum_states(saved_models: Path) -> str:
+    """Pendulum: how much of the true state a straight map reads off latent samples."""
+    rows = []
+    for name, runs in _pendulum_runs(saved_models).items():
+        cells = [
+            _spread([run["metrics"][f"r2/{quantity}"] for run in runs], 3)
+            for quantity in ("sin", "cos", "velocity")
+        ]
+        reported = paper.PENDULUM_R_SQUARED.get(name)
+        rows.append((name, *cells, " / ".join(f"{x:.3f}" for x in reported) if reported else ""))
+    return _markdown(("system", "sin φ", "cos φ", "velocity", "*paper*"), rows)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     table.__name__: table
-    for table in (pendulum, missing_at_random, gap, worlds, seeds, missing_training, networks)
+    for table in (
+        pendulum,
+        pendulum_bounds,
+        pendulum_states,
+        missing_at_random,
+        gap,
+        worlds,
+        seeds,
+        missing_training,
+        networks,
+    )
 }
 
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}
-_SYSTEMS = {"kvae": "KVAE", "ae_rnn": "AE-RNN", "vae_rnn": "VAE-RNN"}
+_SYSTEMS = {"kvae": "KVAE", "dvbf": "DVBF", "dkf": "DKF", "ae_rnn": "AE-RNN", "vae_rnn": "VAE-RNN"}
 _POINTS = (
     ("missing_at_random/smooth", 4, "p = 0.5, smoothing"),
     ("missing_at_random/filter", 4, "p = 0.5, filtering"),
@@ -150,6 +191,20 @@ def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
         name = _SYSTEMS[run["flags"]["model"]]
         # A KVAE among the baselines is the one with the released hyperparameters.
         yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
+
+
+def _pendulum_runs(saved_models):
+    """The runs of ``pendulum/systems.json`` by system and kind of frame network."""
+    found = _read(saved_models / "pendulum" / "systems.json")
+    groups = {}
+    for run in found["runs"]:
+        flags = found["flags"] | run["flags"]
+        groups.setdefault(f"{_SYSTEMS[flags['model']]}, {flags['network']}", []).append(run)
+    return groups
+
+
+def _spread(values, digits):
+    return f"{_mean(values):.{digits}f} ± {_sd(values):.{digits}f}"
 
 
 def _box_table(saved_models, group, label, x, reported):

@@ -140,6 +140,9 @@ def test_killed_and_resumed_training_is_bit_equal(tmp_path):
             np.testing.assert_array_equal(
                 *(state.get_tensor(name) for state in states), err_msg=name
             )
+    times = [json.loads((run / "time.json").read_text()) for run in (whole, parts)]
+    assert times[0]["epochs"] == times[1]["epochs"] > 0
+    assert min(time["seconds"] for time in times) > 0
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (whole, parts)]
     assert metrics[0] == metrics[1]
     assert np.isfinite(metrics[0]["test/elbo_per_frame"])

@@ -80,6 +80,20 @@ def saved_models(tmp_path):
             for i, value in enumerate(values)
         ]
         comparison.compare(runs, folder / "box" / f"{name}.json")
+    states = {f"r2/{name}": 0.9 for name in ("sin", "cos", "velocity")}
+    runs = [
+        make_run(
+            tmp_path / f"{model}_{seed}",
+            {"model": model, "network": "mlp", "seed": seed},
+            states | {"test/elbo_per_frame": 900.0 + seed, "test/reconstruction_per_frame": 905.0,
+                      "test/regularisation_per_frame": -5.0},
+        )
+        for model in ("kvae", "dvbf")
+        for seed in (0, 2)
+    ]  # fmt: skip
+    for run in runs[2:]:
+        write(run / "time.json", {"seconds": 90.0, "epochs": 3})
+    comparison.compare(runs, folder / "pendulum" / "systems.json")
     return folder
 
 
@@ -104,6 +118,10 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| 40 % | 0.0080 |",
         "| lstm | 2 | 0.0060 ± 0.0028 |",
         "| mlp | 1 | 0.0120 ± 0.0000 |",
+        "| KVAE, mlp | 2 | 901.00 ± 1.41 | 905.00 ± 0.00 | -5.00 ± 0.00 | 0.00 ± 0.00 |",
+        "| DVBF, mlp | 2 | 901.00 ± 1.41 |",
+        "| 1.5 | 798.56 |",
+        "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.961 / 0.982 / 0.916 |",
     ):
         assert line in text, line
     results_table.update(readme, saved_models)
