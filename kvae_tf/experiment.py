@@ -20,7 +20,7 @@ from kvae_tf.settings import Settings
 
 # What a resumed run may change without becoming another run.
 _FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
-         "cache_dir"}  # fmt: skip
+         "cache_dir", "test_sequences"}  # fmt: skip
 
 
 def run(settings: Settings) -> dict[str, object]:
@@ -49,11 +49,13 @@ def run(settings: Settings) -> dict[str, object]:
     train(model, checkpoints, settings, splits, run_dir)
     if settings.training.patience:
         checkpoints.restore_best()
-    metrics = evaluation.evaluate(model, splits.test, splits.train)
+    test = splits.test.select(slice(0, settings.data.test_sequences or None))
+    metrics = evaluation.evaluate(model, test, splits.train)
+    metrics["test/sequences"] = len(test)
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
     files.write_json(run_dir / "metrics.json", metrics)
     export(model, version_dir)
-    _describe(version_dir.parent, settings, model, metrics, splits.test)
+    _describe(version_dir.parent, settings, model, metrics, test)
     for name, value in metrics.items():
         print(f"{name}: {model_card.format_value(value)}")
     print(f"SavedModel: {version_dir}")
@@ -110,7 +112,7 @@ def _describe(folder, settings, model, metrics, test):
         folder / "settings.json",
         {name: value for name, value in settings.to_dict().items() if name not in places},
     )
-    files.write_text(folder / "README.md", model_card.write(folder.name, settings, model, metrics))
+    files.write_text(folder / "README.md", model_card.write(settings, model, metrics))
     for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
         plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)

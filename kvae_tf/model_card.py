@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.settings import Settings
 
-_CARD = """# {name}
+_CARD = """# {title}
 
 {system}, trained on `{dataset}`: frames {frame_shape}, {control_size} control(s),
 {encoding_size}-dimensional encodings, {dynamics}, `{network}` halves {units}, {parameters:,}
@@ -22,12 +24,12 @@ parameters.
 
 ## Use
 
-TensorFlow is all that is needed:
+TensorFlow is all that is needed, and the folder `1` beside this page:
 
 ```python
 import tensorflow as tf
 
-model = tf.saved_model.load("{name}/1")
+model = tf.saved_model.load("1")
 filled = model.signatures["impute"](
     frames=frames,  # float32 [B, T, {frame}] in [0, 1]; NaN allowed where missing
     observed=observed,  # float32 [B, T], 1 = seen; may be left out
@@ -56,11 +58,10 @@ _SYSTEMS = {
 }
 
 
-def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str, object]) -> str:
+def write(settings: Settings, model: SequenceModel, metrics: dict[str, object]) -> str:
     """The model card as Markdown.
 
     Args:
-      name: the model's name.
       settings: the experiment.
       model: the trained model.
       metrics: what ``metrics.json`` says.
@@ -68,7 +69,7 @@ def write(name: str, settings: Settings, model: SequenceModel, metrics: dict[str
     floor = metrics.get("test/variance_floor")
     height, width, channels = model.frame_shape
     return _CARD.format(
-        name=name,
+        title=f"{settings.model.model} on {Path(settings.data.dataset).stem}",
         dataset=settings.data.dataset,
         frame_shape=f"{height}x{width}x{channels}",
         frame=f"{height}, {width}, {channels}",

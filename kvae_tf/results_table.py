@@ -105,11 +105,12 @@ def missing_training(saved_models: Path) -> str:
     rows = [
         (
             f"{100 * run['flags']['missing_rate']:.0f} %",
+            run["metrics"]["train/updates"],
             *(f"{run['metrics'][key][index]:.4f}" for key, index, _ in _POINTS),
         )
         for run in found["runs"]
     ]
-    return _markdown(("missing in training", *(label for *_, label in _POINTS)), rows)
+    return _markdown(("missing in training", "updates", *(label for *_, label in _POINTS)), rows)
 
 
 def networks(saved_models: Path) -> str:

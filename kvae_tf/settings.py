@@ -34,6 +34,9 @@ class DataSettings:
         False, "Each sequence's rate is uniform between 0 and --missing_rate, each time anew."
     )
     fixed_masks: bool = _field(False, "One mask a sequence, instead of a new one each pass.")
+    test_sequences: int = _field(
+        0, "metrics.json is measured on so many first test sequences; 0: on all.", least=0
+    )
 
 
 @dataclass(frozen=True)

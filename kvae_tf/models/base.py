@@ -188,11 +188,16 @@ class SequenceModel(keras.Model):
         """The training loss: minus the weighted bound in nats per frame, a scalar."""
         weight = self.reconstruction_weight
         if self.weight_updates:
-            done = tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates
-            weight = tf.pow(weight, 1.0 - tf.minimum(done, 1.0))
+            weight = tf.pow(weight, 1.0 - self._weight_risen())
         kept = bound.elbo if bound.annealed is None else bound.annealed
         kept += (weight - 1.0) * bound.terms["reconstruction"]
         return -tf.reduce_mean(kept / bound.num_frames)
+
+    def _weight_risen(self):
+        """How far the reconstruction's weight has risen: from 0 to 1, a scalar."""
+        if not self.weight_updates:
+            return tf.ones([])
+        return tf.minimum(tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates, 1.0)
 
     def train_step(self, data):
         """One update; noise is a function of the seed and the iteration alone."""

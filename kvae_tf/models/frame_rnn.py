@@ -177,16 +177,23 @@ class FrameRNN(SequenceModel):
         return [*self.cell.trainable_variables, *self.head.trainable_variables, *own]
 
     def autoencoder_bound(self, batch, seed):
-        """The bound of single frames: log p(x | a), and if variational - KL(q || N(0, I))."""
+        """The bound of single frames: log p(x | a) - KL(q || N(0, I)).
+
+        A plain auto-encoder lacks the second term and the noise, but begins with both: they fade
+        while the weight of the first one rises. Without them a plain one starts by folding the
+        plane of positions, and stays folded.
+        """
         frames, observed, _ = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
         kept, scale, frames = batches.some_seen(self.decoded_frames, pick_seed, seen, frames)
-        a, log_q = self._sample(frames, noise_seed)
-        other = tf.zeros_like(seen[:, 0])
-        if self.variational:
-            log_p = batches.log_normal(a, 0.0)
-            other = tf.reduce_sum(scale * kept * (log_p - log_q), axis=1)
+        noisiness = 1.0 if self.variational else 1.0 - self._weight_risen()
+        mean, std = self.encoder(frames)
+        noise = tf.random.stateless_normal(tf.shape(mean), noise_seed)
+        a = mean + noisiness * std * noise
+        log_q = batches.log_normal(noise, tf.math.log(std))
+        other = noisiness * (batches.log_normal(a, 0.0) - log_q)
+        other = tf.reduce_sum(scale * kept * other, axis=1)
         return self._bound(self._log_likelihood(a, frames, scale * kept), other, seen)
 
     def predictor_bound(self, batch, seed):
