@@ -221,8 +221,10 @@ def test_a_users_file_with_missing_frames_trains(tmp_path):
         "units": [8],
         "missing_rate": 0.2,
         "patience": 1,
+        "test_sequences": 2,
     }
     metrics = experiment.run(Settings.from_dict(values))
+    assert metrics["test/sequences"] == 2
     assert np.isfinite(metrics["test/elbo_per_frame"])
     # A second run in the same folder is refused, and so is another architecture.
     with pytest.raises(UserError, match="--resume"):

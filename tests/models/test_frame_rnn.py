@@ -157,6 +157,27 @@ def test_the_autoencoder_is_trained_first_and_then_rests(variational, jit_engine
     assert any("cell" in path for path in second)
 
 
+def test_a_plain_autoencoder_begins_with_noise_and_a_low_weight():
+    model = new(variational=False, reconstruction_weight=0.01, weight_updates=10)
+    other = new(variational=True)
+    model.compile(optimizer=keras.optimizers.Adam())
+    start, end = [], []
+    for updates, found in ((0, start), (5, []), (10, end), (20, end)):
+        model.optimizer.iterations.assign(updates)
+        bound = model.autoencoder_bound(BATCH, PAIR)
+        found.append(bound)
+        weight = 0.01 ** (1.0 - min(updates / 10, 1.0))
+        terms = bound.terms["prediction"] + weight * bound.terms["reconstruction"]
+        loss = -np.mean(terms / bound.num_frames)
+        np.testing.assert_allclose(model.loss_of(bound), loss, rtol=1e-5)
+    variational = other.autoencoder_bound(BATCH, PAIR)
+    np.testing.assert_allclose(start[0].elbo, variational.elbo, rtol=1e-5)
+    for bound in end:
+        np.testing.assert_array_equal(bound.terms["prediction"], 0.0)
+        own = OBSERVED * model.likelihood.log_prob(model.decoder(model.encode(FRAMES).mean), FRAMES)
+        np.testing.assert_allclose(bound.elbo, own.numpy().sum(1), rtol=1e-4)
+
+
 def test_estimates_from_some_frames_are_unbiased():
     model = new(decoded_frames=2, variational=False)
     full = model.elbo(BATCH, PAIR).terms["reconstruction"].numpy()
