@@ -5,18 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import keras
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
 
-from kvae_tf import callbacks, data, evaluation, figures, files, model_card, plotting
-from kvae_tf.checkpoints import Checkpoints
+from kvae_tf import data, evaluation, figures, files, model_card, plotting, starts
 from kvae_tf.errors import UserError
 from kvae_tf.export import export
-from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.optimizer import Leg, Legs, RestingAdam
 from kvae_tf.settings import Settings
+from kvae_tf.training import build, compile_model, jit, train
 
 # What a resumed run may change without becoming another run.
 _FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
@@ -39,13 +35,15 @@ def run(settings: Settings) -> dict[str, object]:
     version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
     files.make_folder(version_dir.parent, "export_dir")
     _claim(run_dir, settings)
-    if not _jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
+    if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
         tf.config.experimental.enable_op_determinism()
     splits = load_data(settings)
     model = build(settings, splits.train)
     checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
     if settings.run.resume and checkpoints.restore_last():
         print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
+    elif settings.training.starts > 1:
+        starts.compete(model, checkpoints, settings, splits, run_dir)
     train(model, checkpoints, settings, splits, run_dir)
     if settings.training.patience:
         checkpoints.restore_best()
@@ -118,141 +116,6 @@ def _describe(folder, settings, model, metrics, test):
         plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
 
 
-def build(settings: Settings, train: data.SequenceData) -> SequenceModel:
-    """The model that the settings describe, built and reproducibly initialised.
-
-    Args:
-      settings: the whole experiment.
-      train: the training part, for its shapes.
-    """
-    keras.utils.set_random_seed(settings.training.seed)
-    steps = steps_per_epoch(settings, train)
-    model = registry.create(
-        settings,
-        train.frame_shape,
-        train.control_size,
-        len(train),
-        steps,
-        jit_engine=not _jit(settings),
-    )
-    model.build()
-    return model
-
-
-def compile_model(
-    model: SequenceModel, settings: Settings, train: data.SequenceData, folder: Path
-) -> Checkpoints:
-    """Gives the model its optimiser.
-
-    Returns:
-      The run's checkpoints.
-    """
-    training = settings.training
-    rate = _learning_rate(training, steps_per_epoch(settings, train))
-    clip = training.clip_norm or None
-    if training.optimizer == "adadelta":
-        optimizer = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
-    else:
-        optimizer = RestingAdam(
-            rate, model.dynamics_variables, training.dynamics_rate, global_clipnorm=clip
-        )
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer, jit_compile=_jit(settings))
-    return Checkpoints(folder, model)
-
-
-def _learning_rate(training, steps):
-    """The schedule; where a training has two parts it starts again with the second."""
-    schedules = keras.optimizers.schedules
-
-    def schedule(epochs):
-        rate = training.learning_rate
-        return {
-            "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
-            "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
-            "exponential": lambda: schedules.ExponentialDecay(
-                rate, training.decay_epochs * steps, training.decay_rate, True
-            ),
-        }[training.schedule]()
-
-    last = training.settling_epochs
-    if training.pretraining_epochs:
-        last = training.epochs - training.pretraining_epochs
-    first = training.epochs - last
-    legs = [Leg(epochs * steps, schedule(epochs)) for epochs in (first, last) if epochs]
-    return legs[0].schedule if len(legs) == 1 else Legs(legs)
-
-
-def train(
-    model: SequenceModel,
-    checkpoints: Checkpoints,
-    settings: Settings,
-    splits: data.Splits,
-    run_dir: Path,
-) -> None:
-    """Runs the epochs that are left."""
-    training, progress = settings.training, checkpoints.progress
-    done = int(progress.epoch.numpy())
-    if done >= training.epochs or int(progress.stopped.numpy()):
-        return
-    steps = steps_per_epoch(settings, splits.train)
-    batch_size = min(training.batch_size, len(splits.train))
-    batches = data.training_batches(
-        splits.train,
-        batch_size,
-        training.seed,
-        start_step=done * steps,
-        missing_rate=settings.data.missing_rate,
-        first_seen=settings.data.first_seen,
-        mixed_rates=settings.data.mixed_rates,
-        fixed_masks=settings.data.fixed_masks,
-    )
-    if settings.data.missing_rate == 0 and splits.train.observed.all():
-        batches = batches.map(_all_seen)
-    validation = data.evaluation_batches(splits.validation, min(250, len(splits.validation)))
-    if splits.validation.observed.all():
-        validation = validation.map(_all_seen)
-    logs = run_dir / "logs"
-    _write_hparams(logs, settings)
-    model.fit(
-        batches,
-        steps_per_epoch=steps,
-        initial_epoch=done,
-        epochs=training.epochs,
-        validation_data=validation,
-        shuffle=False,
-        verbose=1,
-        callbacks=[
-            callbacks.Throughput(batch_size * splits.train.num_steps),
-            callbacks.NaNGuard(run_dir / "checkpoints"),
-            callbacks.SaveAndStop(checkpoints, training.patience),
-            keras.callbacks.TensorBoard(str(logs), write_graph=False),
-            callbacks.Pictures(logs / "validation", splits.validation, training.image_epochs),
-            callbacks.Clock(run_dir / "time.json", done),
-        ],
-    )
-
-
-def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
-    """Updates an epoch: as set, or one pass over the training part."""
-    return settings.training.steps_per_epoch or data.steps_per_pass(
-        train, min(settings.training.batch_size, len(train))
-    )
-
-
-def _jit(settings):
-    """On a CPU only the dynamics are compiled: whole steps, convolutions above all, are not."""
-    choice = settings.training.jit
-    if choice != "auto":
-        return choice == "on"
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def _all_seen(batch):
-    """A batch without a mask: the model then takes the way without the coupled loop."""
-    return {name: value for name, value in batch.items() if name != "observed"}
-
-
 def _claim(run_dir, settings):
     """Refuses to mix two runs in one folder, and notes the settings of this one."""
     path = run_dir / "settings.json"
@@ -271,17 +134,6 @@ def _claim(run_dir, settings):
                 f"--run_dir={run_dir} holds a run: pass --resume to go on with it, --overwrite to "
                 "start afresh, or choose another folder"
             )
-        for name in ("checkpoints", "logs"):
+        for name in ("checkpoints", "logs", "starts"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
     files.write_json(path, mine)
-
-
-def _write_hparams(folder, settings):
-    values = {
-        name: str(value) if isinstance(value, list) else value
-        for name, value in settings.to_dict().items()
-    }
-    with tf.summary.create_file_writer(str(folder / "train")).as_default(step=0):
-        hparams.hparams(values, trial_id=settings.run.run_dir)
-        rows = "\n".join(f"| {name} | `{value}` |" for name, value in values.items())
-        tf.summary.text("settings", f"| flag | value |\n| --- | --- |\n{rows}")

@@ -114,6 +114,10 @@ class TrainingSettings:
         least=0,
     )
     epochs: int = _field(80, "Epochs to train.", least=1)
+    starts: int = _field(
+        1, "So many initialisations compete; the best after --starting_epochs goes on.", least=1
+    )
+    starting_epochs: int = _field(0, "Epochs before the best start is chosen.", least=0)
     steps_per_epoch: int = _field(0, "Updates an epoch; 0: one pass over the data.", least=0)
     batch_size: int = _field(32, "Sequences an update.", least=1)
     learning_rate: float = _field(0.007, "Adam's step size at the start.", least=0.0)
@@ -195,6 +199,13 @@ class Settings:
             value = getattr(self.training, name)
             if value >= self.training.epochs:
                 raise UserError(f"--{name} is {value}, expected less than --epochs")
+        if self.training.starts > 1 and not (
+            0 < self.training.starting_epochs < self.training.epochs
+        ):
+            raise UserError(
+                f"--starting_epochs is {self.training.starting_epochs}, expected 1 or more and "
+                "less than --epochs where --starts is above 1"
+            )
 
     def parts(self) -> tuple:
         """The dataclasses, in order."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf import data, experiment
+from kvae_tf import data, experiment, training
 from kvae_tf.errors import UserError
 from kvae_tf.settings import Settings
 
@@ -81,8 +81,8 @@ def test_one_training_step_of_every_config(name, tmp_path):
     values = flagfile(name) | {"run_dir": str(tmp_path), "batch_size": 8}
     settings = Settings.from_dict(values)
     train = tiny(settings.data.dataset)
-    model = experiment.build(settings, train)
-    experiment.compile_model(model, settings, train, tmp_path / "checkpoints")
+    model = training.build(settings, train)
+    training.compile_model(model, settings, train, tmp_path / "checkpoints")
     rate = settings.data.missing_rate
     batch = next(iter(data.training_batches(train, 8, seed=0, missing_rate=rate)))
     if not rate:

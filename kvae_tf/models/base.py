@@ -217,8 +217,17 @@ class SequenceModel(keras.Model):
         Returns:
           A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
         """
+        return self._in_present_phase(lambda phase: self._differentiate(phase, data, seed))
+
+    def held_out_loss(self, data) -> tf.Tensor:
+        """The loss that training has at present, on sequences it does not see; fixed noise."""
+        seed = tf.constant([self.noise_seed, 1], tf.int64)
+        return self._in_present_phase(lambda phase: self.loss_of(phase.bound(data, seed)))
+
+    def _in_present_phase(self, function):
+        """What ``function`` says of the phase that the training is in."""
         phases = self.phases
-        branches = [lambda phase=phase: self._differentiate(phase, data, seed) for phase in phases]
+        branches = [lambda phase=phase: function(phase) for phase in phases]
         if len(branches) == 1:
             return branches[0]()
         ends = np.cumsum([phase.updates for phase in phases[:-1]])

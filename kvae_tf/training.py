@@ -1,0 +1,178 @@
+"""Building, compiling and training the model that settings describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from kvae_tf import callbacks, data
+from kvae_tf.checkpoints import Checkpoints
+from kvae_tf.models import registry
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.optimizer import Leg, Legs, RestingAdam
+from kvae_tf.settings import Settings
+
+
+def build(settings: Settings, train: data.SequenceData, start: int = 0) -> SequenceModel:
+    """The model that the settings describe, built and reproducibly initialised.
+
+    Args:
+      settings: the whole experiment.
+      train: the training part, for its shapes.
+      start: number of the initialisation, where several compete.
+    """
+    seed = settings.training.seed
+    if start:
+        seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+    keras.utils.set_random_seed(seed)
+    steps = steps_per_epoch(settings, train)
+    model = registry.create(
+        settings,
+        train.frame_shape,
+        train.control_size,
+        len(train),
+        steps,
+        jit_engine=not jit(settings),
+    )
+    model.build()
+    return model
+
+
+def compile_model(
+    model: SequenceModel, settings: Settings, train: data.SequenceData, folder: Path
+) -> Checkpoints:
+    """Gives the model its optimiser.
+
+    Returns:
+      The run's checkpoints.
+    """
+    training = settings.training
+    rate = _learning_rate(training, steps_per_epoch(settings, train))
+    clip = training.clip_norm or None
+    if training.optimizer == "adadelta":
+        optimizer = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
+    else:
+        optimizer = RestingAdam(
+            rate, model.dynamics_variables, training.dynamics_rate, global_clipnorm=clip
+        )
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer, jit_compile=jit(settings))
+    return Checkpoints(folder, model)
+
+
+def _learning_rate(training, steps):
+    """The schedule; where a training has two parts it starts again with the second."""
+    schedules = keras.optimizers.schedules
+
+    def schedule(epochs):
+        rate = training.learning_rate
+        return {
+            "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
+            "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
+            "exponential": lambda: schedules.ExponentialDecay(
+                rate, training.decay_epochs * steps, training.decay_rate, True
+            ),
+        }[training.schedule]()
+
+    last = training.settling_epochs
+    if training.pretraining_epochs:
+        last = training.epochs - training.pretraining_epochs
+    first = training.epochs - last
+    legs = [Leg(epochs * steps, schedule(epochs)) for epochs in (first, last) if epochs]
+    return legs[0].schedule if len(legs) == 1 else Legs(legs)
+
+
+def train(
+    model: SequenceModel,
+    checkpoints: Checkpoints,
+    settings: Settings,
+    splits: data.Splits,
+    run_dir: Path,
+    epochs: int | None = None,
+) -> None:
+    """Runs the epochs that are left.
+
+    Args:
+      model: built and compiled.
+      checkpoints: its checkpoints, of which the last is restored if there is one.
+      settings: the whole experiment.
+      splits: the data.
+      run_dir: where logs and times go.
+      epochs: the epoch after which to stop; None: the last.
+    """
+    training, progress = settings.training, checkpoints.progress
+    done = int(progress.epoch.numpy())
+    epochs = epochs or training.epochs
+    if done >= epochs or int(progress.stopped.numpy()):
+        return
+    steps = steps_per_epoch(settings, splits.train)
+    batch_size = min(training.batch_size, len(splits.train))
+    batches = data.training_batches(
+        splits.train,
+        batch_size,
+        training.seed,
+        start_step=done * steps,
+        missing_rate=settings.data.missing_rate,
+        first_seen=settings.data.first_seen,
+        mixed_rates=settings.data.mixed_rates,
+        fixed_masks=settings.data.fixed_masks,
+    )
+    if settings.data.missing_rate == 0 and splits.train.observed.all():
+        batches = batches.map(_all_seen)
+    validation = data.evaluation_batches(splits.validation, min(250, len(splits.validation)))
+    if splits.validation.observed.all():
+        validation = validation.map(_all_seen)
+    logs = run_dir / "logs"
+    _write_hparams(logs, settings)
+    model.fit(
+        batches,
+        steps_per_epoch=steps,
+        initial_epoch=done,
+        epochs=epochs,
+        validation_data=validation,
+        shuffle=False,
+        verbose=1,
+        callbacks=[
+            callbacks.Throughput(batch_size * splits.train.num_steps),
+            callbacks.NaNGuard(run_dir / "checkpoints"),
+            callbacks.SaveAndStop(checkpoints, training.patience),
+            keras.callbacks.TensorBoard(str(logs), write_graph=False),
+            callbacks.Pictures(logs / "validation", splits.validation, training.image_epochs),
+            callbacks.Clock(run_dir / "time.json", done),
+        ],
+    )
+
+
+def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
+    """Updates an epoch: as set, or one pass over the training part."""
+    return settings.training.steps_per_epoch or data.steps_per_pass(
+        train, min(settings.training.batch_size, len(train))
+    )
+
+
+def jit(settings: Settings) -> bool:
+    """Whether whole steps are compiled; on a CPU by default only the dynamics are."""
+    choice = settings.training.jit
+    if choice != "auto":
+        return choice == "on"
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _all_seen(batch):
+    """A batch without a mask: the model then takes the way without the coupled loop."""
+    return {name: value for name, value in batch.items() if name != "observed"}
+
+
+def _write_hparams(folder, settings):
+    values = {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in settings.to_dict().items()
+    }
+    with tf.summary.create_file_writer(str(folder / "train")).as_default(step=0):
+        hparams.hparams(values, trial_id=settings.run.run_dir)
+        rows = "\n".join(f"| {name} | `{value}` |" for name, value in values.items())
+        tf.summary.text("settings", f"| flag | value |\n| --- | --- |\n{rows}")
