@@ -1,9 +1,9 @@
 """Data sets as NumPy archives.
 
-A user's file holds ``images`` and optionally ``controls``, ``states``, ``observed`` and
-``state_names`` (shapes as in ``SequenceData.from_arrays``). It may bring its own parts: then the
-names start with ``train_``, ``validation_`` and ``test_`` (``images`` counts as ``train_images``).
-Parts that it lacks are split off the training part.
+A user's file holds ``images`` and optionally ``controls``, ``states``, ``observed``,
+``state_names`` and ``num_objects`` (shapes as in ``SequenceData.from_arrays``). It may bring its
+own parts: then the names start with ``train_``, ``validation_`` and ``test_`` (``images`` counts as
+``train_images``). Parts that it lacks are split off the training part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFi
 # Pickled arrays are never opened. Without these three the sequences still mean the same; the
 # KVAE authors' files carry an unused pickled array of controls.
 _IGNORABLE = ("controls", "states", "state_names")
-_ARRAYS = ("images", "observed", *_IGNORABLE)
+_ARRAYS = ("images", "observed", "num_objects", *_IGNORABLE)
 _PREFIXES = tuple(f"{name}_" for name in Splits._fields)
 
 
@@ -80,6 +80,8 @@ def save_npz(path: str | os.PathLike, splits: Splits) -> None:
         if data.states is not None:
             arrays[f"{name}_states"] = data.states
             arrays[f"{name}_state_names"] = np.array(data.state_names, dtype=str)
+        if data.num_objects is not None:
+            arrays[f"{name}_num_objects"] = data.num_objects
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +154,7 @@ def _part(arrays, prefix, source):
         states=arrays.get(f"{prefix}states"),
         observed=arrays.get(f"{prefix}observed"),
         state_names=arrays.get(f"{prefix}state_names", arrays.get("state_names", ())),
+        num_objects=arrays.get(f"{prefix}num_objects"),
         source=source,
     )
 

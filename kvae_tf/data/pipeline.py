@@ -2,7 +2,8 @@
 
 A batch is a dictionary of float32 tensors with static batch size and length (so that XLA compiles
 once): ``frames [B, T, H, W, C]`` in [0, 1], 0 where unobserved, ``observed [B, T]`` (1 = seen) and
-``controls [B, T, U]``. Masks are floats, since bools crash under ``MirroredStrategy``.
+``controls [B, T, U]``; where the data say so also ``num_objects [B]``, int32. Masks are floats,
+since bools crash under ``MirroredStrategy``.
 """
 
 from __future__ import annotations
@@ -118,12 +119,11 @@ def _static_size(data, batch_size):
 
 def _on_cpu(data):
     """The arrays as tensors where tf.data works; left to itself, TensorFlow takes the GPU."""
+    arrays = {"frames": data.frames, "observed": data.observed, "controls": data.controls}
+    if data.num_objects is not None:
+        arrays["num_objects"] = data.num_objects
     with tf.device("CPU:0"):
-        return {
-            "frames": tf.constant(data.frames),
-            "observed": tf.constant(data.observed),
-            "controls": tf.constant(data.controls),
-        }
+        return {name: tf.constant(array) for name, array in arrays.items()}
 
 
 def _key(seed, stream):

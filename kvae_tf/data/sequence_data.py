@@ -33,6 +33,7 @@ class SequenceData:
       controls: ``[N, T, U]`` float32; ``controls[:, t]`` acts from frame t to t+1. U may be 0.
       states: ``[N, T, S]`` float32, the true states of the world, or None where nobody knows them.
       state_names: ``S`` names.
+      num_objects: ``[N]`` int32, how many objects a sequence shows, or None where nobody counted.
     """
 
     frames: np.ndarray
@@ -40,6 +41,7 @@ class SequenceData:
     controls: np.ndarray
     states: np.ndarray | None = None
     state_names: tuple[str, ...] = ()
+    num_objects: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -69,6 +71,7 @@ class SequenceData:
             observed=self.observed[index],
             controls=self.controls[index],
             states=None if self.states is None else self.states[index],
+            num_objects=None if self.num_objects is None else self.num_objects[index],
         )
 
     @property
@@ -90,6 +93,7 @@ class SequenceData:
         states=None,
         observed=None,
         state_names: Sequence[str] = (),
+        num_objects=None,
         source: str = "data",
     ) -> SequenceData:
         """Sequences from the arrays that people have, checked.
@@ -104,6 +108,7 @@ class SequenceData:
           states: ``[N, T, S]`` or ``[N, T]`` real numbers.
           observed: ``[N, T]`` of 0 and 1 (or bool); all ones if absent.
           state_names: ``S`` names; ``state_0`` … if absent.
+          num_objects: ``[N]`` positive integers.
           source: what error messages call the place that the arrays came from.
 
         Raises:
@@ -121,6 +126,9 @@ class SequenceData:
             else _signals("controls", controls, frames.shape[:2], source),
             states=states,
             state_names=_state_names(state_names, states, source),
+            num_objects=None
+            if num_objects is None
+            else _counts("num_objects", num_objects, len(frames), source),
         )
 
 
@@ -284,3 +292,14 @@ def _state_names(names, states, source):
     if len(names) != size:
         raise UserError(f"{source}: state_names has {len(names)} names; expected {size}, as states")
     return names
+
+
+def _counts(name, values, size, source):
+    """Positive integers as int32 ``[N]``."""
+    values = _array(name, values, source)
+    if values.shape != (size,) or values.dtype.kind not in "ui" or values.min() < 1:
+        raise UserError(
+            f"{source}: {name} is {values.dtype} of shape {values.shape}; expected ({size},) "
+            "positive integers, one a sequence"
+        )
+    return values.astype(np.int32)

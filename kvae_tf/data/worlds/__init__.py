@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kvae_tf.data.sequence_data import Splits
-from kvae_tf.data.worlds import balls, bouncing_ball, pendulum
+from kvae_tf.data.worlds import balls, bouncing_ball, cannonballs, pendulum
 
 
 class World(NamedTuple):
@@ -27,4 +27,8 @@ WORLDS: dict[str, World] = {
         scene: World(functools.partial(bouncing_ball.splits, scene), bouncing_ball.VERSION)
         for scene in bouncing_ball.SCENES
     },
+    "cannonballs": World(cannonballs.splits, cannonballs.VERSION),
+    "cannonballs_small": World(
+        functools.partial(cannonballs.splits, size=32, num_balls=(1, 2)), cannonballs.VERSION
+    ),
 }

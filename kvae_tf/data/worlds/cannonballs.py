@@ -1,0 +1,193 @@
+"""Cannonballs: up to three balls, shot from the left or the right, that do not meet.
+
+Chiappa and Paquet, section 3.1. A ball's state h = (x, y, velocity_x, velocity_y) and the noisy
+position a at which it is drawn follow
+
+    h_{t+1} = A h_t + u            A = [I, δI; 0, I],  u = -g (0, δ²/2, 0, δ)
+    a_t     = (x, y)_t + noise     noise ~ N(0, NOISE · I)
+
+One affine map, the same for all sequences, takes positions to pixels: what balls can reach fills
+the frame but for a margin of the radius. The rare noise that leads beyond is cut off, so that every
+ball is whole. Row 0 of a frame is the top of the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kvae_tf.data import checks
+from kvae_tf.data.sequence_data import SequenceData, Splits
+from kvae_tf.data.worlds import streams
+from kvae_tf.errors import UserError
+
+VERSION = 1  # of the generated data: raise it with every change that alters them
+
+STEP = 0.015  # δ, seconds
+GRAVITY = 9.81
+NOISE = 0.001  # Σ_A
+ANGLES = 40.0, 60.0  # degrees
+SPEEDS = 2.0, 3.0
+LEFT = -0.5, -0.1  # where balls shot from the left begin
+HEIGHTS = -0.5, 0.5
+RIGHT_SHIFT = 0.9  # of the largest displacement: where balls shot from the right begin
+RADIUS = 2  # pixels
+_MAX_BALLS = 3
+
+
+def splits(
+    seed: int,
+    num_sequences: Sequence[int] = (5000, 500, 1000),
+    num_steps: int = 30,
+    size: int = 48,
+    num_balls: Sequence[int] = (1, 2, 3),
+) -> Splits:
+    """Train, validation and test sequences, each from its own stream of random numbers.
+
+    Args:
+      seed: non-negative int.
+      num_sequences: how many sequences the three parts hold.
+      num_steps: T, frames a sequence.
+      size: height and width, pixels.
+      num_balls: how many balls sequences show, in turn.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+    return streams.split(
+        lambda count, stream: simulate(count, num_steps, stream, size, num_balls),
+        num_sequences,
+        seed,
+    )
+
+
+def simulate(
+    num_sequences: int,
+    num_steps: int,
+    seed: int | np.random.SeedSequence,
+    size: int = 48,
+    num_balls: Sequence[int] = (1, 2, 3),
+) -> SequenceData:
+    """Sequences of shots; the arguments are those of ``splits``.
+
+    Returns:
+      ``SequenceData`` with ``frames [N, T, size, size, 1]`` uint8, 0 or 255, ``num_objects [N]``
+      and ``states [N, T, 4 · most balls]``: for each ball the true position (column from the left,
+      row from the bottom, pixels) and its velocity (pixels a frame), 0 for balls that are not
+      there.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+    num_sequences = checks.integer("num_sequences", num_sequences)
+    num_steps = checks.integer("num_steps", num_steps, minimum=2)
+    size = checks.integer("size", size, minimum=4 * RADIUS)
+    counts = tuple(num_balls)
+    if not counts or not all(count in range(1, _MAX_BALLS + 1) for count in counts):
+        raise UserError(f"num_balls is {num_balls!r}; expected numbers from 1 to {_MAX_BALLS}")
+    rng = streams.generator(seed)
+    most = max(counts)
+    counts = np.resize(np.array(counts, np.int32), num_sequences)
+    there = np.arange(most) < counts[:, np.newaxis]  # [N, balls]
+    shots = _shots(rng, (num_sequences, most), num_steps)
+    states = _fly(shots, num_steps)  # [N, T, balls, 4]
+    noise = np.sqrt(NOISE) * rng.normal(size=states[..., :2].shape)
+    scale, offset = pixels(num_steps, size)
+    drawn = np.clip((states[..., :2] + noise) * scale + offset, RADIUS, size - 1 - RADIUS)
+    frames = draw(drawn, there[:, np.newaxis], size)
+    seen = np.concatenate(
+        [states[..., :2] * scale + offset, states[..., 2:] * scale * STEP], axis=-1
+    ) * there[:, np.newaxis, :, np.newaxis]  # fmt: skip
+    return SequenceData(
+        frames=frames[..., np.newaxis].astype(np.uint8) * np.uint8(255),
+        observed=np.ones(frames.shape[:2], np.float32),
+        controls=np.zeros((num_sequences, num_steps, 0), np.float32),
+        states=seen.reshape(num_sequences, num_steps, 4 * most).astype(np.float32),
+        state_names=tuple(
+            f"{name}_{n + 1}"
+            for n in range(most)
+            for name in ("x", "y", "velocity_x", "velocity_y")
+        ),
+        num_objects=counts,
+    )
+
+
+def pixels(num_steps: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The map from positions to pixels: ``column_row_from_below = position * scale + offset``.
+
+    Args:
+      num_steps: T, which says how far balls come.
+      size: height and width.
+
+    Returns:
+      scale and offset, ``[2]`` each; pixels are numbered from 0, a pixel's centre is at its number.
+    """
+    time = STEP * np.arange(num_steps)
+    reach = _reach(num_steps)
+    right = _right(num_steps)
+    x = LEFT[0], LEFT[1] + reach, right[0] - reach, right[1]
+    steep, flat = (np.sin(np.radians(angle)) for angle in (ANGLES[1], ANGLES[0]))
+    falling = GRAVITY * time**2 / 2.0
+    y = (
+        HEIGHTS[1] + np.max(SPEEDS[1] * steep * time - falling),
+        HEIGHTS[0] + np.min(SPEEDS[0] * flat * time - falling),
+    )
+    low = np.array([min(x), min(y)])
+    high = np.array([max(x), max(y)])
+    scale = (size - 1 - 2 * RADIUS) / (high - low)
+    return scale, RADIUS - low * scale
+
+
+def draw(centres: np.ndarray, there: np.ndarray, size: int) -> np.ndarray:
+    """Discs: pixels within ``RADIUS`` of a centre, bool ``[N, T, size, size]``.
+
+    Args:
+      centres: ``[N, T, balls, 2]``, column and row from below.
+      there: ``[N, 1 or T, balls]``, which balls to draw.
+      size: height and width.
+    """
+    pixel = np.arange(size)
+    frames = np.zeros((*centres.shape[:2], size, size), bool)
+    for ball in range(centres.shape[2]):
+        column, row = (np.square(pixel - centres[:, :, ball, axis, np.newaxis]) for axis in (0, 1))
+        disc = row[..., ::-1, np.newaxis] + column[..., np.newaxis, :] <= RADIUS**2
+        frames |= disc & there[..., ball, np.newaxis, np.newaxis]
+    return frames
+
+
+def _shots(rng, shape, num_steps):
+    """First states ``[*shape, 4]``."""
+    angle = np.radians(rng.uniform(*ANGLES, shape))
+    speed = rng.uniform(*SPEEDS, shape)
+    left = rng.random(shape) < 0.5
+    x = rng.uniform(*LEFT, shape)
+    x = np.where(left, x, x + RIGHT_SHIFT * _largest(num_steps))
+    y = rng.uniform(*HEIGHTS, shape)
+    sign = np.where(left, 1.0, -1.0)
+    return np.stack([x, y, sign * speed * np.cos(angle), speed * np.sin(angle)], axis=-1)
+
+
+def _fly(state, num_steps):
+    """States of all steps ``[N, T, balls, 4]`` from the first ``[N, balls, 4]``."""
+    transition = np.eye(4) + STEP * np.eye(4, k=2)
+    push = -GRAVITY * np.array([0.0, STEP**2 / 2.0, 0.0, STEP])
+    states = [state]
+    for _ in range(num_steps - 1):
+        states.append(states[-1] @ transition.T + push)
+    return np.stack(states, axis=1)
+
+
+def _reach(num_steps):
+    """The longest way along x."""
+    return SPEEDS[1] * np.cos(np.radians(ANGLES[0])) * STEP * (num_steps - 1)
+
+
+def _largest(num_steps):
+    """The largest x that a ball from the left comes to."""
+    return LEFT[1] + _reach(num_steps)
+
+
+def _right(num_steps):
+    """Where balls shot from the right begin."""
+    return tuple(x + RIGHT_SHIFT * _largest(num_steps) for x in LEFT)
