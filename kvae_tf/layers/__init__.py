@@ -1,5 +1,6 @@
 """Keras layers: frame encoders, decoders and likelihoods; what happens between frames."""
 
+from kvae_tf.layers.attention import RecurrentAttention, RecurrentRenderer
 from kvae_tf.layers.coupled import CoupledPass, coupled_pass
 from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
@@ -22,6 +23,8 @@ __all__ = [
     "LocallyLinearTransition",
     "ModeMixture",
     "Parameters",
+    "RecurrentAttention",
+    "RecurrentRenderer",
     "coupled_pass",
     "frame_likelihood",
     "transition_layer",
