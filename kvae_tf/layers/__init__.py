@@ -6,6 +6,7 @@ from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
 from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
 from kvae_tf.layers.mode_mixture import ModeMixture
+from kvae_tf.layers.newtonian import NewtonianMixture
 from kvae_tf.layers.recurrent import InitialNetwork
 from kvae_tf.layers.transitions import GatedTransition, LocallyLinearTransition, transition_layer
 
@@ -22,6 +23,7 @@ __all__ = [
     "InitialNetwork",
     "LocallyLinearTransition",
     "ModeMixture",
+    "NewtonianMixture",
     "Parameters",
     "RecurrentAttention",
     "RecurrentRenderer",

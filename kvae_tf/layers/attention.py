@@ -104,7 +104,8 @@ class RecurrentAttention(keras.layers.Layer):
 
     def start(self, num_objects):
         """s_0 ``[B, N, S]`` of sequences with so many objects ``[B]``."""
-        return tf.tanh(tf.gather(self.start_states, num_objects - 1))
+        chosen = tf.one_hot(num_objects - 1, self.max_objects)  # a gather has a sparse gradient
+        return tf.tanh(tf.tensordot(chosen, self.start_states, 1))
 
     def step(self, states, projected):
         """s_t ``[B, N, S]`` from s_{t-1} and the projected frame ``[B, 2S]``."""

@@ -1,0 +1,143 @@
+"""Newtonian motion with a mixed start, against one dense Gaussian for each component."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import special, stats
+
+from kvae_tf import lgssm
+from kvae_tf.layers import NewtonianMixture
+
+K, M, L, T = 3, 2, 5, 6
+RNG = np.random.default_rng(0)
+POSITIONS = RNG.normal(size=(L, T, M)).astype(np.float32)
+OBSERVED = (RNG.random((L, T)) > 0.3).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def motion():
+    keras.utils.set_random_seed(0)
+    layer = NewtonianMixture(K, M)
+    layer.build()
+    for variable in layer.trainable_variables:
+        variable.assign_add(RNG.normal(size=variable.shape, scale=0.5))
+    return layer
+
+
+def dense(layer, k):
+    """Mean ``[T * m]`` and covariance of a whole trajectory that starts from component k."""
+    n = 2 * M
+    A = np.eye(n) + float(layer.step) * np.eye(n, k=M)
+    u, q = layer.force.numpy(), np.diag(layer.transition_noise.numpy())
+    mean, P = layer.initial_means[k].numpy(), layer.initial_covariances[k].numpy()
+    means, covariances = [mean], [P.astype(float)]
+    for _ in range(T - 1):
+        means.append(A @ means[-1] + u)
+        covariances.append(A @ covariances[-1] @ A.T + q)
+    joint = np.zeros((T, M, T, M))
+    for t in range(T):
+        carried = covariances[t]
+        for later in range(t, T):
+            joint[later, :, t] = carried[:M, :M]
+            joint[t, :, later] = carried[:M, :M].T
+            carried = A @ carried
+        joint[t, :, t] += np.diag(layer.emission_noise.numpy())
+    return np.array(means)[:, :M].ravel(), joint.reshape(T * M, T * M)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_densities_of_components_and_their_mixture(motion, masked):
+    observed = OBSERVED if masked else np.ones((L, T), np.float32)
+    weights = special.log_softmax(motion.component_logits.numpy().astype(float))
+    expected = np.zeros((L, K))
+    for k in range(K):
+        mean, covariance = dense(motion, k)
+        for i in range(L):
+            seen = np.repeat(observed[i] > 0, M)
+            gaussian = stats.multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
+            expected[i, k] = weights[k] + gaussian.logpdf(POSITIONS[i].ravel()[seen])
+    given = observed if masked else None
+    found = motion.component_log_probs(POSITIONS, given)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    mixed = motion.log_prob(POSITIONS, given)
+    np.testing.assert_allclose(mixed, special.logsumexp(expected, axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(motion.likeliest(POSITIONS, given), expected.argmax(1))
+
+
+def test_without_noise_objects_fall_on_parabolas():
+    layer = NewtonianMixture(1, 2, step=0.5, transition_noise=1e-9, emission_noise=1e-9)
+    layer.build()
+    layer.start_velocities.assign([[1.0, 2.0]])
+    layer.force.assign([0.0, -0.5 * 0.25 * 9.81, 0.0, -0.5 * 9.81])
+    layer.start_log_scales.assign(np.full((1, 4), -12.0))
+    time = 0.5 * np.arange(8)[:, None]
+    start = layer.start_positions.numpy()
+    expected = start + time * [1.0, 2.0] - 0.5 * 9.81 * time**2 * [0.0, 1.0]
+    drawn = layer.sample(3, 8, tf.constant([0, 0], tf.int64))
+    np.testing.assert_allclose(drawn, np.broadcast_to(expected, (3, 8, 2)), atol=0.02)
+
+
+def test_samples_have_the_components_shares_and_moments(motion):
+    drawn = motion.sample(20000, T, tf.constant([0, 1], tf.int64)).numpy().reshape(20000, -1)
+    again = motion.sample(20000, T, tf.constant([0, 1], tf.int64)).numpy().reshape(20000, -1)
+    np.testing.assert_array_equal(drawn, again)
+    shares = special.softmax(motion.component_logits.numpy())
+    moments = [dense(motion, k) for k in range(K)]
+    mean = sum(share * mean for share, (mean, _) in zip(shares, moments, strict=True))
+    second = sum(
+        share * (covariance + np.outer(mean, mean))
+        for share, (mean, covariance) in zip(shares, moments, strict=True)
+    )
+    covariance = second - np.outer(mean, mean)
+    error = np.sqrt(np.diag(covariance) / 20000)
+    assert (np.abs(drawn.mean(0) - mean) < 5 * error).all()
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.06 * covariance.max())
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_gradients_against_differences(motion, jit):
+    variables = motion.trainable_variables
+
+    @tf.function(jit_compile=jit)
+    def value_and_gradients():
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(motion.log_prob(POSITIONS, OBSERVED))
+        return value, tape.gradient(value, variables)
+
+    _, gradients = value_and_gradients()
+    for variable, gradient in zip(variables, gradients, strict=True):
+        start = variable.numpy()
+        direction = RNG.normal(size=start.shape)
+        direction /= np.linalg.norm(direction)
+        ends = []
+        for sign in (1, -1):
+            variable.assign(start + sign * 1e-2 * direction)
+            ends.append(float(value_and_gradients()[0]))
+        variable.assign(start)
+        slope = (ends[0] - ends[1]) / 2e-2
+        np.testing.assert_allclose(
+            np.sum(gradient.numpy() * direction), slope, rtol=0.02, atol=0.05, err_msg=variable.path
+        )
+
+
+def test_float32_survives_a_wide_start_and_tiny_noise():
+    layer = NewtonianMixture(2, 2, transition_noise=1e-6, initial_variance=np.exp(5.0))
+    layer.build()
+    positions = 5.0 * RNG.normal(size=(4, 50, 2)).cumsum(1).astype(np.float32)
+    components = tf.zeros([4], tf.int32)
+    result = lgssm.smooth(layer.model(components), positions)
+    eigenvalues = np.linalg.eigvalsh(result.smoothed_covariances.numpy().astype(float))
+    assert np.isfinite(layer.log_prob(positions)).all()
+    assert eigenvalues.min() > -1e-4
+
+
+def test_the_transition_noise_can_rest():
+    layer = NewtonianMixture(learn_transition_noise=False)
+    layer.build()
+    assert all(v.name != "log_transition_noise" for v in layer.trainable_variables)
+    again = NewtonianMixture.from_config(layer.get_config())
+    again.build()
+    assert [v.shape for v in again.trainable_variables] == [
+        v.shape for v in layer.trainable_variables
+    ]
