@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kvae_tf.errors import UserError
 
-SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn")
+SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn", "cannonball")
 
 
 def _field(default, help_text, choices=None, least=None, most=None):
@@ -99,6 +99,15 @@ class ModelSettings:
         "dkf: recurrent networks over the later frames, or over both sides.",
         choices=("backward", "bidirectional"),
     )
+    max_objects: int = _field(
+        0, "cannonball: objects of every sequence, where the data do not count them.", least=0
+    )
+    state_size: int = _field(256, "cannonball: width of attention and renderer.", least=1)
+    num_components: int = _field(2, "cannonball: components K of an object's start.", least=1)
+    initial_spread: float = _field(
+        1.0, "cannonball: standard deviation of their means at first.", least=0.0
+    )
+    motion_step: float = _field(0.1, "cannonball: δ at first.", least=1e-6)
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,16 @@ class TrainingSettings:
         0, "Over so many epochs that factor rises geometrically to 1; 0: it stays.", least=0
     )
     frozen_epochs: int = _field(
-        0, "The dynamics parameter network rests for so many epochs (the paper: 10).", least=0
+        0,
+        "kvae: the dynamics parameter network rests for so many epochs (the paper: 10); "
+        "cannonball: the motion does.",
+        least=0,
+    )
+    kl_weight: float = _field(
+        1.0, "cannonball: weight of the bound's other terms at first.", least=1e-6
+    )
+    kl_epochs: int = _field(
+        0, "cannonball: over so many epochs that weight falls geometrically to 1.", least=0
     )
     settling_epochs: int = _field(
         0,

@@ -30,14 +30,7 @@ def build(settings: Settings, train: data.SequenceData, start: int = 0) -> Seque
         seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
     keras.utils.set_random_seed(seed)
     steps = steps_per_epoch(settings, train)
-    model = registry.create(
-        settings,
-        train.frame_shape,
-        train.control_size,
-        len(train),
-        steps,
-        jit_engine=not jit(settings),
-    )
+    model = registry.create(settings, train, steps, jit_engine=not jit(settings))
     model.build()
     return model
 

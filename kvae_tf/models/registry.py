@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from kvae_tf.data import SequenceData
+from kvae_tf.errors import UserError
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.cannonball import Cannonball
 from kvae_tf.models.dkf import DKF
 from kvae_tf.models.dvbf import DVBF
 from kvae_tf.models.frame_rnn import FrameRNN
@@ -47,33 +50,40 @@ _DVBF = (
     "recognition",
 )
 _DKF = ("transition_units", "inference")
+_CANNONBALL = (
+    "state_size",
+    "num_components",
+    "motion_step",
+    "transition_noise",
+    "learn_noise",
+    "emission_noise",
+    "initial_variance",
+    "initial_spread",
+    "kl_weight",
+)
 
 
 def create(
-    settings: Settings,
-    frame_shape: tuple[int, int, int],
-    control_size: int,
-    num_sequences: int,
-    steps_per_epoch: int,
-    jit_engine: bool,
+    settings: Settings, train: SequenceData, steps_per_epoch: int, jit_engine: bool
 ) -> SequenceModel:
     """The system that ``--model`` names, not yet built.
 
     Args:
       settings: the whole experiment.
-      frame_shape: ``(H, W, C)``.
-      control_size: U.
-      num_sequences: of the training part.
+      train: the training part, for its shapes and numbers.
       steps_per_epoch: updates an epoch.
       jit_engine: compile the dynamics inside a step that is itself not compiled.
+
+    Raises:
+      UserError: the system does not fit the data.
     """
     training = settings.training
     known = dataclasses.asdict(settings.model) | dataclasses.asdict(training)
 
     def chosen(*groups):
         return {name: known[name] for group in groups for name in group} | {
-            "frame_shape": frame_shape,
-            "control_size": control_size,
+            "frame_shape": train.frame_shape,
+            "control_size": train.control_size,
             "noise_seed": training.seed,
             "reconstruction_weight": training.reconstruction_weight,
             "weight_updates": training.weight_epochs * steps_per_epoch,
@@ -97,15 +107,37 @@ def create(
         )
 
     def dvbf():
-        return DVBF(num_sequences=num_sequences, **chosen(_FRAMES, _NONLINEAR, _DVBF))
+        return DVBF(num_sequences=len(train), **chosen(_FRAMES, _NONLINEAR, _DVBF))
 
     def dkf():
         return DKF(**chosen(_FRAMES, _NONLINEAR, _DKF))
+
+    def cannonball():
+        return Cannonball(
+            max_objects=_most_objects(settings, train),
+            kl_updates=training.kl_epochs * steps_per_epoch,
+            frozen_updates=training.frozen_epochs * steps_per_epoch,
+            **chosen(_CANNONBALL),
+        )
 
     return {
         "kvae": kvae,
         "dvbf": dvbf,
         "dkf": dkf,
+        "cannonball": cannonball,
         "ae_rnn": lambda: frame_rnn(False),
         "vae_rnn": lambda: frame_rnn(True),
     }[settings.model.model]()
+
+
+def _most_objects(settings, train):
+    """The most objects in a sequence: as the data count them, else as set."""
+    counts = train.num_objects
+    if counts is not None:
+        return int(counts.max())
+    if not settings.model.max_objects:
+        raise UserError(
+            f"--dataset={settings.data.dataset} does not say num_objects, expected an array of "
+            "counts in it, or --max_objects"
+        )
+    return settings.model.max_objects
