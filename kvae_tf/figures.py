@@ -11,6 +11,8 @@ from kvae_tf import evaluation, plotting
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.models.base import SequenceModel
 
+_DIMENSIONS = 8  # of encodings, the most that are drawn
+
 
 class Picture(NamedTuple):
     """An encoded image and its size in pixels; TensorBoard plays a GIF as it shows a PNG."""
@@ -33,10 +35,12 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
       PNGs and ``generated`` as an animated GIF.
     """
     frames, observed, controls = data.unit_frames, data.observed, data.controls
+    of = evaluation.objects_of(model, data)
+    one = {name: x[:1] for name, x in of.items()}
     found = {}
     if "impute" in model.supports:
         known = evaluation.encodings(model, data)
-        means = model.decode(known[:1]).numpy()
+        means = model.decode(known[:1], **one).numpy()
         found["reconstructions"] = _png(
             plotting.film_strip(
                 [frames[0], means[0]], labels=["data", "model"], observed=observed[0]
@@ -45,7 +49,7 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
-            method: model.impute(frames, mask, controls, method=method)
+            method: model.impute(frames, mask, controls, method=method, **of)
             for method in model.imputation_methods
         }
         rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
@@ -53,15 +57,16 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         found["imputations"] = _png(
             plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
         )
-        encodings = {method: result.encodings.numpy()[:3] for method, result in filled.items()}
+        shown = (slice(3), slice(None), slice(_DIMENSIONS))
+        encodings = {method: result.encodings.numpy()[shown] for method, result in filled.items()}
         found["latents/trajectories"] = _png(
-            plotting.latent_trajectories(known[:3], observed=mask[:3], others=encodings)
+            plotting.latent_trajectories(known[shown], observed=mask[:3], others=encodings)
         )
         weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
         if weights.size:
             found["latents/mode_weights"] = _png(plotting.mode_weights(weights, observed=mask[0]))
     if "generate" in model.supports:
-        drawn = model.generate(len(data), 2 * data.num_steps, seed=seed).frames.numpy()
+        drawn = model.generate(len(data), 2 * data.num_steps, seed=seed, **of).frames.numpy()
         found["generated"] = _gif(plotting.grid_gif(drawn))
     return found
 

@@ -10,6 +10,8 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.models.base import QUERIES, Bound, Frames, Latents
 
+BOUNDS = ("elbo", "score", "log_likelihood")
+
 
 class LoadedModel:
     """A SavedModel of ``export``.
@@ -20,6 +22,7 @@ class LoadedModel:
     Attributes:
       frame_shape: ``(H, W, C)``.
       control_size: U.
+      max_objects: of systems that know objects, the most in a sequence; else 0.
       bound_name: ``"elbo"``, or what the system has instead.
       supports: the queries that it answers.
       imputation_methods: what ``impute`` can do, the best first.
@@ -47,20 +50,17 @@ class LoadedModel:
         _, inputs = signatures["impute"].structured_input_signature
         self.frame_shape = tuple(inputs["frames"].shape[2:])
         self.control_size = int(self._module.control_size)
-        self.bound_name = next(name for name in ("elbo", "score") if name in signatures)
+        self.max_objects = int(getattr(self._module, "max_objects", 0))
+        self.bound_name = next(name for name in BOUNDS if name in signatures)
         self.supports = frozenset(name for name in QUERIES if name in signatures)
         self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)
 
     def elbo(self, batch, seed):
         """The bound of each sequence; see ``SequenceModel.elbo``."""
-        found = dict(
-            getattr(self._module, self.bound_name)(
-                batch["frames"],
-                batch.get("observed", tf.constant(1.0)),
-                batch.get("controls", tf.constant(0.0)),
-                tf.cast(seed[1], tf.int32),
-            )
-        )
+        inputs = _given(*(batch.get(name) for name in ("frames", "observed", "controls")))
+        known = {"num_objects": batch.get("num_objects")} if self.max_objects else {}
+        bound = getattr(self._module, self.bound_name)
+        found = dict(bound(*inputs, seed=tf.cast(seed[1], tf.int32), **_counts(known)))
         return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
 
     def encode(self, frames):
@@ -68,37 +68,46 @@ class LoadedModel:
         found = self._module.encode(tf.cast(frames, tf.float32))
         return Encoding(found["encodings"], found["encoding_stds"])
 
-    def decode(self, encodings):
+    def decode(self, encodings, **context):
         """Frame means of encodings."""
-        return self._module.decode(tf.cast(encodings, tf.float32))["frames"]
+        return self._module.decode(tf.cast(encodings, tf.float32), **_counts(context))["frames"]
 
-    def filter(self, frames, observed=None, controls=None):
+    def filter(self, frames, observed=None, controls=None, **context):
         """Moments of z_t given the frames up to t."""
-        return Latents(**self._module.filter(*_given(frames, observed, controls)))
+        return Latents(
+            **self._module.filter(*_given(frames, observed, controls), **_counts(context))
+        )
 
-    def smooth(self, frames, observed=None, controls=None):
+    def smooth(self, frames, observed=None, controls=None, **context):
         """Moments of z_t given all frames."""
-        return Latents(**self._module.smooth(*_given(frames, observed, controls)))
+        return Latents(
+            **self._module.smooth(*_given(frames, observed, controls), **_counts(context))
+        )
 
-    def impute(self, frames, observed=None, controls=None, method="smooth"):
+    def impute(self, frames, observed=None, controls=None, method="smooth", **context):
         """Frames everywhere, also where they are missing."""
         if method not in self.imputation_methods:
             known = ", ".join(self.imputation_methods)
             raise UserError(f"method is {method!r}, expected one of {known}")
         query = self._module.impute_filter if method == "filter" else self._module.impute
-        return Frames(**query(*_given(frames, observed, controls)))
+        return Frames(**query(*_given(frames, observed, controls), **_counts(context)))
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
+    def forecast(self, frames, observed=None, controls=None, num_steps=1, **context):
         """The frames that follow."""
         inputs = _given(frames, observed, controls)
-        return Frames(**self._module.forecast(*inputs, tf.constant(num_steps)))
+        steps = tf.constant(num_steps)
+        return Frames(**self._module.forecast(*inputs, num_steps=steps, **_counts(context)))
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0):
+    def generate(self, num_sequences, num_steps, controls=None, seed=0, **context):
         """Sequences from the prior."""
         controls = tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32)
         return Frames(
             **self._module.generate(
-                tf.constant(num_sequences), tf.constant(num_steps), controls, tf.constant(seed)
+                tf.constant(num_sequences),
+                tf.constant(num_steps),
+                controls,
+                seed=tf.constant(seed),
+                **_counts(context),
             )
         )
 
@@ -110,3 +119,8 @@ def _given(frames, observed, controls):
         tf.constant(1.0) if observed is None else tf.cast(observed, tf.float32),
         tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32),
     )
+
+
+def _counts(context):
+    """``num_objects`` where it is known; the export has a default."""
+    return {name: tf.cast(x, tf.int32) for name, x in context.items() if x is not None}

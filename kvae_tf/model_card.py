@@ -55,6 +55,8 @@ _SYSTEMS = {
     "dkf": "A deep Kalman filter (Krishnan et al. 2015)",
     "ae_rnn": "AE-RNN, an auto-encoder of frames and an LSTM over its encodings",
     "vae_rnn": "VAE-RNN, a variational auto-encoder of frames and an LSTM over its encodings",
+    "cannonball": "Independent Newtonian objects (Chiappa and Paquet 2018)",
+    "ed_lstm": "ED-LSTM, an LSTM between an encoder and a decoder of frames",
 }
 
 

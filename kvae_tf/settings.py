@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kvae_tf.errors import UserError
 
-SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn", "cannonball")
+SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn", "cannonball", "ed_lstm")
 
 
 def _field(default, help_text, choices=None, least=None, most=None):
@@ -74,7 +74,7 @@ class ModelSettings:
     learn_noise: bool = _field(False, "Learn Q and R.")
     learn_initial: bool = _field(False, "Learn the moments of z_1.")
     feature_size: int = _field(
-        128, "dvbf, dkf: width of what convolutions say of a frame.", least=1
+        128, "dvbf, dkf, ed_lstm: width of what convolutions say of a frame.", least=1
     )
     transition: str = _field(
         "locally_linear",
@@ -102,7 +102,9 @@ class ModelSettings:
     max_objects: int = _field(
         0, "cannonball: objects of every sequence, where the data do not count them.", least=0
     )
-    state_size: int = _field(256, "cannonball: width of attention and renderer.", least=1)
+    state_size: int = _field(
+        256, "cannonball: width of attention and renderer; ed_lstm: of the LSTM.", least=1
+    )
     num_components: int = _field(2, "cannonball: components K of an object's start.", least=1)
     initial_spread: float = _field(
         1.0, "cannonball: standard deviation of their means at first.", least=0.0
@@ -149,6 +151,12 @@ class TrainingSettings:
         0,
         "kvae: the dynamics parameter network rests for so many epochs (the paper: 10); "
         "cannonball: the motion does.",
+        least=0,
+    )
+    curriculum_epochs: int = _field(
+        0,
+        "Where objects are counted: so many epochs show sequences of one object, as many of up to "
+        "two, and so on; 0: all sequences from the start.",
         least=0,
     )
     kl_weight: float = _field(

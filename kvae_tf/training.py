@@ -104,8 +104,9 @@ def train(
         return
     steps = steps_per_epoch(settings, splits.train)
     batch_size = min(training.batch_size, len(splits.train))
-    batches = data.training_batches(
+    batches = data.curriculum_batches(
         splits.train,
+        training.curriculum_epochs * steps,
         batch_size,
         training.seed,
         start_step=done * steps,

@@ -7,7 +7,12 @@ turn a part into tf.data. Knows no model.
 from kvae_tf.data.datasets import load
 from kvae_tf.data.files import load_npz, save_npz
 from kvae_tf.data.missing import gap, missing_at_random, stateless_missing_at_random
-from kvae_tf.data.pipeline import evaluation_batches, steps_per_pass, training_batches
+from kvae_tf.data.pipeline import (
+    curriculum_batches,
+    evaluation_batches,
+    steps_per_pass,
+    training_batches,
+)
 from kvae_tf.data.sequence_data import SequenceData, Splits, split
 from kvae_tf.data.worlds import WORLDS
 
@@ -15,6 +20,7 @@ __all__ = [
     "WORLDS",
     "SequenceData",
     "Splits",
+    "curriculum_batches",
     "evaluation_batches",
     "gap",
     "load",

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kvae_tf.data import checks
 from kvae_tf.data.missing import stateless_missing_at_random
 from kvae_tf.data.sequence_data import SequenceData
+from kvae_tf.errors import UserError
 
 # Streams of random numbers under one seed; apart from 0 and 1, which the models' noise uses.
 _ORDER, _MASKS = 11, 12
@@ -85,6 +86,41 @@ def training_batches(
     batches = tf.data.Dataset.zip(steps, indices).map(batch)
     batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return _finished(batches)
+
+
+def curriculum_batches(
+    data: SequenceData, updates: int, batch_size: int, seed: int, start_step: int = 0, **hidden
+) -> tf.data.Dataset:
+    """As ``training_batches``: sequences of one object first, then of up to two, and so on.
+
+    Args:
+      data: the sequences, with their ``num_objects``.
+      updates: batches before objects become more by one; 0: all sequences from the start.
+      batch_size: B.
+      seed: of the permutations and of the masks.
+      start_step: batches to leave out, at no cost.
+      **hidden: what ``training_batches`` takes to hide frames.
+
+    Raises:
+      UserError: nobody counted the objects, or a number is out of its range.
+    """
+    updates = checks.integer("updates", updates, minimum=0)
+    if not updates:
+        return training_batches(data, batch_size, seed, start_step, **hidden)
+    if data.num_objects is None:
+        raise UserError("the data do not say num_objects, expected counts for a curriculum")
+    found, begin = None, 0
+    *fewer, most = np.unique(data.num_objects)
+    for count in [*fewer, most]:
+        end = begin + updates
+        if count == most or start_step < end:
+            part = data.select(data.num_objects <= count)
+            batches = training_batches(part, batch_size, seed, max(start_step - begin, 0), **hidden)
+            if count != most:
+                batches = batches.take(end - max(start_step, begin))
+            found = batches if found is None else found.concatenate(batches)
+        begin = end
+    return found.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def evaluation_batches(data: SequenceData, batch_size: int) -> tf.data.Dataset:

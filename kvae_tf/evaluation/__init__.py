@@ -1,6 +1,8 @@
 """Numbers that say how good a trained model is. Knows the models' contract, not the models."""
 
+from kvae_tf.evaluation.batches import objects_of
 from kvae_tf.evaluation.bound import bound, importance_bound
+from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
 from kvae_tf.evaluation.coverage import coverage
 from kvae_tf.evaluation.curves import (
     GAPS,
@@ -11,6 +13,16 @@ from kvae_tf.evaluation.curves import (
 )
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
+from kvae_tf.evaluation.objects import (
+    ObjectErrors,
+    best_orders,
+    fit_objects,
+    identity_switches,
+    in_order,
+    latent_positions,
+    object_errors,
+    true_positions,
+)
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
 from kvae_tf.evaluation.regression import Regression, latent_samples, quantities, regression
@@ -20,25 +32,37 @@ __all__ = [
     "GAPS",
     "RATES",
     "AffineFit",
+    "Continuation",
     "Curve",
     "ForecastErrors",
     "Gap",
+    "ObjectErrors",
     "Regression",
+    "best_orders",
     "bound",
     "coverage",
     "encodings",
     "evaluate",
+    "fit_objects",
     "fit_positions",
     "forecast_errors",
     "gap_curve",
+    "generation",
+    "identity_switches",
     "importance_bound",
     "imputation",
+    "in_order",
     "incorrect_pixels",
+    "interpolation",
     "last_seen",
+    "latent_positions",
     "latent_samples",
     "middle_gap",
     "missing_at_random_curve",
+    "object_errors",
+    "objects_of",
     "quantities",
     "regression",
+    "true_positions",
     "wasserstein",
 ]

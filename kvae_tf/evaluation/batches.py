@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.models.base import SequenceModel
 
 BATCH = 100
 
@@ -24,19 +25,28 @@ def masked_batches(
 
     Yields:
       ``frames`` (0 where the data have none), ``observed`` (the mask), ``known`` (what the data
-      have) and ``controls``; and the rows of ``data`` that the batch's first rows are: the last
-      batch is filled up with repetitions.
+      have), ``controls`` and, where it is known, ``num_objects``; and the rows of ``data`` that the
+      batch's first rows are: the last batch is filled up with repetitions.
     """
     size = min(BATCH, len(data))
     for start, batch in zip(range(0, len(data), size), evaluation_batches(data, size), strict=True):
         rows = np.arange(start, start + size) % len(data)
-        known = batch["observed"].numpy()
-        yield (
-            {
-                "frames": batch["frames"].numpy(),
-                "observed": known.reshape(known.shape + (1,) * (mask.ndim - 2)) * mask[rows],
-                "known": known,
-                "controls": batch["controls"].numpy(),
-            },
-            slice(start, min(start + size, len(data))),
-        )
+        del batch["weight"]
+        found = {name: value.numpy() for name, value in batch.items()}
+        known = found["observed"]
+        found["observed"] = known.reshape(known.shape + (1,) * (mask.ndim - 2)) * mask[rows]
+        yield found | {"known": known}, slice(start, min(start + size, len(data)))
+
+
+def objects_of(model: SequenceModel, source: SequenceData | dict) -> dict[str, np.ndarray]:
+    """What the queries of some systems take beyond frames, observed and controls, by name.
+
+    Args:
+      model: any system.
+      source: a batch, or sequences.
+    """
+    if not model.max_objects:
+        return {}
+    batch = source if isinstance(source, dict) else {"num_objects": source.num_objects}
+    counts = batch.get("num_objects")
+    return {} if counts is None else {"num_objects": counts}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy.special import ndtri
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.evaluation.positions import encoder
 from kvae_tf.models.base import SequenceModel
 
@@ -31,9 +31,12 @@ def coverage(
     inside = {method: [] for method in model.imputation_methods}
     for batch, rows in masked_batches(data, mask):
         hidden = (batch["known"] * (1.0 - batch["observed"]))[: rows.stop - rows.start] > 0
-        truth = encode(batch["frames"], batch["known"], batch["controls"]).numpy()
+        objects = objects_of(model, batch)
+        truth = encode(batch["frames"], batch["known"], batch["controls"], **objects).numpy()
         for method, found in inside.items():
-            guess = impute(batch["frames"], batch["observed"], batch["controls"], method=method)
+            guess = impute(
+                batch["frames"], batch["observed"], batch["controls"], method=method, **objects
+            )
             off = np.abs(guess.encodings.numpy() - truth)
             found.append((off <= width * guess.encoding_stds.numpy())[: len(hidden)][hidden])
     return {method: float(np.mean(np.concatenate(found))) for method, found in inside.items()}

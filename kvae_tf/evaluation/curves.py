@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, gap, missing_at_random
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, encoder, positions
@@ -92,7 +92,7 @@ def gap_curve(
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     # Without the frames among its results, the graph does not decode: only hidden ones are, below.
-    fill = tf.function(lambda *inputs, method: model.impute(*inputs, method=method).encodings)
+    fill = tf.function(lambda *sequence, **how: model.impute(*sequence, **how).encodings)
     encode, decode = encoder(model), tf.function(model.decode)
     truth = None if fit is None else positions(data)
     tallies = [_Tally(len(data)) for _ in x]
@@ -102,13 +102,16 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     stack = np.stack([mask for _, mask in several], axis=-1)  # [N, T, masks]
     for batch, rows in masked_batches(data, stack):
         frames, known, controls = batch["frames"], batch["known"], batch["controls"]
-        kept = rows.stop - rows.start
-        a = encode(frames, known, controls).numpy()
+        kept, objects = rows.stop - rows.start, objects_of(model, batch)
+        a = encode(frames, known, controls, **objects).numpy()
 
-        def errors(guess, where, frames=frames, a=a, rows=rows, kept=kept):
+        def errors(
+            guess, where, frames=frames, a=a, rows=rows, kept=kept, objects=objects
+        ):  # fmt: skip
             """Measure -> ``[B, T]``; pixels only ``where`` they are asked for."""
             wrong = np.zeros(where.shape)
-            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where])
+            of = {name: x[np.nonzero(where)[0]] for name, x in objects.items()}
+            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where], of)
             found = {
                 "incorrect_pixels": wrong,
                 "encoding_rmse": np.square(guess - a).mean(-1),
@@ -118,13 +121,15 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
             return found
 
         # Whatever else is missing, "generate" sees the first frames only.
-        generated = fill(frames, known * start, controls, method="filter").numpy()
+        generated = fill(frames, known * start, controls, method="filter", **objects).numpy()
         generated = errors(generated, known * (1.0 - start) > 0)
         for i, (tally, _) in enumerate(several):
             seen = batch["observed"][..., i]
             hidden = known * (1.0 - seen)
             found = {
-                method: errors(fill(frames, seen, controls, method=method).numpy(), hidden > 0)
+                method: errors(
+                    fill(frames, seen, controls, method=method, **objects).numpy(), hidden > 0
+                )
                 for method in model.imputation_methods
             }
             found["generate"] = generated
@@ -134,14 +139,16 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     return Curve(list(x), *_columns(tallies))
 
 
-def _incorrect_pixels(decode, encodings, frames):
+def _incorrect_pixels(decode, encodings, frames, objects):
     """Fractions of wrong pixels of single frames ``[n, m]``, decoded in chunks of one size."""
     found = np.zeros(len(frames))
     for start in range(0, len(frames), _CHUNK):
-        chunk = encodings[start : start + _CHUNK]
-        padded = np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)])
-        guess = decode(padded[np.newaxis]).numpy()[0, : len(chunk)]  # [1, n, m]: exports want time
-        found[start : start + _CHUNK] = incorrect_pixels(guess, frames[start : start + _CHUNK])
+        # The last chunk is filled up with the first rows again.
+        rows = np.arange(start, start + _CHUNK) % len(frames)
+        of = {name: x[rows] for name, x in objects.items()}
+        guess = decode(encodings[rows, np.newaxis], **of).numpy()[:, 0]  # exports want time
+        wrong = incorrect_pixels(guess, frames[rows])
+        found[start : start + _CHUNK] = wrong[: len(frames) - start]
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.models.base import SequenceModel
 
@@ -43,11 +43,16 @@ def forecast_errors(
       The model's errors, and those of repeating the last frame seen.
     """
     num_steps = data.num_steps - context
-    forecast = tf.function(lambda *seen: model.forecast(*seen, num_steps=num_steps).frames)
+    forecast = tf.function(
+        lambda *seen, **of: model.forecast(*seen, num_steps=num_steps, **of).frames
+    )
     errors = {"model": ([], []), "last_frame": ([], [])}
     for batch, rows in masked_batches(data, data.observed):
         frames = batch["frames"]
-        ahead = forecast(frames[:, :context], batch["observed"][:, :context], batch["controls"])
+        ahead = forecast(
+            frames[:, :context], batch["observed"][:, :context], batch["controls"],
+            **objects_of(model, batch),
+        )  # fmt: skip
         truth, kept = frames[:, context:], rows.stop - rows.start
         guesses = {
             "model": ahead.numpy(),

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.models.base import SequenceModel
 
 
@@ -50,7 +50,9 @@ def imputation(
         # Only frames that are known can be compared; rows that fill up the batch do not count.
         counted = batch["known"][: rows.stop - rows.start, inside] > 0
         guesses = {
-            method: impute(frames, seen, batch["controls"], method=method).frames.numpy()
+            method: impute(
+                frames, seen, batch["controls"], method=method, **objects_of(model, batch)
+            ).frames.numpy()
             for method in model.imputation_methods
         }
         guesses["last_frame"] = last_seen(frames, seen)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.models.base import SequenceModel
 
 POSITIONS = ("x", "y")
@@ -41,14 +41,14 @@ def positions(data: SequenceData) -> np.ndarray | None:
 
 
 def encoder(model: SequenceModel) -> Callable:
-    """A graph: frames, observed and controls to encodings ``[B, T, m]``.
+    """A graph: frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
 
     They are means of q(a | x), or where a system has no encoding of single frames its states of
     sequences in which nothing more is hidden.
     """
     if "encode" in model.supports:
         return tf.function(lambda frames, *_: model.encode(frames).mean)
-    return tf.function(lambda *sequence: model.impute(*sequence).encodings)
+    return tf.function(lambda *sequence, **of: model.impute(*sequence, **of).encodings)
 
 
 def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
@@ -56,9 +56,9 @@ def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
     encode = encoder(model)
     return np.concatenate(
         [
-            encode(batch["frames"], batch["known"], batch["controls"]).numpy()[
-                : rows.stop - rows.start
-            ]
+            encode(
+                batch["frames"], batch["known"], batch["controls"], **objects_of(model, batch)
+            ).numpy()[: rows.stop - rows.start]
             for batch, rows in masked_batches(data, data.observed)
         ]
     )

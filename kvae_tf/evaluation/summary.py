@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation.bound import bound
+from kvae_tf.evaluation.continuations import FIRST, LAST, Continuation, generation, interpolation
 from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.imputation import imputation
+from kvae_tf.evaluation.objects import object_errors, true_positions
 from kvae_tf.evaluation.regression import regression
 from kvae_tf.models.base import SequenceModel
 
@@ -27,7 +29,10 @@ def evaluate(
       The metrics of ``bound``, and where the model can impute those of ``imputation`` and of the
       two curves: ``missing_at_random/<method>`` and ``gap/<method>``, fractions of incorrect
       pixels, with ``_se`` their standard errors; with ``train`` and known states also ``r2/<name>``
-      of ``regression``.
+      of ``regression``. Where objects are counted, ``generation/<measure>`` and
+      ``interpolation/<measure>`` of ``continuations``, and of a system that knows objects
+      ``position_r2/<number>``, ``position_rmse/<number>``, ``identity_switch_rate``,
+      ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``.
     """
     metrics = dict(bound(model, data))
     likelihood = getattr(model, "likelihood", None)
@@ -39,12 +44,33 @@ def evaluate(
         if data.num_steps >= FIRST_SEEN + 2:
             metrics |= flat("missing_at_random", "rates", missing_at_random_curve(model, data))
             metrics |= flat("gap", "frames", gap_curve(model, data))
-    if train is not None and "filter" in model.supports:
+    if train is not None and "filter" in model.supports and not model.max_objects:
         found = regression(model, train, data)
         if found is not None:
             pairs = zip(found.names, found.r_squared.tolist(), strict=True)
             metrics |= {f"r2/{name}": value for name, value in pairs}
+    return metrics | _objects(model, data, train)
+
+
+def _objects(model, data, train):
+    """What there is to say where several objects are counted, and known."""
+    if true_positions(data) is None or data.num_steps <= FIRST + LAST:
+        return {}
+    metrics = _steps("generation", generation(model, data))
+    if "smooth" in model.imputation_methods:
+        metrics |= _steps("interpolation", interpolation(model, data))
+    found = None if train is None else object_errors(model, data, train)
+    if found is not None:
+        for name, values in (("r2", found.r_squared), ("rmse", found.rmse)):
+            metrics |= {f"position_{name}/{count}": value for count, value in values.items()}
+        metrics["identity_switch_rate"] = found.identity_switch_rate
+        metrics["acceleration/ratio"] = found.acceleration_ratio
+        metrics["acceleration/angle_degrees"] = found.acceleration_angle
     return metrics
+
+
+def _steps(group: str, found: Continuation) -> dict[str, list]:
+    return {f"{group}/{name}": values for name, values in found._asdict().items()}
 
 
 def flat(group: str, x_name: str, curve: Curve) -> dict[str, list[float]]:

@@ -84,12 +84,15 @@ class SequenceModel(keras.Model):
       reconstruction_weight: factor of the reconstruction term in training only.
       bound_name: what the sum of the terms is called; systems without a bound say so here.
       imputation_methods: what ``impute`` can do, the best first.
+      max_objects: the most objects in a sequence, of systems that know objects: their queries and
+        ``decode`` also take ``num_objects [B]``, by name. Else 0.
       weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
         weight first lets the dynamics form before the pixels take over.
     """
 
     bound_name = "elbo"
     imputation_methods = ("smooth", "filter")
+    max_objects = 0
 
     def __init__(
         self,

@@ -307,7 +307,8 @@ class Cannonball(SequenceModel):
           observed: ``[B, T]``, 1 = seen.
           controls: not used.
           method: ``"smooth"`` or ``"filter"``.
-          num_objects: ``[B]``; all that there can be if absent.
+          num_objects: ``[B]``; all that there can be if absent. What an object is that is not
+            there is 0.
         """
         if method not in self.imputation_methods:
             raise UserError(
@@ -321,12 +322,13 @@ class Cannonball(SequenceModel):
         means = tf.reshape(latents.means, tf.concat([shape[:3], [2 * _POSITION_SIZE]], 0))
         variances = tf.reshape(tf.linalg.diag_part(latents.covariances), tf.shape(means))
         spread = tf.sqrt(variances[..., :_POSITION_SIZE] + self.motion.emission_noise)
-        a = _join(tf.where(known, q.mean, means[..., :_POSITION_SIZE]))
+        there = self._present(self._counts(frames, num_objects))[:, tf.newaxis, :, tf.newaxis]
+        a = _join(there * tf.where(known, q.mean, means[..., :_POSITION_SIZE]))
         return Frames(
             self.decode(a, num_objects),
             a,
-            _join(tf.where(known, q.std, spread)),
-            latents.means,
+            _join(there * tf.where(known, q.std, spread)),
+            _join(there * means),
             tf.repeat(_join(weights)[:, tf.newaxis], shape[1], axis=1),
         )
 

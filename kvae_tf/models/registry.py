@@ -10,6 +10,7 @@ from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.cannonball import Cannonball
 from kvae_tf.models.dkf import DKF
 from kvae_tf.models.dvbf import DVBF
+from kvae_tf.models.ed_lstm import EDLSTM
 from kvae_tf.models.frame_rnn import FrameRNN
 from kvae_tf.models.kvae import KVAE
 from kvae_tf.settings import Settings
@@ -120,11 +121,15 @@ def create(
             **chosen(_CANNONBALL),
         )
 
+    def ed_lstm():
+        return EDLSTM(**chosen(_FRAMES, ("feature_size", "state_size")))
+
     return {
         "kvae": kvae,
         "dvbf": dvbf,
         "dkf": dkf,
         "cannonball": cannonball,
+        "ed_lstm": ed_lstm,
         "ae_rnn": lambda: frame_rnn(False),
         "vae_rnn": lambda: frame_rnn(True),
     }[settings.model.model]()

@@ -38,8 +38,9 @@ def trajectories(subject: Subject, count: int = 3) -> Report:
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
     mask = mask * test.observed
     paths = {"encoded": evaluation.encodings(subject.model, test)}
+    objects = evaluation.objects_of(subject.model, test)
     for method in subject.model.imputation_methods:
-        filled = subject.model.impute(frames, mask, test.controls, method=method)
+        filled = subject.model.impute(frames, mask, test.controls, method=method, **objects)
         paths[method] = filled.encodings.numpy()
     rows = [
         [n, t, int(mask[n, t]), method, *map(float, path[n, t])]

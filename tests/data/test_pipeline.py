@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf.data import SequenceData, evaluation_batches, steps_per_pass, training_batches
+from kvae_tf.data import (
+    SequenceData,
+    curriculum_batches,
+    evaluation_batches,
+    steps_per_pass,
+    training_batches,
+)
 from kvae_tf.errors import UserError
 
 N, T = 11, 6
@@ -206,3 +212,27 @@ def test_no_controls_are_controls_of_size_zero():
 def test_bad_arguments(options, words):
     with pytest.raises(UserError, match=words):
         training_batches(_data(), **({"batch_size": 4, "seed": 0} | options))
+
+
+def _counted(counts):
+    counts = np.array(counts)
+    images = np.broadcast_to(counts[:, None, None, None] / 10, (len(counts), T, 2, 3))
+    return SequenceData.from_arrays(images, num_objects=counts)
+
+
+def test_curriculum_shows_more_objects_step_by_step():
+    data = _counted([1, 2, 3, 2, 1, 3, 1, 2, 3, 1, 2, 3])
+    most = [batch["num_objects"].max() for batch in _take(curriculum_batches(data, 3, 2, 0), 30)]
+    assert most[:3] == [1, 1, 1]
+    assert max(most[3:6]) == 2
+    assert max(most[6:]) == 3
+    whole = _take(curriculum_batches(data, 3, 2, 0), 12)
+    for start in range(9):
+        _assert_equal(_take(curriculum_batches(data, 3, 2, 0, start), 3), whole[start : start + 3])
+    plain = _take(curriculum_batches(data, 0, 2, 0), 4)
+    _assert_equal(plain, _take(training_batches(data, 2, 0), 4))
+
+
+def test_curriculum_needs_counts():
+    with pytest.raises(UserError, match="num_objects"):
+        curriculum_batches(_data(), 3, 2, 0)

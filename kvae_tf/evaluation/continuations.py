@@ -1,0 +1,87 @@
+"""Several objects in frames that were not seen: continued, and interpolated, step by step.
+
+Chiappa and Paquet, sections 3.4 and 3.5: the first frames are seen and the rest is generated, or
+the first and the last are seen and the middle is interpolated.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData, gap
+from kvae_tf.evaluation import discs
+from kvae_tf.evaluation.batches import masked_batches, objects_of
+from kvae_tf.evaluation.objects import best_orders, true_positions
+from kvae_tf.evaluation.pixels import incorrect_pixels
+from kvae_tf.models.base import SequenceModel
+
+FIRST, LAST = 5, 5  # frames seen
+RADIUS = 2  # of the balls, pixels
+_SMALLEST = 1e-6  # probability of a pixel
+
+
+class Continuation(NamedTuple):
+    """Errors of each hidden frame, averaged over sequences.
+
+    Attributes:
+      frames: their numbers, from 0.
+      nats: minus log p of the true frame, under the pixels' means kept within 1e-6 of 0 and 1.
+      incorrect_pixels: fractions, at the threshold 0.5.
+      position_error: mean distance of the discs in the frames from the true positions, pixels.
+    """
+
+    frames: list[int]
+    nats: list[float]
+    incorrect_pixels: list[float]
+    position_error: list[float]
+
+
+def generation(model: SequenceModel, data: SequenceData) -> Continuation:
+    """The first ``FIRST`` frames are seen, the rest is generated from them."""
+    return _continue(model, data, "filter", gap(len(data), data.num_steps, FIRST, data.num_steps))
+
+
+def interpolation(model: SequenceModel, data: SequenceData) -> Continuation:
+    """The first ``FIRST`` and the last ``LAST`` frames are seen; for a system that smooths."""
+    stop = data.num_steps - LAST
+    return _continue(model, data, "smooth", gap(len(data), data.num_steps, FIRST, stop))
+
+
+def _continue(model, data, method, mask):
+    hidden = np.flatnonzero(mask[0] == 0)
+    truth, counts = true_positions(data)[:, hidden], data.num_objects
+    fill = tf.function(lambda *given, **how: model.impute(*given, method=method, **how).frames)
+    nats, wrong, off = [], [], []
+    for batch, rows in masked_batches(data, mask):
+        kept = slice(rows.stop - rows.start)
+        guess = fill(
+            batch["frames"], batch["observed"], batch["controls"], **objects_of(model, batch)
+        ).numpy()[kept, hidden]
+        frames = batch["frames"][kept, hidden]
+        p = np.clip(guess.astype(np.float64), _SMALLEST, 1.0 - _SMALLEST)
+        log_p = frames * np.log(p) + (1.0 - frames) * np.log1p(-p)
+        nats.append(-log_p.sum((2, 3, 4)))
+        wrong.append(incorrect_pixels(guess, frames))
+        off.append(_distances(guess.mean(-1), truth[rows], counts[rows]))
+    return Continuation(
+        hidden.tolist(),
+        *(np.concatenate(found).mean(axis=0).tolist() for found in (nats, wrong, off)),
+    )
+
+
+def _distances(frames, truth, counts):
+    """Mean distance of the discs in each frame from the nearest assignment, ``[B, T]``."""
+    B, T = frames.shape[:2]
+    counts = np.repeat(counts, T)
+    truth = truth.reshape(B * T, 1, *truth.shape[2:])
+    found = np.zeros_like(truth)
+    places = discs.find(frames.reshape(B * T, *frames.shape[2:]), counts, RADIUS)
+    found[:, 0, : places.shape[1]] = places
+    orders = best_orders(found, truth, counts)
+    found = np.take_along_axis(found[:, 0], orders[..., np.newaxis], axis=1)
+    there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
+    distance = np.linalg.norm(found - truth[:, 0], axis=-1) * there
+    return (distance.sum(1) / counts).reshape(B, T)

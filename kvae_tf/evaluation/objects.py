@@ -1,0 +1,208 @@
+"""Positions of several objects against the true ones.
+
+A system knows its objects in an order of its own, and their positions up to an affine map, the same
+for all objects and all sequences. Both are found on training sequences; on test sequences only the
+order is chosen, once a sequence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData
+from kvae_tf.evaluation.batches import masked_batches, objects_of
+from kvae_tf.evaluation.positions import AffineFit, encodings, fit_affine
+from kvae_tf.models.base import SequenceModel
+
+_ROUNDS, _RESTARTS = 20, 8
+_CONTEXT = 5  # frames seen before those that show how objects accelerate
+_FITTED = 500  # training sequences
+
+
+class ObjectErrors(NamedTuple):
+    """How well objects are found.
+
+    Attributes:
+      r_squared: number of objects -> R², the mean of both axes.
+      rmse: number of objects -> root mean squared distance, pixels.
+      identity_switch_rate: share of the sequences with several objects in which one at least is
+        taken for another.
+      acceleration_ratio: learned acceleration over the true one, lengths.
+      acceleration_angle: degrees between the two.
+    """
+
+    r_squared: dict[int, float]
+    rmse: dict[int, float]
+    identity_switch_rate: float
+    acceleration_ratio: float
+    acceleration_angle: float
+
+
+def true_positions(data: SequenceData) -> np.ndarray | None:
+    """The states called x_1, y_1, x_2 …, ``[N, T, objects, 2]``; None where the data have none."""
+    names = data.state_names
+    count = sum(name.startswith("x_") for name in names)
+    if data.states is None or data.num_objects is None or not count:
+        return None
+    columns = [names.index(f"{axis}_{n + 1}") for n in range(count) for axis in ("x", "y")]
+    return data.states[..., columns].reshape(*data.states.shape[:2], count, 2)
+
+
+def object_errors(
+    model: SequenceModel, data: SequenceData, train: SequenceData, tolerance: float = 4.0
+) -> ObjectErrors | None:
+    """How well a system finds the objects of ``data``.
+
+    Args:
+      model: a system that knows objects.
+      data: the sequences.
+      train: fits the map from latent positions to true ones.
+      tolerance: of ``identity_switches``, pixels; a ball's diameter.
+
+    Returns:
+      The errors, or None where the model knows no objects, or the data do not know where they are.
+    """
+    truth = true_positions(data)
+    if not model.max_objects or truth is None:
+        return None
+    fit, counts = fit_objects(model, train), data.num_objects
+    found = fit(latent_positions(model, data))
+    found = in_order(found, best_orders(found, truth, counts))
+    r_squared, rmse = {}, {}
+    for count in np.unique(counts).tolist():
+        is_counted = counts == count
+        error = (found - truth)[is_counted, :, :count]
+        centre = truth[is_counted, :, :count]
+        spread = centre.var(axis=(0, 1, 2))
+        r_squared[count] = float(np.mean(1.0 - np.square(error).mean((0, 1, 2)) / spread))
+        rmse[count] = float(np.sqrt(np.square(error).sum(-1).mean()))
+    several = counts > 1
+    switches = identity_switches(found[several], truth[several], counts[several], tolerance)
+    ratio, angle = _acceleration(model, data, fit, truth)
+    rate = float(np.mean(switches > 0)) if several.any() else 0.0
+    return ObjectErrors(r_squared, rmse, rate, ratio, angle)
+
+
+def latent_positions(model: SequenceModel, data: SequenceData) -> np.ndarray:
+    """Latent positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
+    a = encodings(model, data)
+    return a.reshape(*a.shape[:2], model.max_objects, -1)
+
+
+def fit_objects(model: SequenceModel, train: SequenceData) -> AffineFit:
+    """The map from latent positions to true ones, by least squares under the best orders."""
+    train = train.select(slice(0, _FITTED))
+    return fit_in_any_order(
+        latent_positions(model, train), true_positions(train), train.num_objects
+    )
+
+
+def fit_in_any_order(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> AffineFit:
+    """Least squares in turn with the best order of each sequence.
+
+    Args:
+      found: ``[N, T, objects, 2]``.
+      truth: of the same shape.
+      counts: ``[N]``, how many objects there are.
+    """
+    rng = np.random.default_rng(0)
+    fewest = counts == counts.min()
+    # One object has but one order; several may start in a wrong one, so many starts are made.
+    starts = 1 if counts.min() == 1 else _RESTARTS
+    fits = []
+    for _ in range(starts):
+        orders = [rng.permutation(n) for n in counts[fewest]]
+        orders = np.array([[*order, *range(len(order), found.shape[2])] for order in orders])
+        fit = _fit(in_order(found[fewest], orders), truth[fewest], counts[fewest])
+        for _ in range(_ROUNDS):
+            orders = best_orders(fit(found), truth, counts)
+            last, fit = fit, _fit(in_order(found, orders), truth, counts)
+            if np.array_equal(last.matrix, fit.matrix):
+                break
+        fits.append(fit)
+    return max(fits, key=lambda fit: fit.r_squared.mean())
+
+
+def best_orders(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Which found object is which true one, one order a sequence, ``[N, objects]``.
+
+    Args:
+      found: ``[N, T, objects, 2]``, in the units of the truth.
+      truth: of the same shape.
+      counts: ``[N]``; objects beyond it stay where they are.
+    """
+    size = truth.shape[2]
+    distances = np.square(found[:, :, np.newaxis] - truth[:, :, :, np.newaxis]).sum(-1).mean(1)
+    orders = np.tile(np.arange(size), (len(found), 1))  # distances: [N, true, found]
+    for count in np.unique(counts):
+        rows = np.flatnonzero(counts == count)
+        ways = np.array(list(itertools.permutations(range(count))))
+        costs = distances[rows][:, np.arange(count), ways].sum(-1)  # [rows, ways]
+        orders[rows, :count] = ways[costs.argmin(1)]
+    return orders
+
+
+def in_order(found: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Objects ``[N, T, objects, 2]`` put into the orders ``[N, objects]``."""
+    return np.take_along_axis(found, orders[:, np.newaxis, :, np.newaxis], axis=2)
+
+
+def identity_switches(
+    found: np.ndarray, truth: np.ndarray, counts: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """How often, in each sequence, found objects come to stand for other true ones, ``[N]``.
+
+    As in the CLEAR MOT metrics (Bernardin and Stiefelhagen 2008): who stands for whom stays, as
+    long as it is no further off than ``tolerance``; else the nearest match takes its place.
+
+    Args:
+      found: ``[N, T, objects, 2]``, in the units of the truth.
+      truth: of the same shape.
+      counts: ``[N]``.
+      tolerance: a distance.
+    """
+    switches = np.zeros(len(found), int)
+    for i, count in enumerate(counts):
+        ways = np.array(list(itertools.permutations(range(count))))
+        here = found[i, :, np.newaxis, :count] - truth[i, :, :count, np.newaxis]
+        distances = np.linalg.norm(here, axis=-1)  # [T, true, found]
+        true = np.arange(count)
+        order = None
+        for distance in distances:
+            if order is not None and (distance[true, order] <= tolerance).all():
+                continue
+            best = ways[np.square(distance[true, ways]).sum(-1).argmin()]
+            switches[i] += order is not None and not np.array_equal(best, order)
+            order = best
+    return switches
+
+
+def _fit(found, truth, counts):
+    there = np.arange(found.shape[2]) < counts[:, np.newaxis]
+    there = np.broadcast_to(there[:, np.newaxis], found.shape[:3])
+    return fit_affine(found[there], truth[there])
+
+
+def _acceleration(model, data, fit, truth):
+    """The second differences of forecasts against the true ones: their ratio, and the angle."""
+    steps = data.num_steps - _CONTEXT
+    forecast = tf.function(
+        lambda frames, **objects: model.forecast(frames, num_steps=steps, **objects).encodings
+    )
+    paths = []
+    for batch, rows in masked_batches(data, data.observed):
+        found = forecast(batch["frames"][:, :_CONTEXT], **objects_of(model, batch)).numpy()
+        paths.append(found[: rows.stop - rows.start])
+    paths = np.concatenate(paths).reshape(len(data), steps, model.max_objects, -1)
+    there = np.arange(model.max_objects) < data.num_objects[:, np.newaxis]
+    learned, true = (
+        np.diff(x, 2, axis=1).mean(axis=1)[there].mean(axis=0)
+        for x in (paths.astype(np.float64) @ fit.matrix, truth.astype(np.float64))
+    )
+    lengths = np.linalg.norm(learned), np.linalg.norm(true)
+    cosine = learned @ true / max(lengths[0] * lengths[1], 1e-300)
+    return float(lengths[0] / lengths[1]), float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
