@@ -118,3 +118,30 @@ def stack(pictures: list[np.ndarray]) -> np.ndarray:
             for p in pictures
         ]
     )
+
+
+def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.ndarray:
+    """Ways through the plane, a panel a sequence (Chiappa and Paquet, figures 3, 8 and 9).
+
+    Args:
+      panels: for each sequence, name -> several ``[T, 2]``; a name has the same colour everywhere.
+      columns: panels in a row.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(3.2 * columns, 3.0 * rows, rows, columns)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        for c, (name, several) in enumerate(panel.items()):
+            colour = "black" if not c else f"C{(c - 1) % 10}"
+            for n, way in enumerate(several):
+                label = None if n else name
+                axis.plot(*way.T, "-", color=colour, lw=2.5 if not c else 1.2, label=label)
+                axis.plot(*way[0], "o", color=colour, ms=4)
+        axis.set(aspect="equal")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    return render(figure)

@@ -59,3 +59,11 @@ def test_grid_fills_up_its_last_row():
     assert (picture[9:, 10:] == 255).all()
     np.testing.assert_array_equal(picture[4:9, 14:20], pictures[1])
     assert plotting.grid(pictures[:1]).shape == (9, 10, 3)
+
+
+def test_paths_of_objects():
+    way = np.stack([np.arange(5), np.arange(5) ** 2], axis=-1)
+    picture = charts.paths([{"true": [way, -way], "inferred": [way]}] * 3, columns=2)
+    assert picture.dtype == np.uint8
+    assert picture.ndim == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf import data, evaluation
+from kvae_tf import data, evaluation, studies
 from kvae_tf.loaded import LoadedModel
+from kvae_tf.studies import Subject
 
 ROOT = Path(__file__).parents[1]
 COMMON = [
@@ -65,6 +66,10 @@ def test_cannonball_end_to_end(files, tmp_path):
     counts = tf.constant([1, 2, 1])
     drawn = loaded.generate(3, 5, num_objects=counts)
     assert drawn.frames.shape == (3, 5, 32, 32, 1)
+    subject = Subject(loaded, data.load(str(files), 0, None), lambda steps: None, str(files))
+    studies.run(["objects", "continuations"], subject, run / "evaluation")
+    for name in ("objects.png", "continuations.png", "continuations.gif", "continuations.csv"):
+        assert (run / "evaluation" / name).stat().st_size > 0
     found = loaded.impute(test.unit_frames[:3], num_objects=counts).encodings.numpy()
     np.testing.assert_array_equal(found[0, :, 2:], 0.0)
     assert np.abs(found[1, :, 2:]).min() > 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kvae_tf import files, plotting
 from kvae_tf.errors import UserError
-from kvae_tf.studies import frames, latents
+from kvae_tf.studies import frames, latents, objects
 from kvae_tf.studies.report import Report, Subject
 
 STUDIES: dict[str, Callable[[Subject], Report]] = {
@@ -28,6 +28,8 @@ STUDIES: dict[str, Callable[[Subject], Report]] = {
         latents.regression,
         latents.walk,
         latents.controls,
+        objects.objects,
+        objects.continuations,
     )
 }
 

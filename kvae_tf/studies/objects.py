@@ -1,0 +1,118 @@
+"""Studies of several objects: figures 3, 6, 8 and 9 of Chiappa and Paquet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kvae_tf import charts, evaluation, plotting
+from kvae_tf.data import gap
+from kvae_tf.errors import UserError
+from kvae_tf.evaluation.continuations import FIRST, LAST
+from kvae_tf.studies.report import Report, Subject, need
+
+SHOWN = 8  # sequences in pictures
+
+
+def objects(subject: Subject) -> Report:
+    """Positions as inferred, generated and interpolated, beside the true ones; figures 3, 8, 9."""
+    need(subject, FIRST + LAST + 1, "smooth", "impute", "forecast")
+    model, test = subject.model, _counted(subject)
+    if not model.max_objects:
+        raise UserError("the model knows no objects, which the experiment needs")
+    found = evaluation.object_errors(model, test, subject.splits.train)
+    fit = evaluation.fit_objects(model, subject.splits.train)
+    shown = _shown(test)
+    truth, counts = evaluation.true_positions(shown), shown.num_objects
+    inferred = fit(evaluation.latent_positions(model, shown))
+    orders = evaluation.best_orders(inferred, truth, counts)
+    paths = {"true": truth, "inferred": evaluation.in_order(inferred, orders)}
+    for name, (mask, method) in _ways(shown.num_steps).items():
+        filled = model.impute(
+            shown.unit_frames, np.repeat(mask, len(shown), axis=0), method=method,
+            **evaluation.objects_of(model, shown),
+        )  # fmt: skip
+        a = fit(filled.encodings.numpy().reshape(*truth.shape[:2], model.max_objects, 2))
+        paths[name] = evaluation.in_order(a, orders)
+    panels = [
+        {name: [path[n, :, i] for i in range(counts[n])] for name, path in paths.items()}
+        for n in range(len(shown))
+    ]
+    rows = [
+        [n, t, i, name, *map(float, path[n, t, i])]
+        for name, path in paths.items()
+        for n in range(len(shown))
+        for i in range(counts[n])
+        for t in range(shown.num_steps)
+    ]
+    header = ["sequence", "step", "object", "path", "column", "row_from_below"]
+    return Report(found._asdict(), header, rows, charts.paths(panels))
+
+
+def continuations(subject: Subject) -> Report:
+    """Frames that follow the first five, or lie between five and five: figure 6, and errors."""
+    need(subject, FIRST + LAST + 1, "impute")
+    model, test = subject.model, _counted(subject)
+    found = {"generated": evaluation.generation(model, test)}
+    if "smooth" in model.imputation_methods:
+        found["interpolated"] = evaluation.interpolation(model, test)
+    shown = _shown(test)
+    films = {"true": shown.unit_frames}
+    for name in found:
+        mask, method = _ways(shown.num_steps)[name]
+        filled = model.impute(
+            films["true"], np.repeat(mask, len(shown), axis=0), shown.controls, method=method,
+            **evaluation.objects_of(model, shown),
+        ).frames.numpy()  # fmt: skip
+        seen = mask[..., np.newaxis, np.newaxis, np.newaxis] > 0
+        films[name] = np.where(seen, films["true"], filled)
+    pictures = [
+        plotting.grid([plotting.overlay(sequence) for sequence in film], columns=SHOWN)
+        for film in films.values()
+    ]
+    measures = ("nats", "incorrect_pixels", "position_error")
+    frames = found["generated"].frames
+    for measure in measures:
+        lines = {}
+        for name, errors in found.items():
+            values = dict(zip(errors.frames, getattr(errors, measure), strict=True))
+            lines[name] = [values.get(t, np.nan) for t in frames]
+        label = measure.replace("_", " ")
+        pictures.append(charts.curves(frames, lines, x_label="frame", y_label=label))
+    rows = [
+        [name, t, *values]
+        for name, errors in found.items()
+        for t, *values in zip(errors.frames, *(getattr(errors, m) for m in measures), strict=True)
+    ]
+    # One under another: a sequence is a column, as in the pictures.
+    side_by_side = np.concatenate(list(films.values()), axis=0)
+    return Report(
+        {name: errors._asdict() for name, errors in found.items()},
+        ["frames", "step", *measures],
+        rows,
+        charts.stack(pictures),
+        plotting.grid_gif(side_by_side, columns=len(shown)),
+    )
+
+
+def _counted(subject):
+    """The test part, if it says how many objects there are and where."""
+    if evaluation.true_positions(subject.splits.test) is None:
+        raise UserError(
+            f"{subject.dataset} does not say where several objects are, which the experiment needs"
+        )
+    return subject.splits.test
+
+
+def _shown(test):
+    """A few sequences, those with the most objects before the others."""
+    order = np.argsort(-test.num_objects, kind="stable")
+    most = order[: 3 * SHOWN // 4]
+    return test.select(np.concatenate([most, order[::-1][: SHOWN - len(most)]]))
+
+
+def _ways(num_steps):
+    """Name -> what is seen ``[1, T]`` and the method."""
+    return {
+        "generated": (gap(1, num_steps, FIRST, num_steps), "filter"),
+        "interpolated": (gap(1, num_steps, FIRST, num_steps - LAST), "smooth"),
+    }
