@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "pytest-xdist", "ruff"]
+TEST = ["pytest", "pytest-xdist", "ruff", "av>=12"]
 
 setup(
     name="kvae_tf",
@@ -23,6 +23,7 @@ setup(
         "tensorboard>=2.20",
         "numpy>=1.26",
         "scipy>=1.11",
+        "h5py>=3.10",
         "absl-py>=2.0",
         "matplotlib>=3.8",
         "pillow>=10",
@@ -31,7 +32,7 @@ setup(
     extras_require={
         "test": TEST,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "video": ["imageio[pyav]"],
+        "video": ["av>=12"],
         "profile": ["xprof"],
     },
 )

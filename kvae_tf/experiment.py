@@ -70,6 +70,13 @@ def load_data(settings: Settings, **options) -> data.Splits:
     chosen = settings.data
     if chosen.draw_walls:
         options["draw_walls"] = True
+    if data.is_video(chosen.dataset):
+        options |= {
+            "form": data.Form(chosen.crop or None, chosen.frame_size or None, chosen.channels),
+            "window": chosen.window,
+            "stride": chosen.stride,
+            "annotations_path": chosen.annotations,
+        }
     splits = data.load(chosen.dataset, settings.training.seed, chosen.cache_dir or None, **options)
     return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
 

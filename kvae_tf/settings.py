@@ -22,10 +22,30 @@ def _field(default, help_text, choices=None, least=None, most=None):
 class DataSettings:
     """Where the sequences come from and which frames training may see."""
 
-    dataset: str = _field("pendulum", "A world's name, or a file PATH.npz with `images`.")
+    dataset: str = _field(
+        "pendulum",
+        "A world's name; or a file PATH.npz or PATH.h5 with `images`, a video, or a folder of "
+        "pictures or videos.",
+    )
     cache_dir: str = _field("", "Where simulated worlds are kept; empty: the user's cache folder.")
     binarise: bool = _field(False, "Every pixel becomes 0 or 1: above one half, or not.")
     draw_walls: bool = _field(False, "box, gravity, polygon, pong: draw the walls and paddles.")
+    frame_size: tuple[int, ...] = _field(
+        (), "Videos: HEIGHT,WIDTH to which frames are resized; empty: as they are.", least=1
+    )
+    crop: tuple[int, ...] = _field(
+        (), "Videos: TOP,LEFT,HEIGHT,WIDTH of the part that is kept, before resizing.", least=0
+    )
+    channels: int = _field(1, "Videos: 1 for grey, 3 for colour.", choices=(1, 3))
+    window: int = _field(
+        0, "Videos: frames of a sequence; 0: all, the shorter ones padded as missing.", least=0
+    )
+    stride: int = _field(
+        0, "Videos: frames from one window's start to the next; 0: --window.", least=0
+    )
+    annotations: str = _field(
+        "", "Videos: a CSV file with columns frame, video, observed, and one for each control."
+    )
     missing_rate: float = _field(
         0.0, "Share of the training frames hidden at random.", least=0.0, most=1.0
     )
@@ -221,6 +241,12 @@ class Settings:
                 check(field, getattr(part, field.name))
         if not self.run.run_dir:
             raise UserError("--run_dir is not set, expected a folder for the run's results")
+        for name, count in (("frame_size", 2), ("crop", 4)):
+            value = getattr(self.data, name)
+            if len(value) not in (0, count):
+                raise UserError(
+                    f"--{name} is {','.join(map(str, value))}, expected {count} numbers"
+                )
         for name in ("settling_epochs", "pretraining_epochs"):
             value = getattr(self.training, name)
             if value >= self.training.epochs:
@@ -274,9 +300,10 @@ def check(field: dataclasses.Field, value) -> None:
     """Raises a ``UserError`` that names the flag when a value is outside its limits."""
     choices, least, most = (field.metadata[key] for key in ("choices", "least", "most"))
     if choices is not None and value not in choices:
-        raise UserError(f"--{field.name} is {value!r}, expected one of {', '.join(choices)}")
+        known = ", ".join(map(str, choices))
+        raise UserError(f"--{field.name} is {value!r}, expected one of {known}")
     numbers = value if isinstance(value, tuple) else (value,)
-    if isinstance(value, tuple) and not value:
+    if isinstance(value, tuple) and not value and field.default:
         raise UserError(f"--{field.name} is empty, expected at least one number")
     for number in numbers:
         too_small = least is not None and not number >= least

@@ -4,8 +4,8 @@
 turn a part into tf.data. Knows no model.
 """
 
-from kvae_tf.data.datasets import load
-from kvae_tf.data.files import load_npz, save_npz
+from kvae_tf.data.datasets import is_video, load
+from kvae_tf.data.files import load_arrays, save_npz
 from kvae_tf.data.missing import gap, missing_at_random, stateless_missing_at_random
 from kvae_tf.data.pipeline import (
     curriculum_batches,
@@ -14,17 +14,20 @@ from kvae_tf.data.pipeline import (
     training_batches,
 )
 from kvae_tf.data.sequence_data import SequenceData, Splits, split
+from kvae_tf.data.video import Form
 from kvae_tf.data.worlds import WORLDS
 
 __all__ = [
     "WORLDS",
+    "Form",
     "SequenceData",
     "Splits",
     "curriculum_batches",
     "evaluation_batches",
     "gap",
+    "is_video",
     "load",
-    "load_npz",
+    "load_arrays",
     "missing_at_random",
     "save_npz",
     "split",

@@ -9,8 +9,10 @@ import warnings
 from pathlib import Path
 
 from kvae_tf.data import checks
-from kvae_tf.data.files import load_npz, save_npz
+from kvae_tf.data.clips import load_videos
+from kvae_tf.data.files import HDF5, load_arrays, save_npz
 from kvae_tf.data.sequence_data import Splits
+from kvae_tf.data.video import VIDEOS
 from kvae_tf.data.worlds import WORLDS
 from kvae_tf.errors import UserError
 
@@ -25,24 +27,19 @@ def load(
         splits = load("pendulum", seed=0, num_sequences=(500, 500, 500))
 
     Args:
-      dataset: a name out of ``WORLDS``, or a path that ends in ``.npz``.
+      dataset: a name out of ``WORLDS``; or the path of a ``.npz`` or HDF5 file, of a video, or of a
+        folder of pictures or videos.
       seed: of the simulation, or of the shuffle that splits a file; a non-negative int.
       cache_dir: where worlds are kept; ``$KVAE_TF_CACHE`` or ``~/.cache/kvae_tf`` if None.
-      **options: of the world's ``splits``, or of ``load_npz``.
+      **options: of the world's ``splits``, of ``load_arrays``, or of ``load_videos``.
 
     Raises:
       UserError: nothing is called so, an option is unknown or wrong, or the file is refused.
     """
     seed = checks.integer("seed", seed, minimum=0)
     dataset = os.fspath(dataset)
-    if dataset.endswith(".npz"):
-        _bind(dataset, load_npz, path=dataset, seed=seed, **options)
-        return load_npz(Path(dataset).expanduser(), seed, **options)
     if dataset not in WORLDS:
-        raise UserError(
-            f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, "
-            "or a path that ends in .npz"
-        )
+        return _load_own(dataset, seed, options)
     world = WORLDS[dataset]
     options = _bind(dataset, world.splits, seed=seed, **options)
     path = _cache_dir(cache_dir) / _cache_name(dataset, world.version, options)
@@ -55,6 +52,30 @@ def load(
     except UserError as error:
         warnings.warn(f"the data set is not cached: {error}", stacklevel=2)
     return splits
+
+
+def is_video(dataset: str | os.PathLike) -> bool:
+    """Whether a data set's name is that of a video file or of a folder."""
+    path = Path(dataset).expanduser()
+    is_world = str(dataset) in WORLDS
+    return not is_world and (path.suffix.lower() in VIDEOS or path.is_dir())
+
+
+def _load_own(dataset, seed, options):
+    """A user's own data."""
+    path = Path(dataset).expanduser()
+    if dataset.endswith((".npz", *HDF5)):
+        read = load_arrays
+    elif is_video(dataset):
+        read = load_videos
+    else:
+        raise UserError(
+            f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, or a path "
+            f"that ends in .npz, {', '.join(HDF5)} or {', '.join(VIDEOS)}, or a folder of pictures "
+            "or videos"
+        )
+    _bind(dataset, read, path=dataset, seed=seed, **options)
+    return read(path, seed, **options)
 
 
 def _bind(dataset, function, **arguments):
@@ -85,7 +106,7 @@ def _read_cache(path):
     if not os.path.exists(path):
         return None
     try:
-        return load_npz(path)
+        return load_arrays(path)
     except UserError as error:
         warnings.warn(f"the data set is simulated again: {error}", stacklevel=3)
         return None

@@ -1,4 +1,4 @@
-"""Data sets as NumPy archives.
+"""Data sets as NumPy archives, or as HDF5 files with the same arrays.
 
 A user's file holds ``images`` and optionally ``controls``, ``states``, ``observed``,
 ``state_names`` and ``num_objects`` (shapes as in ``SequenceData.from_arrays``). It may bring its
@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from kvae_tf.data import checks
@@ -27,16 +28,17 @@ _DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFi
 # KVAE authors' files carry an unused pickled array of controls.
 _IGNORABLE = ("controls", "states", "state_names")
 _ARRAYS = ("images", "observed", "num_objects", *_IGNORABLE)
+HDF5 = (".h5", ".hdf5")
 _PREFIXES = tuple(f"{name}_" for name in Splits._fields)
 
 
-def load_npz(
+def load_arrays(
     path: str | os.PathLike, seed: int = 0, fractions: Sequence[float] = FRACTIONS
 ) -> Splits:
     """Reads an archive and completes it to train, validation and test.
 
     Args:
-      path: of the ``.npz`` file.
+      path: of the ``.npz``, ``.h5`` or ``.hdf5`` file.
       seed: of the shuffle by which parts that the file lacks are split off.
       fractions: shares of train, validation and test in the whole; those of parts that the file
         has are ignored.
@@ -63,7 +65,7 @@ def load_npz(
 
 
 def save_npz(path: str | os.PathLike, splits: Splits) -> None:
-    """Writes three parts to an archive that ``load_npz`` reads back equal.
+    """Writes three parts to an archive that ``load_arrays`` reads back equal.
 
     The file appears at once and whole: it is written under a temporary name, then renamed.
 
@@ -97,6 +99,8 @@ def save_npz(path: str | os.PathLike, splits: Splits) -> None:
 
 def _read(path):
     """The arrays that we know, by name, and all names found; warns of those that it leaves out."""
+    if str(path).endswith(HDF5):
+        return _read_hdf5(path)
     try:
         # Opened here, since NumPy leaves the file open where it fails.
         with open(path, "rb") as file:
@@ -122,6 +126,24 @@ def _known_arrays(archive, path):
         arrays = {name: _member(archive, name, path) for name in archive.files if name in known}
         found = sorted(archive.files)
     return {name: array for name, array in arrays.items() if array is not None}, found
+
+
+def _read_hdf5(path):
+    known = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
+    arrays = {}
+    try:
+        with h5py.File(path, "r") as file:
+            found = sorted(file)
+            for name in known & set(found):
+                if not isinstance(file[name], h5py.Dataset):
+                    raise UserError(f"{path}: {name} is a group, expected an array")
+                is_text = h5py.check_string_dtype(file[name].dtype) is not None
+                arrays[name] = file[name].asstr()[()] if is_text else file[name][()]
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; expected an HDF5 file") from None
+    except (OSError, RuntimeError, KeyError):
+        raise UserError(f"{path} is damaged or no HDF5 file") from None
+    return arrays, found
 
 
 def _member(archive, name, path):

@@ -87,7 +87,7 @@ def test_a_file_of_one_s_own(tmp_path, simulations):
     np.savez(path, images=np.random.default_rng(0).random((10, 3, 4, 4)))
     splits = load(str(path), 0, fractions=(0.5, 0.3, 0.2))
     assert [len(part) for part in splits] == [5, 3, 2]
-    _assert_equal(load(path, 0), datasets.load_npz(path, 0))
+    _assert_equal(load(path, 0), datasets.load_arrays(path, 0))
     assert not simulations
 
 

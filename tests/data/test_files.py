@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from kvae_tf.data import SequenceData, Splits, load_npz, save_npz
+from kvae_tf.data import SequenceData, Splits, load_arrays, save_npz
 from kvae_tf.errors import UserError
 
 N, T = 20, 3
@@ -41,7 +41,7 @@ def archive(tmp_path):
 
 
 def test_images_alone_are_split(archive):
-    splits = load_npz(archive(images=_images()), seed=1, fractions=(0.5, 0.3, 0.2))
+    splits = load_arrays(archive(images=_images()), seed=1, fractions=(0.5, 0.3, 0.2))
     assert [len(part) for part in splits] == [10, 6, 4]
     assert sorted(sum(map(_numbers, splits), [])) == list(range(N))
 
@@ -57,7 +57,7 @@ def test_everything_travels_together(archive):
         observed=observed,
         state_names=["x", "y"],
     )
-    for part in load_npz(path, seed=0):
+    for part in load_arrays(path, seed=0):
         numbers = _numbers(part)
         np.testing.assert_array_equal(part.frames[..., 0], images[numbers])
         np.testing.assert_array_equal(part.controls[..., 0], number[numbers])
@@ -69,7 +69,7 @@ def test_everything_travels_together(archive):
 @pytest.mark.parametrize("train", ["images", "train_images"])
 def test_parts_that_the_file_lacks_come_from_train(archive, train):
     test = _images(4, seed=5)
-    splits = load_npz(archive(**{train: _images(), "test_images": test}), seed=0)
+    splits = load_arrays(archive(**{train: _images(), "test_images": test}), seed=0)
     np.testing.assert_array_equal(splits.test.frames[..., 0], test)
     assert sorted(_numbers(splits.train) + _numbers(splits.validation)) == list(range(N))
     assert len(splits.validation) == 2  # 0.1 of 0.9
@@ -84,7 +84,7 @@ def test_parts_that_the_file_has_are_left_alone(archive):
         f"{part}_controls": np.ones((n, T, 2))
         for part, n in zip(Splits._fields, (3, 2, 1), strict=True)
     }
-    splits = load_npz(archive(**arrays, **controls), seed=0)
+    splits = load_arrays(archive(**arrays, **controls), seed=0)
     for name, part in splits._asdict().items():
         np.testing.assert_array_equal(part.frames[..., 0], arrays[f"{name}_images"])
         assert part.control_size == 2
@@ -115,7 +115,7 @@ def _splits(**changes):
 def test_what_is_saved_is_read_back_equal(tmp_path, changes):
     splits = _splits(**changes)
     save_npz(tmp_path / "new" / "data.npz", splits)
-    for saved, read in zip(splits, load_npz(tmp_path / "new" / "data.npz", seed=0), strict=True):
+    for saved, read in zip(splits, load_arrays(tmp_path / "new" / "data.npz", seed=0), strict=True):
         for name in ("frames", "observed", "controls", "states"):
             expected, found = getattr(saved, name), getattr(read, name)
             np.testing.assert_array_equal(found, expected)
@@ -152,25 +152,25 @@ def _pickled(n=N):
 def test_pickled_controls_are_ignored_with_a_warning(archive):
     path = archive(images=_images(), controls=_pickled())
     with pytest.warns(UserWarning, match="ignored controls, a pickled object array"):
-        assert load_npz(path, seed=0).train.control_size == 0
+        assert load_arrays(path, seed=0).train.control_size == 0
 
 
 @pytest.mark.parametrize("name", ["images", "observed"])
 def test_pickled_arrays_that_matter_are_refused(archive, name):
     path = archive(**({"images": _images()} | {name: _pickled()}))
     with pytest.raises(UserError, match=f"film.npz: {name} is a pickled object array"):
-        load_npz(path, seed=0)
+        load_arrays(path, seed=0)
 
 
 def test_unknown_arrays_are_ignored_with_a_warning(archive):
     path = archive(images=_images(), control=np.ones((N, T, 1)))
     with pytest.warns(UserWarning, match="ignored the arrays control$"):
-        load_npz(path, seed=0)
+        load_arrays(path, seed=0)
 
 
 def _refusal(path, **arguments):
     with pytest.raises(UserError) as error:
-        load_npz(path, **({"seed": 0} | arguments))
+        load_arrays(path, **({"seed": 0} | arguments))
     message = str(error.value)
     assert path.name in message
     assert "\n" not in message
@@ -238,5 +238,5 @@ def test_archives_that_make_no_data_set(archive, arrays, words):
 def test_bad_fractions_and_seed(archive):
     path = archive(images=_images())
     with pytest.raises(UserError, match="fractions"):
-        load_npz(path, seed=0, fractions=(0.5, 0.5))
+        load_arrays(path, seed=0, fractions=(0.5, 0.5))
     assert "seed is -1" in _refusal(path, seed=-1)

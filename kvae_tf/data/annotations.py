@@ -1,0 +1,122 @@
+"""What is known of a video's frames beside their pixels: controls and a mask, from a CSV file.
+
+One row a frame, columns by name: ``frame`` (from 0), ``video`` (the file's or folder's name; not
+needed for a single video), ``observed`` (1 = seen; all are if the column is absent). All other
+columns are controls: what acts from this frame to the next.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from kvae_tf.errors import UserError
+
+_OWN = ("video", "frame", "observed")
+
+
+class Annotation(NamedTuple):
+    """Of one video.
+
+    Attributes:
+      controls: ``[T, U]`` float32.
+      observed: ``[T]`` float32, 1 = seen.
+    """
+
+    controls: np.ndarray
+    observed: np.ndarray
+
+
+def read(path: str | os.PathLike, lengths: Mapping[str, int]) -> dict[str, Annotation]:
+    """Annotations of videos, by their names.
+
+    Args:
+      path: of the CSV file.
+      lengths: name -> frames of each video. Each needs a row for every frame; only for the last
+        one, after which nothing is seen to act, it may be missing.
+
+    Raises:
+      UserError: the file is missing, a column or row is, or an entry is no number.
+    """
+    names, rows = _table(path)
+    _check_columns(path, names, lengths)
+    controls = [name for name in names if name not in _OWN]
+    (only,) = lengths if len(lengths) == 1 else (None,)
+    found = {
+        name: Annotation(
+            np.full((length, len(controls)), np.nan, np.float32), np.ones(length, np.float32)
+        )
+        for name, length in lengths.items()
+    }
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        video = row.get("video", only)
+        if video not in found:
+            raise UserError(f"{where}: there is no video {video!r} in the data set")
+        t = _number(row, "frame", where)
+        if t != int(t) or not 0 <= t < lengths[video]:
+            raise UserError(
+                f"{where}: frame is {row['frame']}, expected 0 to {lengths[video] - 1}, since "
+                f"{video} has {lengths[video]} frames"
+            )
+        t = int(t)
+        if "observed" in row:
+            seen = _number(row, "observed", where)
+            if seen not in (0, 1):
+                raise UserError(f"{where}: observed is {row['observed']}, expected 0 or 1")
+            found[video].observed[t] = seen
+        found[video].controls[t] = [_number(row, name, where) for name in controls]
+    for video, annotation in found.items():
+        lacking = np.flatnonzero(np.isnan(annotation.controls).any(axis=1))
+        if len(lacking) and lacking[0] < lengths[video] - 1:
+            raise UserError(
+                f"{path} has no controls for frame {lacking[0]} of {video}, expected a row for "
+                f"each of its {lengths[video]} frames"
+            )
+        annotation.controls[lacking] = 0.0
+    return found
+
+
+def _table(path):
+    """Column names, and the rows with their line numbers."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+            names = [name.strip() for name in reader.fieldnames or ()]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{path} is no CSV file, expected text with commas") from None
+    for number, row in rows:
+        if None in row or None in row.values():
+            raise UserError(f"{path}, line {number}: expected {len(names)} entries, as the header")
+    return names, [
+        (n, {k.strip(): v for k, v in row.items()}) for n, row in rows
+    ]  # fmt: skip
+
+
+def _check_columns(path, names, lengths):
+    needed = ["frame"] if len(lengths) == 1 else ["video", "frame"]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise UserError(
+            f"{path} has the columns {', '.join(names) or 'none'}, expected also "
+            f"{', '.join(missing)}"
+        )
+    if len(set(names)) < len(names):
+        raise UserError(f"{path} has a column twice: {', '.join(names)}")
+
+
+def _number(row, name, where):
+    try:
+        number = float(row[name])
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise UserError(f"{where}: {name} is {row[name]!r}, expected a finite number")
+    return number

@@ -1,0 +1,198 @@
+"""Frames of video files and of folders of pictures: cut out, resized and coloured as asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from kvae_tf.errors import UserError
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+_MOST = 4 * 2**30  # bytes of frames in memory
+_CHUNK = 1024  # frames
+# What Pillow raises on damaged bytes; a bomb is a picture of a size that nobody means.
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+class Form(NamedTuple):
+    """What becomes of each frame, in this order.
+
+    Attributes:
+      crop: ``(top, left, height, width)`` of the part that is kept, pixels; None: the whole.
+      size: ``(height, width)`` after resizing; None: as it is.
+      channels: 1 for grey, 3 for red, green and blue.
+    """
+
+    crop: tuple[int, int, int, int] | None = None
+    size: tuple[int, int] | None = None
+    channels: int = 1
+
+
+WHOLE = Form()
+
+
+def find(path: str | os.PathLike) -> list[Path]:
+    """The videos that a path names, in the order of their names.
+
+    Args:
+      path: a video file; a folder of pictures, which are one video; or a folder of video files, or
+        of such folders.
+
+    Raises:
+      UserError: there is nothing of the kind.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path} does not exist, expected a video, or a folder of pictures")
+    if _pictures(path):
+        return [path]
+    found = [
+        child
+        for child in _in_order(path.iterdir())
+        if child.suffix.lower() in VIDEOS or (child.is_dir() and _pictures(child))
+    ]
+    if not found:
+        raise UserError(
+            f"{path} holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PICTURES)})"
+        )
+    return found
+
+
+def read(path: str | os.PathLike, form: Form = WHOLE) -> np.ndarray:
+    """All frames of a video, uint8 ``[T, H, W, C]``.
+
+    Args:
+      path: a video file or a folder of pictures.
+      form: what becomes of each frame; only the result is kept in memory.
+
+    Raises:
+      UserError: a file is missing, damaged, empty or of another size than the first, the part to be
+        kept lies outside, or the frames would not fit into memory.
+    """
+    path = Path(path)
+    chunks, chunk, size, first = [], [], 0, None
+    for name, picture in _pictures_of(path):
+        first = first or picture.size
+        if picture.size != first:
+            raise UserError(
+                f"{name} is {picture.size[1]}x{picture.size[0]}, expected {first[1]}x{first[0]} "
+                "as the first frame"
+            )
+        frame = _formed(picture, form, name)
+        size += frame.nbytes
+        if size > _MOST:
+            raise UserError(
+                f"{path} has more than {_MOST / 2**30:.0f} GiB of frames at "
+                f"{frame.shape[0]}x{frame.shape[1]}, expected smaller ones: pass --frame_size"
+            )
+        chunk.append(frame)
+        if len(chunk) == _CHUNK:
+            chunks, chunk = [*chunks, np.stack(chunk)], []
+    if chunk:
+        chunks.append(np.stack(chunk))
+    if not chunks:
+        raise UserError(f"{path} holds no frames, expected at least one")
+    return np.concatenate(chunks)
+
+
+def _pictures(folder):
+    """The pictures in a folder, in order."""
+    return _in_order(child for child in folder.iterdir() if child.suffix.lower() in PICTURES)
+
+
+def _in_order(paths):
+    """By name, numbers by their value: 2 before 10."""
+    visible = [path for path in paths if not path.name.startswith(".")]
+    return sorted(visible, key=lambda path: [
+        (int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", path.name)
+    ])  # fmt: skip
+
+
+def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
+    """Name and picture of each frame."""
+    if path.is_dir():
+        for file in _pictures(path):
+            yield str(file), _opened(file)
+    elif path.suffix.lower() == ".gif":
+        picture, count = _opened(path, load=False), 0
+        try:
+            for frame in ImageSequence.Iterator(picture):
+                yield f"{path}, frame {count}", frame.convert("RGB")
+                count += 1
+        except _DAMAGE:
+            raise UserError(f"{path} is damaged after {count} frames") from None
+    elif path.suffix.lower() in VIDEOS:
+        yield from _decoded(path)
+    else:
+        raise UserError(
+            f"{path} is no video, expected a file that ends in {', '.join(VIDEOS)}, or a folder"
+        )
+
+
+def _opened(path, load=True):
+    try:
+        picture = Image.open(path)
+        if load:
+            picture.load()
+        return picture
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist, expected a picture") from None
+    except (UnidentifiedImageError, *_DAMAGE) as error:
+        raise UserError(f"{path} is damaged or no picture ({type(error).__name__})") from None
+
+
+def _decoded(path):
+    """Frames of a container that FFmpeg reads."""
+    try:
+        import av
+    except ImportError:
+        raise UserError(
+            f"{path}: reading {path.suffix} needs the package av: pip install 'kvae_tf[video]'"
+        ) from None
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UserError(f"{path} is damaged, or holds no video")
+            stream = container.streams.video[0]
+            announced = stream.frames
+            for frame in container.decode(stream):
+                yield f"{path}, frame {count}", frame.to_image()
+                count += 1
+    except (av.error.FFmpegError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged after {count} frames, or no video ({type(error).__name__})"
+        ) from None
+    if count < announced:
+        warnings.warn(
+            f"{path} announces {announced} frames but holds {count}: it seems to be cut off",
+            stacklevel=2,
+        )
+
+
+def _formed(picture, form, name):
+    """A frame as ``[H, W, C]``."""
+    if form.crop:
+        top, left, height, width = form.crop
+        if top + height > picture.size[1] or left + width > picture.size[0]:
+            raise UserError(
+                f"--crop={','.join(map(str, form.crop))} (top, left, height, width) does not lie "
+                f"in {name}, which is {picture.size[1]}x{picture.size[0]}"
+            )
+        picture = picture.crop((left, top, left + width, top + height))
+    picture = picture.convert("L" if form.channels == 1 else "RGB")
+    if form.size and form.size != picture.size[::-1]:
+        # The mean of the pixels that become one, so that thin things stay visible.
+        picture = picture.resize(form.size[::-1], Image.Resampling.BOX)
+    frame = np.asarray(picture, np.uint8)
+    return frame if frame.ndim == 3 else frame[..., np.newaxis]
