@@ -38,6 +38,28 @@ def settings() -> Settings:
     return Settings.from_dict(values)
 
 
+def define_video() -> None:
+    """Defines the flags of scripts that answer about one video."""
+    flags.DEFINE_string("saved_model", None, "An export's version folder, as saved_models/box/1.")
+    flags.DEFINE_string("video", None, "A video, a folder of pictures, or an .npz or HDF5 file.")
+    flags.DEFINE_integer("sequence", 0, "Which sequence of an .npz or HDF5 file.")
+    flags.DEFINE_list("crop", [], "TOP,LEFT,HEIGHT,WIDTH of the part to keep, before resizing.")
+    flags.DEFINE_string("annotations", "", "A CSV file: frame, observed, one column a control.")
+    flags.DEFINE_string("output", None, "A folder for film, strip.png, frames.npz, latents.csv.")
+    flags.DEFINE_enum("format", "gif", ["gif", "mp4"], "Of the film.")
+    flags.DEFINE_float("fps", 10.0, "Pictures a second.", lower_bound=0.1)
+    flags.mark_flags_as_required(["saved_model", "video", "output"])
+
+
+def integers(name: str) -> tuple[int, ...]:
+    """The whole numbers of a parsed list flag.
+
+    Raises:
+      UserError: it holds something else; the message names the flag.
+    """
+    return _integers(name, flags.FLAGS[name].value)
+
+
 def _define(field, kind):
     name, default, text = field.name, field.default, field.metadata["help"]
     if kind is bool:

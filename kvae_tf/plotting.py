@@ -90,7 +90,7 @@ def frames_to_gif(frames: np.ndarray, fps: float = 10, scale: int | None = None)
     """
     frames = _frames(frames)
     scale = _scale(scale, 128, *frames.shape[1:3])
-    return _gif([_enlarge(frame, scale) for frame in frames], fps)
+    return encode_gif([_enlarge(frame, scale) for frame in frames], fps)
 
 
 def grid_gif(
@@ -131,7 +131,35 @@ def grid_gif(
         cells += [np.full_like(cells[0], 255)] * (-N % columns)
         lines = [cells[i : i + columns] for i in range(0, len(cells), columns)]
         pictures.append(np.concatenate([np.concatenate(line, axis=1) for line in lines], axis=0))
-    return _gif(pictures, fps)
+    return encode_gif(pictures, fps)
+
+
+def framed(
+    frames: np.ndarray,
+    observed: np.ndarray | None = None,
+    scale: int | None = None,
+    target: int = 64,
+) -> np.ndarray:
+    """Frames enlarged, with an orange border where they are missing and a grey one elsewhere.
+
+    Args:
+      frames: ``[T, H, W, C]``.
+      observed: ``[T]``, 1 = seen.
+      scale: screen pixels a side for each pixel; by default frames become about ``target`` large.
+      target: screen pixels of a frame's longer side.
+
+    Returns:
+      Pictures, uint8 ``[T, height, width, 3]``.
+    """
+    frames = _frames(frames)
+    seen = _mask(observed, frames.shape[:1])
+    scale = _scale(scale, target, *frames.shape[1:3])
+    return np.stack(
+        [
+            _border(_enlarge(frame, scale), _SEEN if seen[t] else MISSING)
+            for t, frame in enumerate(frames)
+        ]
+    )
 
 
 def overlay(frames: np.ndarray, scale: int | None = None) -> np.ndarray:
@@ -333,7 +361,7 @@ def _border(cell, colour, width=2):
     return framed
 
 
-def _gif(pictures, fps):
+def encode_gif(pictures: list[np.ndarray] | np.ndarray, fps: float) -> bytes:
     """GIF bytes with one frame, of its own palette, for every picture.
 
     ``Image.save`` merges a frame that equals the one before, so blocks are put together here.

@@ -23,7 +23,7 @@ class Annotation(NamedTuple):
     """Of one video.
 
     Attributes:
-      controls: ``[T, U]`` float32.
+      controls: ``[T, U]`` float32; T counts also the frames ``ahead``.
       observed: ``[T]`` float32, 1 = seen.
     """
 
@@ -31,13 +31,16 @@ class Annotation(NamedTuple):
     observed: np.ndarray
 
 
-def read(path: str | os.PathLike, lengths: Mapping[str, int]) -> dict[str, Annotation]:
+def read(
+    path: str | os.PathLike, lengths: Mapping[str, int], ahead: int = 0
+) -> dict[str, Annotation]:
     """Annotations of videos, by their names.
 
     Args:
       path: of the CSV file.
       lengths: name -> frames of each video. Each needs a row for every frame; only for the last
         one, after which nothing is seen to act, it may be missing.
+      ahead: so many frames after the last one may have rows too: what will act on those to come.
 
     Raises:
       UserError: the file is missing, a column or row is, or an entry is no number.
@@ -48,7 +51,8 @@ def read(path: str | os.PathLike, lengths: Mapping[str, int]) -> dict[str, Annot
     (only,) = lengths if len(lengths) == 1 else (None,)
     found = {
         name: Annotation(
-            np.full((length, len(controls)), np.nan, np.float32), np.ones(length, np.float32)
+            np.full((length + ahead, len(controls)), np.nan, np.float32),
+            np.ones(length + ahead, np.float32),
         )
         for name, length in lengths.items()
     }
@@ -58,10 +62,11 @@ def read(path: str | os.PathLike, lengths: Mapping[str, int]) -> dict[str, Annot
         if video not in found:
             raise UserError(f"{where}: there is no video {video!r} in the data set")
         t = _number(row, "frame", where)
-        if t != int(t) or not 0 <= t < lengths[video]:
+        last = lengths[video] + ahead - 1
+        if t != int(t) or not 0 <= t <= last:
             raise UserError(
-                f"{where}: frame is {row['frame']}, expected 0 to {lengths[video] - 1}, since "
-                f"{video} has {lengths[video]} frames"
+                f"{where}: frame is {row['frame']}, expected 0 to {last}, since {video} has "
+                f"{lengths[video]} frames"
             )
         t = int(t)
         if "observed" in row:

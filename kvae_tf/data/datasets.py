@@ -70,9 +70,9 @@ def _load_own(dataset, seed, options):
         read = load_videos
     else:
         raise UserError(
-            f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, or a path "
-            f"that ends in .npz, {', '.join(HDF5)} or {', '.join(VIDEOS)}, or a folder of pictures "
-            "or videos"
+            f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, "
+            f"or a path that ends in .npz, {', '.join(HDF5)}, {', '.join(VIDEOS)}; or a folder of "
+            "pictures or videos"
         )
     _bind(dataset, read, path=dataset, seed=seed, **options)
     return read(path, seed, **options)

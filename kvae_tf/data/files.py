@@ -64,6 +64,22 @@ def load_arrays(
     return Splits(**parts)
 
 
+def load_sequences(path: str | os.PathLike) -> SequenceData:
+    """All sequences of an archive with one array ``images``; of one in parts, its test part.
+
+    Args:
+      path: of the ``.npz``, ``.h5`` or ``.hdf5`` file.
+
+    Raises:
+      UserError: as ``load_arrays``.
+    """
+    arrays, found = _read(path)
+    if "test_images" in arrays:
+        return _part(arrays, "test_", f"{path}, test part")
+    prefix = _training_prefix(found, path)
+    return _part(arrays, prefix, str(path))
+
+
 def save_npz(path: str | os.PathLike, splits: Splits) -> None:
     """Writes three parts to an archive that ``load_arrays`` reads back equal.
 

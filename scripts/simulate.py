@@ -1,0 +1,37 @@
+"""Writes a world to a file: simulate.py --dataset=box --output=box.npz (or .gif, .mp4)."""
+
+from pathlib import Path
+
+from absl import flags
+
+from kvae_tf import cli
+
+flags.DEFINE_string("dataset", "box", "The world's name.")
+flags.DEFINE_string("output", None, "PATH.npz; or PATH.gif, PATH.mp4 for a single sequence.")
+flags.DEFINE_list("num_sequences", [], "Of the parts of an .npz, TRAIN,VALIDATION,TEST.")
+flags.DEFINE_integer("num_steps", 0, "Frames of a sequence; 0: as the world has them.")
+flags.DEFINE_integer("seed", 0, "Of the simulation.", lower_bound=0)
+flags.DEFINE_float("fps", 10.0, "Pictures a second of a film.", lower_bound=0.1)
+flags.mark_flag_as_required("output")
+
+
+def main() -> None:
+    """Flags to one call."""
+    cli.import_tensorflow_quietly()
+    from kvae_tf import flags as settings_flags
+    from kvae_tf import simulation
+
+    values = flags.FLAGS
+    simulation.write(
+        values.dataset,
+        Path(values.output),
+        values.seed,
+        settings_flags.integers("num_sequences"),
+        values.num_steps,
+        values.fps,
+    )
+    print(values.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)
