@@ -81,19 +81,19 @@ def test_answers_are_those_of_the_model(model, tmp_path):
     np.testing.assert_allclose(ahead.frames, expected.frames[0], atol=1e-5)
 
 
-def test_long_videos_are_answered_in_blocks(model, monkeypatch):
-    rng = np.random.default_rng(0)
-    frames = rng.random((90, *SHAPE)).astype(np.float32)
-    observed = (rng.random(90) > 0.3).astype(np.float32)
-    clip = videos.Clip(frames, observed, np.zeros((90, 1), np.float32))
+def test_long_videos_are_answered_in_blocks(monkeypatch):
+    """A trained model forgets what lies further away than the context."""
+    model = LoadedModel(ROOT / "saved_models" / "pendulum" / "1")
+    long = data.WORLDS["pendulum"].splits(0, num_sequences=(1, 1, 1), num_steps=90).test
+    observed = data.missing_at_random(1, 90, 0.3, 3, seed=0)[0]
+    clip = videos.Clip(long.unit_frames[0], observed, long.controls[0])
     whole = videos.impute(model, clip)
     monkeypatch.setattr(videos, "_BLOCK", 30)
     monkeypatch.setattr(videos, "_CONTEXT", 25)
     parts = videos.impute(model, clip)
     assert [x.shape for x in whole] == [x.shape for x in parts]
-    # Of the latents only what can be read off the encodings forgets what is far away.
-    np.testing.assert_allclose(whole.frames, parts.frames, atol=0.02)
-    np.testing.assert_allclose(whole.encodings, parts.encodings, atol=0.02)
+    np.testing.assert_allclose(whole.frames, parts.frames, atol=0.05)
+    np.testing.assert_allclose(whole.encodings, parts.encodings, atol=0.05)
 
 
 def run(name, *flags):
