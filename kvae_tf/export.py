@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kvae_tf import export_objects, files
+from kvae_tf import export_objects, export_stream, files
 from kvae_tf.models.base import SequenceModel
 
 _VECTORS = ("encodings", "encoding_stds", "latents", "mode_weights")
@@ -25,7 +25,8 @@ class Exported(tf.Module):
         self.values = [variable.value for variable in model.variables]
         self.control_size = tf.Variable(model.control_size, trainable=False)
         self.max_objects = tf.Variable(model.max_objects, trainable=False)
-        self._queries = export_objects.queries(model) if model.max_objects else _queries(model)
+        framewise = export_objects.queries if model.max_objects else _queries
+        self._queries = framewise(model) | export_stream.queries(model)
         for name, query in self._queries.items():
             setattr(self, name, query)
 

@@ -1,7 +1,14 @@
 """Keras layers: frame encoders, decoders and likelihoods; what happens between frames."""
 
 from kvae_tf.layers.attention import RecurrentAttention, RecurrentRenderer
-from kvae_tf.layers.coupled import CoupledPass, coupled_pass
+from kvae_tf.layers.coupled import (
+    CoupledPass,
+    FilterState,
+    FilterStep,
+    coupled_pass,
+    filter_start,
+    filter_step,
+)
 from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
 from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
@@ -13,6 +20,10 @@ from kvae_tf.layers.transitions import GatedTransition, LocallyLinearTransition,
 __all__ = [
     "BernoulliFrames",
     "CoupledPass",
+    "FilterState",
+    "FilterStep",
+    "filter_start",
+    "filter_step",
     "DynamicsParameterNetwork",
     "Encoding",
     "FrameDecoder",

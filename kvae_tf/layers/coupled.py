@@ -37,6 +37,38 @@ class CoupledPass(NamedTuple):
     filtered_means: tf.Tensor
 
 
+class FilterState(NamedTuple):
+    """All that frames before t say about frame t; from one frame to the next.
+
+    Attributes:
+      mean: ``[B, n]`` of z_t.
+      covariance: ``[B, n, n]``.
+      mode_weights: ``[B, K]``, alpha_t.
+      network: the dynamics parameter network's state, several ``[B, ·]``.
+    """
+
+    mean: tf.Tensor
+    covariance: tf.Tensor
+    mode_weights: tf.Tensor
+    network: tuple[tf.Tensor, ...]
+
+
+class FilterStep(NamedTuple):
+    """What one frame adds.
+
+    Attributes:
+      encoding: ``[B, m]``; where the frame is missing, the mean of its prediction.
+      mean: ``[B, n]``, filtered.
+      covariance: ``[B, n, n]``.
+      emission: ``[B, m, n]``, C_t.
+    """
+
+    encoding: tf.Tensor
+    mean: tf.Tensor
+    covariance: tf.Tensor
+    emission: tf.Tensor
+
+
 def coupled_pass(
     network: DynamicsParameterNetwork,
     mixture: ModeMixture,
@@ -56,19 +88,87 @@ def coupled_pass(
     Returns:
       A ``CoupledPass``.
     """
-    batch_size, batch = tf.shape(encodings)[0], encodings.shape[0]
+    batch = encodings.shape[0]
     n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
+    first, start = _start(network, mixture, tf.shape(encodings)[0])
+    step = _stepper(network, mixture)
+
+    def body(carry, inputs):
+        carry, encoding, later, filtered, _ = step(carry, *inputs)
+        return carry, (encoding, *later, filtered.mean)
+
+    inputs = (
+        tf.transpose(encodings, [1, 0, 2]),
+        tf.transpose(observed),
+        tf.transpose(controls, [1, 0, 2]),
+    )
+    _, (filled, *later, means) = scan(
+        body, start, inputs, [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
+    )
+    parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
+    return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
+
+
+def filter_start(network, mixture, batch_size) -> FilterState:
+    """The state before the first frame."""
+    _, (mean, covariance, weights, *state) = _start(network, mixture, batch_size)
+    return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(state))
+
+
+def filter_step(
+    network: DynamicsParameterNetwork,
+    mixture: ModeMixture,
+    state: FilterState,
+    encoding: tf.Tensor,
+    seen: tf.Tensor,
+    control: tf.Tensor,
+) -> tuple[FilterState, FilterStep]:
+    """One step of ``coupled_pass``, for frames that come one by one.
+
+    Args:
+      network: the dynamics parameter network.
+      mixture: the modes.
+      state: what the frames before said.
+      encoding: ``[B, m]``; anything finite where the frame is missing.
+      seen: ``[B]``, 1 = seen.
+      control: ``[B, U]``, acts from this frame to the next.
+    """
+    mean, covariance, weights, inner = state
+    carry = (batch_last(mean), batch_last(covariance), weights, *inner)
+    carry, encoding, _, filtered, emission = _stepper(network, mixture)(
+        carry, encoding, seen, control
+    )
+    mean, covariance, weights, *inner = carry
+    found = FilterStep(
+        encoding, *(batch_first(x) for x in (filtered.mean, filtered.covariance, emission))
+    )
+    return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), found
+
+
+def _start(network, mixture, batch_size):
+    """The first step's ``Parameters``, and the loop's start: batch-last, then the network's."""
+    first, state = network.start(batch_size)
+    return first, (
+        tf.repeat(mixture.initial_mean[:, tf.newaxis], batch_size, axis=1),
+        tf.repeat(mixture.initial_covariance[:, :, tf.newaxis], batch_size, axis=2),
+        first.mode_weights,
+        *state,
+    )
+
+
+def _stepper(network, mixture):
+    """The loop's body: carry, the next ``Parameters``, and what is known of the present step."""
+    m = mixture.settings["encoding_size"]
     has_controls = mixture.settings["control_size"] > 0
     r = mixture.emission_noise[:, tf.newaxis]
     q = mixture.transition_noise[:, tf.newaxis]
 
-    def step(carry, inputs):
+    def step(carry, encoding, seen, control):
         mean, covariance, weights, *state = carry
-        encoding, seen, control = inputs
         emission = batch_last(mixture.mix(mixture.emission, weights))
         predicted = tf.transpose(steps.matvec(emission, mean))
         encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
-        mask = tf.broadcast_to(seen[tf.newaxis], [m, batch_size])
+        mask = tf.broadcast_to(seen[tf.newaxis], [m, tf.shape(seen)[0]])
         result = steps.update(mean, covariance, tf.transpose(encoding), mask, emission, r)
         later, state = network.step(encoding, tuple(state))
         weights, learned = later
@@ -79,22 +179,6 @@ def coupled_pass(
         else:
             offset = tf.zeros_like(mean)
         mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
-        return (mean, covariance, weights, *state), (encoding, *later, result.mean)
+        return (mean, covariance, weights, *state), encoding, later, result, emission
 
-    first, state = network.start(batch_size)
-    start = (
-        tf.repeat(mixture.initial_mean[:, tf.newaxis], batch_size, axis=1),
-        tf.repeat(mixture.initial_covariance[:, :, tf.newaxis], batch_size, axis=2),
-        first.mode_weights,
-        *state,
-    )
-    inputs = (
-        tf.transpose(encodings, [1, 0, 2]),
-        tf.transpose(observed),
-        tf.transpose(controls, [1, 0, 2]),
-    )
-    _, (filled, *later, means) = scan(
-        step, start, inputs, [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
-    )
-    parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
-    return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
+    return step

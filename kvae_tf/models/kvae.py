@@ -34,6 +34,8 @@ from kvae_tf.layers import (
     FrameEncoder,
     ModeMixture,
     coupled_pass,
+    filter_start,
+    filter_step,
     frame_likelihood,
 )
 from kvae_tf.models import batches
@@ -345,10 +347,7 @@ class KVAE(SequenceModel):
             result = lgssm.filter(model, a, seen)
             z, P = result.filtered_means, result.filtered_covariances
         filled = tf.linalg.matvec(model.emission, z)
-        variance = tf.linalg.diag_part(
-            tf.matmul(model.emission @ P, model.emission, transpose_b=True)
-        )
-        filled_std = tf.sqrt(tf.maximum(variance, 0.0) + model.emission_noise)
+        filled_std = self._encoding_stds(model.emission, P)
         known = seen[..., tf.newaxis] > 0
         encodings = tf.where(known, a, filled)
         return Frames(
@@ -415,7 +414,48 @@ class KVAE(SequenceModel):
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self.decode(a), a, tf.zeros_like(a), z, weights)
 
+    # Frames that come one by one.
+
+    def filter_start(self, batch_size=1):
+        """The ``FilterState`` before the first frame."""
+        return filter_start(self.network, self.mixture, batch_size)
+
+    def filter_step(self, state, frames, observed=None, controls=None):
+        """What one more frame of each sequence says; a whole sequence of it is ``filter``.
+
+        Args:
+          state: of the frames before, a ``FilterState``.
+          frames: ``[B, H, W, C]``; anything where unobserved.
+          observed: ``[B]``, 1 = seen.
+          controls: ``[B, U]``, acts from this frame to the next.
+
+        Returns:
+          The next state; and ``frames`` (of a missing one the expectation), ``encodings``,
+          ``encoding_stds``, ``latents`` and ``latent_covariances``, filtered, without a time axis.
+        """
+        given = (None if x is None else x[:, tf.newaxis] for x in (frames, observed, controls))
+        frames, seen, controls = batches.tensors(*given, self.control_size)
+        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen[:, 0]
+        q = self.encode(frames[:, 0])
+        state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls[:, 0])
+        known = seen[:, tf.newaxis] > 0
+        filled = tf.linalg.matvec(found.emission, found.mean)
+        spread = self._encoding_stds(found.emission, found.covariance)
+        a = tf.where(known, q.mean, filled)
+        return state, {
+            "frames": self.decode(a),
+            "encodings": a,
+            "encoding_stds": tf.where(known, q.std, spread),
+            "latents": found.mean,
+            "latent_covariances": found.covariance,
+        }
+
     # Helpers.
+
+    def _encoding_stds(self, emission, covariance):
+        """Of a = C z + noise, ``[..., m]``, for z of this covariance."""
+        variance = tf.linalg.diag_part(tf.matmul(emission @ covariance, emission, transpose_b=True))
+        return tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
 
     def _infer(self, frames, observed, controls):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""

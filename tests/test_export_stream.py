@@ -1,0 +1,45 @@
+"""Frames one by one: the same as all at once, in the model and in its export."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kvae_tf.export import export
+from kvae_tf.models import KVAE
+
+
+def stream(filter_step, state, frames, observed, controls):
+    """What ``filter_step`` says of each frame, ``[B, T, ...]``."""
+    found = []
+    for t in range(frames.shape[1]):
+        result = filter_step(
+            frames=tf.constant(frames[:, t]),
+            observed=tf.constant(observed[:, t]),
+            controls=tf.constant(controls[:, t]),
+            **state,
+        )
+        state = {name: x for name, x in result.items() if name.startswith("state_")}
+        found.append({name: x.numpy() for name, x in result.items() if name not in state})
+    return state, {name: np.stack([x[name] for x in found], axis=1) for name in found[0]}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "fifo"])
+def test_export_of_every_network_streams(kind, tmp_path):
+    rng = np.random.default_rng(0)
+    B, T = 2, 9
+    model = KVAE((6, 6, 1), 1, units=(8,), latent_size=3, num_modes=2, dynamics_network=kind)
+    model.build()
+    export(model, tmp_path / "1")
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    frames = rng.random((B, T, 6, 6, 1)).astype(np.float32)
+    observed = (rng.random((B, T)) > 0.4).astype(np.float32)
+    controls = rng.normal(size=(B, T, 1)).astype(np.float32)
+    state = loaded.signatures["filter_start"](batch_size=tf.constant(B))
+    blanked = np.where(observed[..., None, None, None] > 0, frames, np.nan).astype(np.float32)
+    state, found = stream(loaded.signatures["filter_step"], state, blanked, observed, controls)
+    expected = model.impute(frames, observed, controls, method="filter")
+    for name in ("frames", "encodings", "encoding_stds", "latents"):
+        np.testing.assert_allclose(found[name], getattr(expected, name), rtol=1e-4, atol=1e-4)
+    covariances = model.filter(frames, observed, controls).covariances
+    np.testing.assert_allclose(found["latent_covariances"], covariances, rtol=1e-4, atol=1e-4)
+    assert state["state_time"].numpy().tolist() == [T, T]
