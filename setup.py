@@ -1,5 +1,6 @@
 """Package metadata of kvae_tf."""
 
+from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,6 +16,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["kvae_tf", "kvae_tf.*"]),
+    data_files=[("share/kvae_tf/configs", sorted(glob("configs/*.cfg")))],
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "tf_keras>=2.20,<2.22",  # TensorFlow Probability does not import without it

@@ -43,18 +43,25 @@ def compile_model(
     Returns:
       The run's checkpoints.
     """
+    model.compile(optimizer=optimizer(model, settings, train), jit_compile=jit(settings))
+    return Checkpoints(folder, model)
+
+
+def optimizer(
+    model: SequenceModel, settings: Settings, train: data.SequenceData
+) -> keras.optimizers.Optimizer:
+    """The optimiser that the settings describe, built for the model's variables."""
     training = settings.training
     rate = _learning_rate(training, steps_per_epoch(settings, train))
     clip = training.clip_norm or None
     if training.optimizer == "adadelta":
-        optimizer = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
+        found = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
     else:
-        optimizer = RestingAdam(
+        found = RestingAdam(
             rate, model.dynamics_variables, training.dynamics_rate, global_clipnorm=clip
         )
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer, jit_compile=jit(settings))
-    return Checkpoints(folder, model)
+    found.build(model.trainable_variables)
+    return found
 
 
 def _learning_rate(training, steps):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import signal
@@ -14,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf import data, experiment, training
+from kvae_tf import data, experiment, presets, training
 from kvae_tf.errors import UserError
 from kvae_tf.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
+CONFIGS = presets.names()
 TINY = ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2",
         "--settling_epochs=1"]  # fmt: skip
 
@@ -48,29 +47,6 @@ runpy.run_path("scripts/train.py", run_name="__main__")
 """
 
 
-def flagfile(name):
-    """The settings that a config file says, without absl's global flags."""
-    values, types = {}, {}
-    for part in Settings.__dataclass_fields__.values():
-        for field in dataclasses.fields(type(part.default)):
-            types[field.name] = field.default
-    for line in (ROOT / "configs" / name).read_text().splitlines():
-        if not line.startswith("--"):
-            continue
-        key, _, value = line[2:].partition("=")
-        if key == "flagfile":
-            values |= flagfile(Path(value).name)
-        elif key in types and isinstance(types[key], bool):
-            values[key] = True
-        elif key.startswith("no") and isinstance(types.get(key[2:]), bool):
-            values[key[2:]] = False
-        elif isinstance(types[key], tuple):
-            values[key] = [int(word) for word in value.split(",")]
-        else:
-            values[key] = type(types[key])(value)
-    return values
-
-
 @functools.cache
 def tiny(dataset):
     return data.WORLDS[dataset].splits(0, num_sequences=(40, 1, 1)).train
@@ -78,7 +54,7 @@ def tiny(dataset):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_one_training_step_of_every_config(name, tmp_path):
-    values = flagfile(name) | {"run_dir": str(tmp_path), "batch_size": 8}
+    values = presets.flags(name) | {"run_dir": str(tmp_path), "batch_size": 8}
     settings = Settings.from_dict(values)
     train = tiny(settings.data.dataset)
     model = training.build(settings, train)
@@ -234,7 +210,7 @@ def test_a_users_file_with_missing_frames_trains(tmp_path):
 
 
 def test_a_bound_that_is_not_a_number_stops_the_training(tmp_path):
-    values = flagfile("pendulum_smoke.cfg") | {
+    values = presets.flags("pendulum_smoke") | {
         "run_dir": str(tmp_path / "run"),
         "learning_rate": 1e20,
         "schedule": "constant",

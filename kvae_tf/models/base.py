@@ -182,6 +182,12 @@ class SequenceModel(keras.Model):
 
     # Training.
 
+    def compile(self, *args, **kwargs):
+        """As Keras models; the variables are created first, which needs no data."""
+        if not self.built:
+            self.build()
+        super().compile(*args, **kwargs)
+
     @property
     def metrics(self):
         """Running means of the terms; Keras resets them at each epoch."""
