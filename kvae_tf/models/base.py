@@ -6,6 +6,7 @@ call nothing else, and ask ``supports`` what they may ask for.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -94,6 +95,15 @@ class SequenceModel(keras.Model):
     imputation_methods = ("smooth", "filter")
     max_objects = 0
 
+    def __new__(cls, *args, **kwargs):
+        """Notes the constructor's arguments, from which ``get_config`` makes the same again."""
+        model = super().__new__(cls, *args, **kwargs)
+        names = [*inspect.signature(cls.__init__).parameters][1:]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        # Keras allows no other way before its own constructor has run.
+        object.__setattr__(model, "_given", given)
+        return model
+
     def __init__(
         self,
         reconstruction_weight=1.0,
@@ -109,6 +119,9 @@ class SequenceModel(keras.Model):
             name: keras.metrics.Mean(name=name)
             for name in ("loss", "elbo", *self.term_names, "gradient_norm")
         }
+
+    def get_config(self):
+        return dict(self._given)
 
     # The contract.
 

@@ -98,23 +98,6 @@ class Cannonball(SequenceModel):
                 "the objects of this model"
             )
         super().__init__(**training)
-        self._settings = {
-            "frame_shape": tuple(frame_shape),
-            "control_size": control_size,
-            "max_objects": max_objects,
-            "state_size": state_size,
-            "num_components": num_components,
-            "motion_step": motion_step,
-            "transition_noise": transition_noise,
-            "learn_noise": learn_noise,
-            "emission_noise": emission_noise,
-            "initial_variance": initial_variance,
-            "initial_spread": initial_spread,
-            "kl_weight": kl_weight,
-            "kl_updates": kl_updates,
-            "frozen_updates": frozen_updates,
-            **training,
-        }
         self.frame_shape = tuple(frame_shape)
         self.control_size = 0
         self.max_objects = max_objects
@@ -146,9 +129,6 @@ class Cannonball(SequenceModel):
         self.likelihood.build((None, *self.frame_shape))
         self.motion.build()
         self.built = True
-
-    def get_config(self):
-        return dict(self._settings)
 
     @property
     def term_names(self):

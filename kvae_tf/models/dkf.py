@@ -52,11 +52,6 @@ class DKF(NonlinearSSM):
         self, frame_shape, transition_units=128, inference="backward", dynamics_units=128, **options
     ):
         super().__init__(frame_shape, **options)
-        self._settings |= {
-            "transition_units": transition_units,
-            "inference": inference,
-            "dynamics_units": dynamics_units,
-        }
         if inference not in INFERENCES:
             raise UserError(f"inference is {inference!r}, expected one of {', '.join(INFERENCES)}")
         n = self.latent_size

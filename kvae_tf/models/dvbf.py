@@ -71,18 +71,6 @@ class DVBF(NonlinearSSM):
         **options,
     ):
         super().__init__(frame_shape, **options)
-        own = {
-            "transition": transition,
-            "num_modes": num_modes,
-            "residual_transition": residual_transition,
-            "bayesian_weights": bayesian_weights,
-            "initial_network": initial_network,
-            "initial_frames": initial_frames,
-            "recognition": recognition,
-            "dynamics_units": dynamics_units,
-            "num_sequences": num_sequences,
-        }
-        self._settings |= own
         if recognition not in RECOGNITIONS:
             raise UserError(
                 f"recognition is {recognition!r}, expected one of {', '.join(RECOGNITIONS)}"

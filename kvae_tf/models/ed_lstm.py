@@ -65,19 +65,6 @@ class EDLSTM(SequenceModel):
         **training,
     ):
         super().__init__(**training)
-        self._settings = {
-            "frame_shape": tuple(frame_shape),
-            "control_size": control_size,
-            "network": network,
-            "units": tuple(units),
-            "feature_size": feature_size,
-            "state_size": state_size,
-            "likelihood": likelihood,
-            "per_pixel_std": per_pixel_std,
-            "variance_floor": variance_floor,
-            "precision": precision,
-            **training,
-        }
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.encoder = FrameFeatures(network, units, feature_size, precision, name="encoder")
@@ -93,9 +80,6 @@ class EDLSTM(SequenceModel):
         self.likelihood.build((None, *self.frame_shape))
         self.cell.build((None, self.encoder.size + self.control_size))
         self.built = True
-
-    def get_config(self):
-        return dict(self._settings)
 
     @property
     def term_names(self):

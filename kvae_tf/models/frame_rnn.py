@@ -80,24 +80,6 @@ class FrameRNN(SequenceModel):
     ):
         self.variational = variational
         super().__init__(**training)
-        self._settings = {
-            "frame_shape": tuple(frame_shape),
-            "control_size": control_size,
-            "variational": variational,
-            "network": network,
-            "units": tuple(units),
-            "encoding_size": encoding_size,
-            "dynamics_units": dynamics_units,
-            "likelihood": likelihood,
-            "per_pixel_std": per_pixel_std,
-            "variance_floor": variance_floor,
-            "precision": precision,
-            "max_encoding_variance": max_encoding_variance,
-            "pretraining_updates": pretraining_updates,
-            "decoded_frames": decoded_frames,
-            "jit_engine": jit_engine,
-            **training,
-        }
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.pretraining_updates = pretraining_updates
@@ -133,9 +115,6 @@ class FrameRNN(SequenceModel):
         self.start_log_std = weight("start_log_std", 0.0)
         self.log_std = weight("log_std", _INITIAL_LOG_STD)
         self.built = True
-
-    def get_config(self):
-        return dict(self._settings)
 
     @property
     def bound_name(self):

@@ -116,36 +116,6 @@ class KVAE(SequenceModel):
         **training,
     ):
         super().__init__(**training)
-        self._settings = {
-            "frame_shape": tuple(frame_shape),
-            "control_size": control_size,
-            "network": network,
-            "units": tuple(units),
-            "encoding_size": encoding_size,
-            "latent_size": latent_size,
-            "num_modes": num_modes,
-            "dynamics_network": dynamics_network,
-            "dynamics_units": dynamics_units,
-            "dynamics_window": dynamics_window,
-            "learn_controls": learn_controls,
-            "likelihood": likelihood,
-            "per_pixel_std": per_pixel_std,
-            "variance_floor": variance_floor,
-            "precision": precision,
-            "max_encoding_variance": max_encoding_variance,
-            "transition_noise": transition_noise,
-            "emission_noise": emission_noise,
-            "initial_variance": initial_variance,
-            "learn_noise": learn_noise,
-            "learn_initial": learn_initial,
-            "objective": objective,
-            "decoded_frames": decoded_frames,
-            "jit_engine": jit_engine,
-            "frozen_updates": frozen_updates,
-            "joint_updates": joint_updates,
-            "seed": seed,
-            **training,
-        }
         if objective not in OBJECTIVES:
             raise UserError(f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}")
         self.frame_shape = tuple(frame_shape)
@@ -198,9 +168,6 @@ class KVAE(SequenceModel):
         self.network.build((None, None, m))
         self.mixture.build()
         self.built = True
-
-    def get_config(self):
-        return dict(self._settings)
 
     @property
     def term_names(self):

@@ -108,22 +108,6 @@ class NonlinearSSM(SequenceModel):
         **training,
     ):
         super().__init__(**training)
-        self._settings = {
-            "frame_shape": tuple(frame_shape),
-            "control_size": control_size,
-            "network": network,
-            "units": tuple(units),
-            "latent_size": latent_size,
-            "feature_size": feature_size,
-            "likelihood": likelihood,
-            "per_pixel_std": per_pixel_std,
-            "variance_floor": variance_floor,
-            "precision": precision,
-            "annealing_updates": annealing_updates,
-            "annealing_start": annealing_start,
-            "annealing_every": annealing_every,
-            **training,
-        }
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.latent_size = latent_size
@@ -141,9 +125,6 @@ class NonlinearSSM(SequenceModel):
         self.decoder.build((None, self.latent_size))
         self.likelihood.build((None, *self.frame_shape))
         self.built = True
-
-    def get_config(self):
-        return dict(self._settings)
 
     @property
     def term_names(self):
