@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
+from kvae_tf.models import batches
 from kvae_tf.models.base import QUERIES, Bound, Frames, Latents
 
 BOUNDS = ("elbo", "score", "log_likelihood")
@@ -86,9 +87,7 @@ class LoadedModel:
 
     def impute(self, frames, observed=None, controls=None, method="smooth", **context):
         """Frames everywhere, also where they are missing."""
-        if method not in self.imputation_methods:
-            known = ", ".join(self.imputation_methods)
-            raise UserError(f"method is {method!r}, expected one of {known}")
+        batches.check_method(self, method)
         query = self._module.impute_filter if method == "filter" else self._module.impute
         return Frames(**query(*_given(frames, observed, controls), **_counts(context)))
 

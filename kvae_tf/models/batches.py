@@ -6,6 +6,7 @@ import math
 
 import tensorflow as tf
 
+from kvae_tf.errors import UserError
 from kvae_tf.models.base import Frames
 
 _INPUTS = ("frames", "observed", "controls")
@@ -89,6 +90,13 @@ def of_seen(encode, frames: tf.Tensor, seen: tf.Tensor):
         return tf.where(seen[..., tf.newaxis] > 0, values, elsewhere)
 
     return everywhere(mean, 0.0), everywhere(std, 1.0)
+
+
+def check_method(model, method: str) -> None:
+    """Raises a ``UserError`` where a system does not know a method of imputation."""
+    if method not in model.imputation_methods:
+        known = ", ".join(model.imputation_methods)
+        raise UserError(f"method is {method!r}, expected one of {known}: the model knows no other")
 
 
 def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:

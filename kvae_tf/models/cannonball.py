@@ -290,10 +290,7 @@ class Cannonball(SequenceModel):
           num_objects: ``[B]``; all that there can be if absent. What an object is that is not
             there is 0.
         """
-        if method not in self.imputation_methods:
-            raise UserError(
-                f"method is {method!r}, expected one of {', '.join(self.imputation_methods)}"
-            )
+        batches.check_method(self, method)
         latents, q, weights, seen = self._infer(
             frames, observed, controls, num_objects, method == "smooth"
         )

@@ -22,7 +22,6 @@ import keras
 import tensorflow as tf
 
 from kvae_tf import lgssm
-from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, SequenceModel
@@ -158,10 +157,7 @@ class EDLSTM(SequenceModel):
         Raises:
           UserError: another method.
         """
-        if method not in self.imputation_methods:
-            raise UserError(
-                f"method is {method!r}, expected 'filter': an RNN fills in from earlier frames only"
-            )
+        batches.check_method(self, method)
         frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
         states = self._run(frames, observed, controls)
         none = tf.zeros_like(states[..., :0])

@@ -25,7 +25,6 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.compiled import compile_with_gradient
-from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Phase, SequenceModel
@@ -273,10 +272,7 @@ class FrameRNN(SequenceModel):
         Raises:
           UserError: another method.
         """
-        if method not in self.imputation_methods:
-            raise UserError(
-                f"method is {method!r}, expected 'filter': an RNN fills in from earlier frames only"
-            )
+        batches.check_method(self, method)
         frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         mean, std = self.encode(frames)

@@ -302,10 +302,7 @@ class KVAE(SequenceModel):
         Returns:
           ``Frames``.
         """
-        if method not in self.imputation_methods:
-            raise UserError(
-                f"method is {method!r}, expected one of {', '.join(self.imputation_methods)}"
-            )
+        batches.check_method(self, method)
         model, a, seen, std, weights = self._infer(frames, observed, controls)
         if method == "smooth":
             result = lgssm.smooth(model, a, seen)

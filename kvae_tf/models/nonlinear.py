@@ -25,7 +25,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kvae_tf import lgssm
-from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
@@ -283,10 +282,7 @@ class NonlinearSSM(SequenceModel):
           method: out of ``imputation_methods``; None: the best of them.
         """
         method = method or self.imputation_methods[0]
-        if method not in self.imputation_methods:
-            raise UserError(
-                f"method is {method!r}, expected one of {', '.join(self.imputation_methods)}"
-            )
+        batches.check_method(self, method)
         given = self._given(frames, observed, controls, smooth=method == "smooth")
         spread = tf.sqrt(tf.linalg.diag_part(self._moments(given).covariances))
         return self._frames(self._states(given, seed=None), spread)

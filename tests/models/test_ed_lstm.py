@@ -89,7 +89,7 @@ def test_learns_to_continue():
 
 
 def test_bad_arguments():
-    with pytest.raises(UserError, match="'smooth', expected 'filter'"):
+    with pytest.raises(UserError, match="'smooth', expected one of filter"):
         new().impute(FRAMES, method="smooth")
     with pytest.raises(UserError, match="does not generate"):
         new().generate(1, 2)

@@ -89,7 +89,7 @@ def test_imputation_feeds_back_predictions():
 def test_no_smoothing():
     model = new()
     assert model.supports == {"encode", "decode", "impute", "forecast", "generate"}
-    with pytest.raises(UserError, match="'smooth', expected 'filter'"):
+    with pytest.raises(UserError, match="'smooth', expected one of filter"):
         model.impute(FRAMES, OBSERVED, CONTROLS, method="smooth")
     with pytest.raises(UserError, match="FrameRNN does not smooth"):
         model.smooth(FRAMES)
