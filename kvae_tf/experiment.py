@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kvae_tf import data, evaluation, figures, files, model_card, plotting, starts
+from kvae_tf import data, evaluation, figures, files, model_card, plotting, projector, starts
 from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.models.base import SequenceModel
@@ -47,6 +47,7 @@ def run(settings: Settings) -> dict[str, object]:
     train(model, checkpoints, settings, splits, run_dir)
     if settings.training.patience:
         checkpoints.restore_best()
+    projector.write(run_dir / "logs" / "projector", model, splits.validation)
     test = splits.test.select(slice(0, settings.data.test_sequences or None))
     metrics = evaluation.evaluate(model, test, splits.train)
     metrics["test/sequences"] = len(test)
