@@ -21,6 +21,7 @@ class LoadedModel:
       path: the version's folder, with ``saved_model.pb``.
 
     Attributes:
+      module: what TensorFlow loaded.
       frame_shape: ``(H, W, C)``.
       control_size: U.
       max_objects: of systems that know objects, the most in a sequence; else 0.
@@ -40,18 +41,18 @@ class LoadedModel:
         if not (self.path / "saved_model.pb").exists():
             raise UserError(f"{path} holds no saved_model.pb, expected an export's version folder")
         try:
-            self._module = tf.saved_model.load(str(path))
+            self.module = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"{path} cannot be loaded: {error}") from None
-        signatures = self._module.signatures
+        signatures = self.module.signatures
         if "decode" not in signatures or "impute" not in signatures:
             raise UserError(
                 f"{path} has signatures {sorted(signatures)}, expected decode, impute …"
             )
         _, inputs = signatures["impute"].structured_input_signature
         self.frame_shape = tuple(inputs["frames"].shape[2:])
-        self.control_size = int(self._module.control_size)
-        self.max_objects = int(getattr(self._module, "max_objects", 0))
+        self.control_size = int(self.module.control_size)
+        self.max_objects = int(getattr(self.module, "max_objects", 0))
         self.bound_name = next(name for name in BOUNDS if name in signatures)
         self.supports = frozenset(name for name in QUERIES if name in signatures)
         self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)
@@ -60,48 +61,48 @@ class LoadedModel:
         """The bound of each sequence; see ``SequenceModel.elbo``."""
         inputs = _given(*(batch.get(name) for name in ("frames", "observed", "controls")))
         known = {"num_objects": batch.get("num_objects")} if self.max_objects else {}
-        bound = getattr(self._module, self.bound_name)
+        bound = getattr(self.module, self.bound_name)
         found = dict(bound(*inputs, seed=tf.cast(seed[1], tf.int32), **_counts(known)))
         return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
 
     def encode(self, frames):
         """q(a | x) of each frame."""
-        found = self._module.encode(tf.cast(frames, tf.float32))
+        found = self.module.encode(tf.cast(frames, tf.float32))
         return Encoding(found["encodings"], found["encoding_stds"])
 
     def decode(self, encodings, **context):
         """Frame means of encodings."""
-        return self._module.decode(tf.cast(encodings, tf.float32), **_counts(context))["frames"]
+        return self.module.decode(tf.cast(encodings, tf.float32), **_counts(context))["frames"]
 
     def filter(self, frames, observed=None, controls=None, **context):
         """Moments of z_t given the frames up to t."""
         return Latents(
-            **self._module.filter(*_given(frames, observed, controls), **_counts(context))
+            **self.module.filter(*_given(frames, observed, controls), **_counts(context))
         )
 
     def smooth(self, frames, observed=None, controls=None, **context):
         """Moments of z_t given all frames."""
         return Latents(
-            **self._module.smooth(*_given(frames, observed, controls), **_counts(context))
+            **self.module.smooth(*_given(frames, observed, controls), **_counts(context))
         )
 
     def impute(self, frames, observed=None, controls=None, method="smooth", **context):
         """Frames everywhere, also where they are missing."""
         batches.check_method(self, method)
-        query = self._module.impute_filter if method == "filter" else self._module.impute
+        query = self.module.impute_filter if method == "filter" else self.module.impute
         return Frames(**query(*_given(frames, observed, controls), **_counts(context)))
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1, **context):
         """The frames that follow."""
         inputs = _given(frames, observed, controls)
         steps = tf.constant(num_steps)
-        return Frames(**self._module.forecast(*inputs, num_steps=steps, **_counts(context)))
+        return Frames(**self.module.forecast(*inputs, num_steps=steps, **_counts(context)))
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0, **context):
         """Sequences from the prior."""
         controls = tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32)
         return Frames(
-            **self._module.generate(
+            **self.module.generate(
                 tf.constant(num_sequences),
                 tf.constant(num_steps),
                 controls,
