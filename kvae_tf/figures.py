@@ -41,22 +41,18 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
     if "impute" in model.supports:
         known = evaluation.encodings(model, data)
         means = model.decode(known[:1], **one).numpy()
-        found["reconstructions"] = _png(
-            plotting.film_strip(
-                [frames[0], means[0]], labels=["data", "model"], observed=observed[0]
+        if not data.is_vector:
+            strip = [frames[0], means[0]]
+            found["reconstructions"] = _png(
+                plotting.film_strip(strip, labels=["data", "model"], observed=observed[0])
             )
-        )
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
             method: model.impute(frames, mask, controls, method=method, **of)
             for method in model.imputation_methods
         }
-        rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
-        rows += [filled[method].frames[0].numpy() for method in filled]
-        found["imputations"] = _png(
-            plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
-        )
+        found["imputations"] = _png(_imputations(frames, mask, filled, data.is_vector))
         shown = (slice(3), slice(None), slice(_DIMENSIONS))
         encodings = {method: result.encodings.numpy()[shown] for method, result in filled.items()}
         found["latents/trajectories"] = _png(
@@ -65,10 +61,21 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
         if weights.size:
             found["latents/mode_weights"] = _png(plotting.mode_weights(weights, observed=mask[0]))
-    if "generate" in model.supports:
+    if "generate" in model.supports and not data.is_vector:
         drawn = model.generate(len(data), 2 * data.num_steps, seed=seed, **of).frames.numpy()
         found["generated"] = _gif(plotting.grid_gif(drawn))
     return found
+
+
+def _imputations(frames, mask, filled, is_vector):
+    """Film strips of one sequence; of vectors, the entries of three over time."""
+    if is_vector:
+        shown = (slice(3), slice(None), 0, slice(_DIMENSIONS), 0)
+        others = {method: result.frames.numpy()[shown] for method, result in filled.items()}
+        return plotting.latent_trajectories(frames[shown], observed=mask[:3], others=others)
+    rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
+    rows += [filled[method].frames[0].numpy() for method in filled]
+    return plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
 
 
 def write_summary(tag: str, picture: Picture) -> None:

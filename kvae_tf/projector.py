@@ -30,7 +30,6 @@ def write(folder: Path, model: SequenceModel, data: SequenceData) -> None:
     seen = data.observed > 0
     folder.mkdir(parents=True, exist_ok=True)
     _table(folder / "encodings.tsv", a[seen])
-    height, width = _sprite(folder / "frames.png", data.unit_frames[seen])
     sequence, step = np.nonzero(seen)
     known = {"sequence": sequence, "step": step}
     if data.states is not None:
@@ -42,8 +41,10 @@ def write(folder: Path, model: SequenceModel, data: SequenceData) -> None:
     embedding = config.embeddings.add()
     embedding.tensor_name = "encodings"
     embedding.tensor_path, embedding.metadata_path = "encodings.tsv", "known.tsv"
-    embedding.sprite.image_path = "frames.png"
-    embedding.sprite.single_image_dim.extend([width, height])
+    if not data.is_vector:
+        height, width = _sprite(folder / "frames.png", data.unit_frames[seen])
+        embedding.sprite.image_path = "frames.png"
+        embedding.sprite.single_image_dim.extend([width, height])
     projector.visualize_embeddings(str(folder), config)
 
 

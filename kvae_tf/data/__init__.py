@@ -13,7 +13,7 @@ from kvae_tf.data.pipeline import (
     steps_per_pass,
     training_batches,
 )
-from kvae_tf.data.sequence_data import SequenceData, Splits, split
+from kvae_tf.data.sequence_data import SequenceData, Splits, from_vectors, split
 from kvae_tf.data.video import Form
 from kvae_tf.data.worlds import WORLDS
 
@@ -24,6 +24,7 @@ __all__ = [
     "Splits",
     "curriculum_batches",
     "evaluation_batches",
+    "from_vectors",
     "gap",
     "is_video",
     "load",

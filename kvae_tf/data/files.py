@@ -1,9 +1,10 @@
 """Data sets as NumPy archives, or as HDF5 files with the same arrays.
 
-A user's file holds ``images`` and optionally ``controls``, ``states``, ``observed``,
-``state_names`` and ``num_objects`` (shapes as in ``SequenceData.from_arrays``). It may bring its
-own parts: then the names start with ``train_``, ``validation_`` and ``test_`` (``images`` counts as
-``train_images``). Parts that it lacks are split off the training part.
+A user's file holds ``images``, or ``vectors [N, T, D]`` (NaN where an entry is missing), and
+optionally ``controls``, ``states``, ``observed``, ``state_names`` and ``num_objects`` (shapes as in
+``SequenceData.from_arrays``). It may bring its own parts: then the names start with ``train_``,
+``validation_`` and ``test_`` (``images`` counts as ``train_images``). Parts that it lacks are split
+off the training part.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import h5py
 import numpy as np
 
 from kvae_tf.data import checks
-from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, partition
+from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, from_vectors, partition
 from kvae_tf.errors import UserError
 
 # What NumPy and zipfile raise on damaged bytes; OSError is told apart, it has a reason to show.
@@ -27,7 +28,7 @@ _DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFi
 # Pickled arrays are never opened. Without these three the sequences still mean the same; the
 # KVAE authors' files carry an unused pickled array of controls.
 _IGNORABLE = ("controls", "states", "state_names")
-_ARRAYS = ("images", "observed", "num_objects", *_IGNORABLE)
+_ARRAYS = ("images", "vectors", "observed", "num_objects", *_IGNORABLE)
 HDF5 = (".h5", ".hdf5")
 _PREFIXES = tuple(f"{name}_" for name in Splits._fields)
 
@@ -49,10 +50,10 @@ def load_arrays(
     """
     shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
     arrays, found = _read(path)
-    train = _training_prefix(found, path)
+    train, kind = _training_prefix(found, path)
     parts = {"train": _part(arrays, train, f"{path}, train part" if train else str(path))}
     for name in ("validation", "test"):
-        if f"{name}_images" in arrays:
+        if f"{name}_{kind}" in arrays:
             parts[name] = _part(arrays, f"{name}_", f"{path}, {name} part")
             _check_alike(parts["train"], parts[name], name, path)
     wanted = {name: share for name, share in shares.items() if name == "train" or name not in parts}
@@ -74,9 +75,9 @@ def load_sequences(path: str | os.PathLike) -> SequenceData:
       UserError: as ``load_arrays``.
     """
     arrays, found = _read(path)
-    if "test_images" in arrays:
+    if "test_images" in arrays or "test_vectors" in arrays:
         return _part(arrays, "test_", f"{path}, test part")
-    prefix = _training_prefix(found, path)
+    prefix, _ = _training_prefix(found, path)
     return _part(arrays, prefix, str(path))
 
 
@@ -91,7 +92,10 @@ def save_npz(path: str | os.PathLike, splits: Splits) -> None:
     path = Path(path)
     arrays = {}
     for name, data in zip(Splits._fields, splits, strict=True):
-        arrays[f"{name}_images"] = data.frames
+        if data.is_vector:
+            arrays[f"{name}_vectors"] = data.frames[:, :, 0, :, 0]
+        else:
+            arrays[f"{name}_images"] = data.frames
         arrays[f"{name}_observed"] = data.observed
         if data.control_size:
             arrays[f"{name}_controls"] = data.controls
@@ -176,25 +180,31 @@ def _member(archive, name, path):
 
 
 def _training_prefix(found, path):
-    """How the names of the training part's arrays start: ``""`` or ``"train_"``."""
-    prefixes = [prefix for prefix in ("", "train_") if f"{prefix}images" in found]
-    if len(prefixes) != 1:
+    """How the names of the training part's arrays start, ``""`` or ``"train_"``; and its kind."""
+    starts = [
+        (prefix, kind)
+        for prefix in ("", "train_")
+        for kind in ("images", "vectors")
+        if f"{prefix}{kind}" in found
+    ]
+    if len(starts) != 1:
         names = ", ".join(found) or "no arrays"
-        raise UserError(f"{path} holds {names}; expected one array images (or train_images)")
-    return prefixes[0]
+        raise UserError(
+            f"{path} holds {names}; expected one array images (or train_images), or vectors"
+        )
+    return starts[0]
 
 
 def _part(arrays, prefix, source):
     """One part of the file, checked; state names may be given once for all parts."""
-    return SequenceData.from_arrays(
-        arrays[f"{prefix}images"],
-        controls=arrays.get(f"{prefix}controls"),
-        states=arrays.get(f"{prefix}states"),
-        observed=arrays.get(f"{prefix}observed"),
-        state_names=arrays.get(f"{prefix}state_names", arrays.get("state_names", ())),
-        num_objects=arrays.get(f"{prefix}num_objects"),
-        source=source,
-    )
+    known = {
+        name: arrays.get(f"{prefix}{name}")
+        for name in ("controls", "states", "observed", "num_objects")
+    }
+    known["state_names"] = arrays.get(f"{prefix}state_names", arrays.get("state_names", ()))
+    if f"{prefix}vectors" in arrays:
+        return from_vectors(arrays[f"{prefix}vectors"], source=source, **known)
+    return SequenceData.from_arrays(arrays[f"{prefix}images"], source=source, **known)
 
 
 def _check_alike(train, part, name, path):

@@ -193,7 +193,8 @@ def _gather(source, index):
 def _blank_unobserved(rows):
     """Unobserved frames at 0, so that no system can peep."""
     seen = rows["observed"][..., tf.newaxis, tf.newaxis, tf.newaxis]
-    return rows | {"frames": rows["frames"] * seen}
+    # Not a product: the missing entries of vectors are not numbers.
+    return rows | {"frames": tf.where(seen > 0, rows["frames"], 0.0)}
 
 
 def _finished(batches):

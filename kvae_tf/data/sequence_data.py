@@ -34,6 +34,8 @@ class SequenceData:
       states: ``[N, T, S]`` float32, the true states of the world, or None where nobody knows them.
       state_names: ``S`` names.
       num_objects: ``[N]`` int32, how many objects a sequence shows, or None where nobody counted.
+      is_vector: the frames are vectors: ``[N, T, 1, D, 1]`` float32 of any size, NaN where an entry
+        is missing.
     """
 
     frames: np.ndarray
@@ -42,6 +44,7 @@ class SequenceData:
     states: np.ndarray | None = None
     state_names: tuple[str, ...] = ()
     num_objects: np.ndarray | None = None
+    is_vector: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -82,6 +85,8 @@ class SequenceData:
 
     def binarised(self) -> SequenceData:
         """The same with every pixel 0 or 1 (uint8 0 or 255): above one half, or not."""
+        if self.is_vector:
+            raise UserError("--binarise is for pictures, expected vectors without it")
         half = 127 if self.frames.dtype == np.uint8 else 0.5
         return dataclasses.replace(self, frames=np.where(self.frames > half, 255, 0).astype("u1"))
 
@@ -130,6 +135,38 @@ class SequenceData:
             if num_objects is None
             else _counts("num_objects", num_objects, len(frames), source),
         )
+
+
+def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
+    """Sequences of vectors.
+
+    Args:
+      vectors: ``[N, T, D]`` real numbers; NaN or masked where an entry is missing.
+      source: what error messages call the place that the arrays came from.
+      **known: ``controls``, ``states``, ``observed``, ``state_names``, as of
+        ``SequenceData.from_arrays``.
+
+    Raises:
+      UserError: an array has a wrong dtype, shape or value; the message names it.
+    """
+    masked = np.ma.getmaskarray(vectors) if np.ma.is_masked(vectors) else False
+    vectors = _array("vectors", vectors, source)
+    if vectors.ndim != 3 or not vectors.size:
+        raise UserError(
+            f"{source}: vectors has shape {vectors.shape}; expected [N, T, D], none of them 0"
+        )
+    vectors = np.where(masked, np.nan, vectors.astype(np.float32)).astype(np.float32)
+    if np.isinf(vectors).any():
+        raise UserError(f"{source}: vectors holds infinities; expected numbers, or NaN if missing")
+    blank = np.zeros((*vectors.shape[:2], 1, 1), np.uint8)
+    found = SequenceData.from_arrays(blank, source=source, **known)
+    nothing = np.isnan(vectors).all(axis=2)
+    return dataclasses.replace(
+        found,
+        frames=np.where(nothing[..., np.newaxis], np.float32(0), vectors)[:, :, None, :, None],
+        observed=found.observed * ~nothing,
+        is_vector=True,
+    )
 
 
 class Splits(NamedTuple):

@@ -57,7 +57,9 @@ def imputation(
         }
         guesses["last_frame"] = last_seen(frames, seen)
         for name, guess in guesses.items():
-            squared = np.mean(np.square(guess - frames), axis=(2, 3, 4))[: len(counted), inside]
+            # Of vectors only the entries that are there.
+            squared = np.nanmean(np.square(guess - frames), axis=(2, 3, 4))
+            squared = squared[: len(counted), inside]
             errors[name].append(squared[counted])
     metrics = {
         f"imputation/{name}_rmse": float(np.sqrt(np.mean(np.concatenate(squared))))

@@ -41,7 +41,7 @@ def evaluate(
     if "impute" in model.supports:
         if data.num_steps >= 3:
             metrics |= imputation(model, data)
-        if data.num_steps >= FIRST_SEEN + 2:
+        if data.num_steps >= FIRST_SEEN + 2 and not data.is_vector:
             metrics |= flat("missing_at_random", "rates", missing_at_random_curve(model, data))
             metrics |= flat("gap", "frames", gap_curve(model, data))
     if train is not None and "filter" in model.supports and not model.max_objects:

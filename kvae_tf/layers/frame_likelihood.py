@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
@@ -93,12 +94,66 @@ class GaussianFrames(keras.layers.Layer):
         }
 
 
-def frame_likelihood(kind: str, frame_shape, per_pixel: bool, variance_floor: float):
-    """The likelihood layer named by a flag.
+@keras.saving.register_keras_serializable("kvae_tf")
+class GaussianValues(GaussianFrames):
+    """Independent Gaussian entries of a vector, any of which may be missing (NaN).
+
+    The decoder and the standard deviations speak of standardised entries; ``mean`` and ``log_prob``
+    of entries in their own units.
+
+    Args:
+      frame_shape: ``(1, D, 1)``.
+      standardise: D means and D standard deviations.
+      **options: of ``GaussianFrames``.
+    """
+
+    def __init__(self, frame_shape, standardise, initial_std=0.5, **options):
+        super().__init__(frame_shape, initial_std=initial_std, **options)
+        self.standardise = standardise
+        self._offset, self._scale = (
+            np.reshape(np.asarray(x, np.float32), self.frame_shape) for x in standardise
+        )
+
+    def mean(self, decoded: tf.Tensor) -> tf.Tensor:
+        """Means in the entries' units, of the shape of ``decoded``."""
+        return decoded * self._scale + self._offset
+
+    def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """log p(x | a) of the entries that are there, ``[...]``."""
+        known = tf.math.logical_not(tf.math.is_nan(frames))
+        x = tf.where(known, (frames - self._offset) / self._scale, decoded)
+        variance = self.variance
+        constant = tf.math.log(2.0 * math.pi * variance) + 2.0 * np.log(self._scale)
+        terms = tf.square(x - decoded) / variance + constant
+        return -0.5 * tf.reduce_sum(tf.where(known, terms, 0.0), axis=[-3, -2, -1])
+
+    def get_config(self):
+        return super().get_config() | {"standardise": self.standardise}
+
+
+def frame_likelihood(
+    kind: str, frame_shape, per_pixel: bool, variance_floor: float, standardise=None
+):
+    """The likelihood layer named by a flag; of vectors it is Gaussian.
+
+    Args:
+      kind: ``"bernoulli"`` or ``"gaussian"``.
+      frame_shape: ``(H, W, C)``.
+      per_pixel: Gaussian pixels: one standard deviation per pixel, else one for all.
+      variance_floor: Gaussian pixels: the smallest variance.
+      standardise: of vectors, their entries' means and standard deviations.
 
     Raises:
       UserError: ``kind`` is neither ``"bernoulli"`` nor ``"gaussian"``.
     """
+    if standardise is not None:
+        return GaussianValues(
+            frame_shape,
+            standardise,
+            per_pixel=per_pixel,
+            variance_floor=variance_floor,
+            name="likelihood",
+        )
     if kind == "bernoulli":
         return BernoulliFrames(name="likelihood")
     if kind == "gaussian":

@@ -11,6 +11,7 @@ import math
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
@@ -39,10 +40,22 @@ class FrameEncoder(keras.layers.Layer):
       max_variance: upper bound of the encoding's variance.
       precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; encodings are
         float32 in any case.
+      standardise: of vectors ``[..., 1, D, 1]``, D means and D standard deviations. Entries may be
+        missing (NaN): the trunk is shown 0 there, and which ones they are.
     """
 
-    def __init__(self, kind, encoding_size, units, max_variance=1.0, precision="float32", **kwargs):
+    def __init__(
+        self,
+        kind,
+        encoding_size,
+        units,
+        max_variance=1.0,
+        precision="float32",
+        standardise=None,
+        **kwargs,
+    ):
         super().__init__(**({"dtype": "float32"} | kwargs))
+        self.standardise = standardise
         self.kind = kind
         self.encoding_size = encoding_size
         self.units = tuple(units)
@@ -52,10 +65,13 @@ class FrameEncoder(keras.layers.Layer):
         self.head = keras.layers.Dense(2 * encoding_size, dtype="float32", name="head")
 
     def build(self, input_shape):
-        _build_trunk(self, input_shape[-3:])
+        *size, channels = input_shape[-3:]
+        _build_trunk(self, (*size, channels if self.standardise is None else 2 * channels))
         self.built = True
 
     def call(self, frames):
+        if self.standardise is not None:
+            frames = _with_mask(frames, self.standardise)
         x = _split_lead(self.head(_run_trunk(self, frames)), frames, 3)
         mean, raw = tf.split(x, 2, axis=-1)
         return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
@@ -67,6 +83,7 @@ class FrameEncoder(keras.layers.Layer):
             "units": self.units,
             "max_variance": self.max_variance,
             "precision": self.precision,
+            "standardise": self.standardise,
         }
 
 
@@ -179,6 +196,14 @@ class FrameDecoder(keras.layers.Layer):
             "units": self.units,
             "precision": self.precision,
         }
+
+
+def _with_mask(vectors, standardise):
+    """Standardised entries, 0 where missing, and as a second channel which ones are there."""
+    offset, scale = (np.reshape(np.asarray(x, np.float32), (1, -1, 1)) for x in standardise)
+    known = tf.math.logical_not(tf.math.is_nan(vectors))
+    x = tf.where(known, (vectors - offset) / scale, 0.0)
+    return tf.concat([x, tf.cast(known, x.dtype)], axis=-1)
 
 
 def _layers(kind, units, precision, strides=1):

@@ -81,6 +81,8 @@ class KVAE(SequenceModel):
       frozen_updates: for so many updates at first the dynamics parameter network rests.
       joint_updates: after so many updates the encoder rests, and the dynamics and the decoder
         settle on the encodings as they are; 0: never.
+      standardise: of vectors, whose "frames" are ``(1, D, 1)``, the means and the standard
+        deviations of their entries, which may be missing (NaN); None: frames are pictures.
       **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
     """
 
@@ -112,6 +114,7 @@ class KVAE(SequenceModel):
         jit_engine=False,
         frozen_updates=0,
         joint_updates=0,
+        standardise=None,
         seed=0,
         **training,
     ):
@@ -131,10 +134,18 @@ class KVAE(SequenceModel):
             else self._log_prior
         )
         self.encoder = FrameEncoder(
-            network, encoding_size, units, max_encoding_variance, precision, name="encoder"
+            network,
+            encoding_size,
+            units,
+            max_encoding_variance,
+            precision,
+            standardise,
+            name="encoder",
         )
         self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
-        self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.likelihood = frame_likelihood(
+            likelihood, frame_shape, per_pixel_std, variance_floor, standardise
+        )
         learned_controls = latent_size if learn_controls else 0
         self.network = DynamicsParameterNetwork(
             num_modes,

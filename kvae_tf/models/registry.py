@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.models.base import SequenceModel
@@ -79,6 +81,11 @@ def create(
       UserError: the system does not fit the data.
     """
     training = settings.training
+    if train.is_vector and (settings.model.model, settings.model.network) != ("kvae", "mlp"):
+        raise UserError(
+            f"--model={settings.model.model} --network={settings.model.network}: expected kvae and "
+            "mlp for vectors"
+        )
     known = dataclasses.asdict(settings.model) | dataclasses.asdict(training)
 
     def chosen(*groups):
@@ -96,6 +103,7 @@ def create(
             frozen_updates=training.frozen_epochs * steps_per_epoch,
             joint_updates=joint * steps_per_epoch,
             jit_engine=jit_engine,
+            standardise=_moments(train) if train.is_vector else None,
             **chosen(_FRAMES, _ENCODINGS, _KVAE),
         )
 
@@ -133,6 +141,15 @@ def create(
         "ae_rnn": lambda: frame_rnn(False),
         "vae_rnn": lambda: frame_rnn(True),
     }[settings.model.model]()
+
+
+def _moments(train):
+    """Means and standard deviations of the entries of vectors, as lists."""
+    entries = np.where(train.observed[..., None] > 0, train.frames[:, :, 0, :, 0], np.nan)
+    spread = np.nanstd(entries, axis=(0, 1))
+    # An entry that never changes, or never is there, keeps its scale.
+    spread = np.where(np.nan_to_num(spread) > 0, spread, 1.0)
+    return [np.nan_to_num(np.nanmean(entries, axis=(0, 1))).tolist(), spread.tolist()]
 
 
 def _most_objects(settings, train):

@@ -1,4 +1,4 @@
-"""Encoder and decoder as LiteRT: litert.py --saved_model=saved_models/box/1 --output=FOLDER."""
+"""Encoder, decoder as LiteRT: export_litert.py --saved_model=saved_models/box/1 --output=PATH."""
 
 from pathlib import Path
 
