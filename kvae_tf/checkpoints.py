@@ -40,17 +40,24 @@ class Checkpoints:
     Args:
       folder: where they are kept.
       model: a built model, compiled with a built optimiser.
+      written_to: where they are written, if elsewhere: all workers of a distributed training have
+        to write, but only the chief's files count.
     """
 
-    def __init__(self, folder: Path, model: keras.Model):
+    def __init__(self, folder: Path, model: keras.Model, written_to: Path | None = None):
+        self._folder, written_to = folder, written_to or folder
         self.progress = Progress()
         self._state = tf.train.Checkpoint(
             model=_values(model.variables),
             optimizer=_values(model.optimizer.variables),
             progress=self.progress,
         )
-        self._last = tf.train.CheckpointManager(self._state, str(folder / "last"), max_to_keep=2)
-        self._best = tf.train.CheckpointManager(self._state, str(folder / "best"), max_to_keep=1)
+        self._last = tf.train.CheckpointManager(
+            self._state, str(written_to / "last"), max_to_keep=2
+        )
+        self._best = tf.train.CheckpointManager(
+            self._state, str(written_to / "best"), max_to_keep=1
+        )
 
     def save(self, is_best: bool) -> None:
         """Writes the state; the best first, since only the last one is resumed from."""
@@ -68,14 +75,14 @@ class Checkpoints:
         Raises:
           UserError: it belongs to another architecture, or is damaged.
         """
-        return self._restore(self._last)
+        return self._restore("last")
 
     def restore_best(self) -> bool:
         """Restores the state with the best validation bound; as ``restore_last``."""
-        return self._restore(self._best)
+        return self._restore("best")
 
-    def _restore(self, manager):
-        path = manager.latest_checkpoint
+    def _restore(self, name):
+        path = tf.train.latest_checkpoint(str(self._folder / name))
         if path is None:
             return False
         try:

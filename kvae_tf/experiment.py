@@ -7,7 +7,17 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kvae_tf import data, evaluation, figures, files, model_card, plotting, projector, starts
+from kvae_tf import (
+    data,
+    distribution,
+    evaluation,
+    figures,
+    files,
+    model_card,
+    plotting,
+    projector,
+    starts,
+)
 from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.models.base import SequenceModel
@@ -26,25 +36,31 @@ def run(settings: Settings) -> dict[str, object]:
       settings: the whole experiment.
 
     Returns:
-      The metrics, as written to RUN_DIR/metrics.json.
+      The metrics, as written to RUN_DIR/metrics.json; of a worker that is not the chief, none.
 
     Raises:
       UserError: bad input, a checkpoint that does not fit, or a bound that is no longer a number.
     """
+    strategy = distribution.create(settings.training.strategy)  # before anything that computes
     run_dir = files.make_folder(settings.run.run_dir, "run_dir")
     version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
     files.make_folder(version_dir.parent, "export_dir")
-    _claim(run_dir, settings)
-    if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
-        tf.config.experimental.enable_op_determinism()
-    splits = load_data(settings)
-    model = build(settings, splits.train)
-    checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
-    if settings.run.resume and checkpoints.restore_last():
-        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
-    elif settings.training.starts > 1:
-        starts.compete(model, checkpoints, settings, splits, run_dir)
-    train(model, checkpoints, settings, splits, run_dir)
+    if distribution.is_chief(strategy):
+        _claim(run_dir, settings)
+    with strategy.scope():
+        if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
+            tf.config.experimental.enable_op_determinism()
+        splits = load_data(settings)
+        model = build(settings, splits.train)
+        checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+        try:
+            _train(model, checkpoints, settings, splits, run_dir)
+        except distribution.PEER_IS_GONE:
+            if strategy.num_replicas_in_sync == 1:
+                raise
+            distribution.begin_again()
+    if not distribution.is_chief(strategy):
+        return {}
     if settings.training.patience:
         checkpoints.restore_best()
     projector.write(run_dir / "logs" / "projector", model, splits.validation)
@@ -59,6 +75,15 @@ def run(settings: Settings) -> dict[str, object]:
         print(f"{name}: {model_card.format_value(value)}")
     print(f"SavedModel: {version_dir}")
     return metrics
+
+
+def _train(model, checkpoints, settings, splits, run_dir):
+    """From the last checkpoint, or from the best start."""
+    if settings.run.resume and checkpoints.restore_last():
+        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
+    elif settings.training.starts > 1:
+        starts.compete(model, checkpoints, settings, splits, run_dir)
+    train(model, checkpoints, settings, splits, run_dir)
 
 
 def load_data(settings: Settings, **options) -> data.Splits:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kvae_tf.errors import UserError
 
+STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 SYSTEMS = ("kvae", "dvbf", "dkf", "ae_rnn", "vae_rnn", "cannonball", "ed_lstm")
 
 
@@ -212,6 +213,12 @@ class TrainingSettings:
         "float32",
         "Of the frame networks' inner layers; bfloat16 is faster where the processor has it.",
         choices=("float32", "mixed_bfloat16"),
+    )
+    strategy: str = _field(
+        "auto",
+        "Share each batch among this machine's devices (mirrored), or the processes in TF_CONFIG "
+        "(multiworker); auto: where there are several.",
+        choices=STRATEGIES,
     )
     image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
 

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from kvae_tf import callbacks, data
+from kvae_tf import callbacks, data, distribution
 from kvae_tf.checkpoints import Checkpoints
+from kvae_tf.errors import UserError
 from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.optimizer import Leg, Legs, RestingAdam
@@ -30,7 +31,9 @@ def build(settings: Settings, train: data.SequenceData, start: int = 0) -> Seque
         seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
     keras.utils.set_random_seed(seed)
     steps = steps_per_epoch(settings, train)
-    model = registry.create(settings, train, steps, jit_engine=not jit(settings))
+    # A replica's step is neither compiled as a whole nor in parts.
+    jit_engine = not jit(settings) and tf.distribute.get_strategy().num_replicas_in_sync == 1
+    model = registry.create(settings, train, steps, jit_engine)
     model.build()
     return model
 
@@ -44,7 +47,11 @@ def compile_model(
       The run's checkpoints.
     """
     model.compile(optimizer=optimizer(model, settings, train), jit_compile=jit(settings))
-    return Checkpoints(folder, model)
+    strategy = tf.distribute.get_strategy()
+    if distribution.is_chief(strategy):
+        return Checkpoints(folder, model)
+    own = folder.parent / f"worker-{strategy.cluster_resolver.task_id}"
+    return Checkpoints(folder, model, own)
 
 
 def optimizer(
@@ -127,8 +134,9 @@ def train(
     validation = data.evaluation_batches(splits.validation, min(250, len(splits.validation)))
     if splits.validation.observed.all():
         validation = validation.map(_all_seen)
-    logs = run_dir / "logs"
-    _write_hparams(logs, settings)
+    strategy = tf.distribute.get_strategy()
+    batches = distribution.deal_out(batches, batch_size, strategy)
+    writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
     model.fit(
         batches,
         steps_per_epoch=steps,
@@ -141,11 +149,20 @@ def train(
             callbacks.Throughput(batch_size * splits.train.num_steps),
             callbacks.NaNGuard(run_dir / "checkpoints"),
             callbacks.SaveAndStop(checkpoints, training.patience),
-            keras.callbacks.TensorBoard(str(logs), write_graph=False),
-            callbacks.Pictures(logs / "validation", splits.validation, training.image_epochs),
-            callbacks.Clock(run_dir / "time.json", done),
+            *writing,
         ],
     )
+
+
+def _writing(settings, splits, run_dir, done):
+    """What leaves results for people."""
+    logs = run_dir / "logs"
+    _write_hparams(logs, settings)
+    return [
+        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        callbacks.Pictures(logs / "validation", splits.validation, settings.training.image_epochs),
+        callbacks.Clock(run_dir / "time.json", done),
+    ]
 
 
 def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
@@ -156,8 +173,16 @@ def steps_per_epoch(settings: Settings, train: data.SequenceData) -> int:
 
 
 def jit(settings: Settings) -> bool:
-    """Whether whole steps are compiled; on a CPU by default only the dynamics are."""
+    """Whether whole steps are compiled; on a CPU by default only the dynamics are.
+
+    Raises:
+      UserError: they are to be, but several replicas share them.
+    """
     choice = settings.training.jit
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if choice == "on":
+            raise UserError("--jit is on, expected auto or off where replicas share a step")
+        return False
     if choice != "auto":
         return choice == "on"
     return bool(tf.config.list_physical_devices("GPU"))

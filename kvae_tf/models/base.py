@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae_tf import replicas
 from kvae_tf.errors import UserError
 
 QUERIES = ("encode", "decode", "filter", "smooth", "impute", "forecast", "generate")
@@ -201,6 +202,9 @@ class SequenceModel(keras.Model):
             self.build()
         super().compile(*args, **kwargs)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build, and Keras' look at a batch fails with several workers."""
+
     @property
     def metrics(self):
         """Running means of the terms; Keras resets them at each epoch."""
@@ -229,7 +233,9 @@ class SequenceModel(keras.Model):
         )
         bound, loss, gradients = self.training_gradients(data, seed)
         variables = self.trainable_variables
+        gradients = replicas.mean(gradients)
         norm = tf.linalg.global_norm(gradients)
+        gradients = replicas.share(gradients, norm, self.optimizer.global_clipnorm)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._report(loss, bound, gradient_norm=norm)
 
@@ -277,4 +283,4 @@ class SequenceModel(keras.Model):
         if gradient_norm is not None:
             self._means["gradient_norm"].update_state(gradient_norm)
         names = [n for n in self._means if gradient_norm is not None or n != "gradient_norm"]
-        return {name: self._means[name].result() for name in names}
+        return replicas.reported({name: self._means[name].result() for name in names})

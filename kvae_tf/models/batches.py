@@ -6,6 +6,7 @@ import math
 
 import tensorflow as tf
 
+from kvae_tf import replicas
 from kvae_tf.errors import UserError
 from kvae_tf.models.base import Frames
 
@@ -57,7 +58,7 @@ def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tenso
     """
     if not count:
         return seen, tf.ones_like(seen[:, :1]), *sequences
-    order = seen + tf.random.stateless_uniform(tf.shape(seen), seed)
+    order = seen + replicas.uniform(tf.shape(seen), seed)
     steps = tf.math.top_k(order, tf.minimum(count, tf.shape(seen)[1])).indices
     kept = tf.gather(seen, steps, batch_dims=1)
     drawn = tf.maximum(tf.reduce_sum(kept, axis=1, keepdims=True), 1.0)

@@ -32,7 +32,7 @@ import math
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm
+from kvae_tf import lgssm, replicas
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
     BernoulliFrames,
@@ -171,7 +171,7 @@ class Cannonball(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         num_objects = self._counts(frames, batch.get("num_objects"))
         q = self.locate(frames, observed, num_objects)
-        a = q.mean + q.std * tf.random.stateless_normal(tf.shape(q.mean), seed)
+        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
         present = self._present(num_objects)  # [B, N]
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
         log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kvae_tf import replicas
 from kvae_tf.errors import UserError
 from kvae_tf.layers import InitialNetwork, transition_layer
 from kvae_tf.layers.recurrent import run
@@ -162,7 +163,7 @@ class DVBF(NonlinearSSM):
         if self.recognition == "filter":
             return ahead
         both = self._read(frames, seen, controls, smooth=True)
-        coin = tf.random.stateless_uniform([tf.shape(frames)[0], 1], seed) < 0.5
+        coin = replicas.uniform([tf.shape(frames)[0], 1], seed) < 0.5
         return Reading(
             ahead.first,
             tf.where(coin[..., tf.newaxis], both.later, ahead.later),

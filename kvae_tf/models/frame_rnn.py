@@ -23,7 +23,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm
+from kvae_tf import lgssm, replicas
 from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
 from kvae_tf.models import batches
@@ -167,7 +167,7 @@ class FrameRNN(SequenceModel):
         kept, scale, frames = batches.some_seen(self.decoded_frames, pick_seed, seen, frames)
         noisiness = 1.0 if self.variational else 1.0 - self._weight_risen()
         mean, std = self.encoder(frames)
-        noise = tf.random.stateless_normal(tf.shape(mean), noise_seed)
+        noise = replicas.normal(tf.shape(mean), noise_seed)
         a = mean + noisiness * std * noise
         log_q = batches.log_normal(noise, tf.math.log(std))
         other = noisiness * (batches.log_normal(a, 0.0) - log_q)
@@ -193,7 +193,7 @@ class FrameRNN(SequenceModel):
         mean, std = self.encode(frames)
         if not self.variational:
             return mean, tf.zeros_like(mean[..., 0])
-        noise = tf.random.stateless_normal(tf.shape(mean), seed)
+        noise = replicas.normal(tf.shape(mean), seed)
         return mean + std * noise, batches.log_normal(noise, tf.math.log(std))
 
     def _log_likelihood(self, a, frames, seen):

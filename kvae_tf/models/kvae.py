@@ -24,7 +24,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm
+from kvae_tf import lgssm, replicas
 from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
@@ -249,7 +249,7 @@ class KVAE(SequenceModel):
 
     def _sample(self, q, seed):
         """A draw of the encodings and its log q, ``[B, T]``."""
-        noise = tf.random.stateless_normal(tf.shape(q.mean), seed)
+        noise = replicas.normal(tf.shape(q.mean), seed)
         return q.mean + q.std * noise, batches.log_normal(noise, tf.math.log(q.std))
 
     def _reconstruction(self, a, frames, seen, decoded_frames, seed):

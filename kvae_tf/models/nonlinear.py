@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kvae_tf import lgssm
+from kvae_tf import lgssm, replicas
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
@@ -222,7 +222,7 @@ class NonlinearSSM(SequenceModel):
         else:
             parameter_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
             v = self._parameters(parameter_seed)
-            noise = tf.random.stateless_normal([length, batch, n], noise_seed)
+            noise = replicas.normal([length, batch, n], noise_seed, axis=1)
         later, u, active = (
             tf.transpose(x, [1, 0, 2])
             for x in (reading.later, controls, reading.active[..., tf.newaxis])

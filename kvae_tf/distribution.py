@@ -1,0 +1,111 @@
+"""Training on several devices or machines, by TensorFlow's distribution strategies."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+
+# What a collective operation raises when a peer is gone.
+PEER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
+
+def create(name: str) -> tf.distribute.Strategy:
+    """The strategy that ``--strategy`` names.
+
+    Args:
+      name: ``"mirrored"``, all devices of this machine; ``"multiworker"``, all processes that the
+        environment's ``TF_CONFIG`` lists; ``"none"``; ``"auto"``: multiworker where ``TF_CONFIG``
+        lists several workers, mirrored where there are several GPUs, else none.
+
+    Raises:
+      UserError: there are no several devices, or ``TF_CONFIG`` lists no workers.
+    """
+    if name == "multiworker" or (name == "auto" and _workers() > 1):
+        if not _workers():
+            raise UserError(
+                "--strategy=multiworker: the environment's TF_CONFIG lists no workers, expected "
+                '{"cluster": {"worker": [HOST:PORT, …]}, "task": {"type": "worker", "index": 0}}'
+            )
+        # Before TensorFlow has looked for devices: then it would be too late.
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "none":
+        return tf.distribute.get_strategy()
+    graphics, processors = (
+        [device.name for device in tf.config.list_logical_devices(kind)] for kind in ("GPU", "CPU")
+    )
+    chosen = graphics or processors
+    if name == "mirrored" and len(chosen) < 2:
+        raise UserError(f"--strategy=mirrored: there is one device, {chosen[0]}, expected several")
+    if name == "mirrored" or len(graphics) > 1:
+        return tf.distribute.MirroredStrategy(chosen)
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes results."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.cluster_spec() or not resolver.task_id
+
+
+def deal_out(
+    batches: tf.data.Dataset, batch_size: int, strategy: tf.distribute.Strategy
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Batches of which every replica gets its own rows, in the order of ``replicas``.
+
+    Args:
+      batches: of dictionaries of tensors ``[B, ...]``, the same on every worker.
+      batch_size: B, a multiple of the number of replicas.
+      strategy: one of ``create``; with one replica the batches stay as they are.
+
+    Raises:
+      UserError: B cannot be divided.
+    """
+    number = strategy.num_replicas_in_sync
+    if number == 1:
+        return batches
+    if batch_size % number:
+        raise UserError(
+            f"--batch_size is {batch_size}, expected a multiple of the {number} replicas"
+        )
+    size = batch_size // number
+
+    def of_worker(context):
+        local = number // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def parts(batch):
+            return tf.data.Dataset.from_tensor_slices(
+                {
+                    name: tf.reshape(x, [number, size, *x.shape[1:]])[first : first + local]
+                    for name, x in batch.items()
+                }
+            )
+
+        return batches.flat_map(parts)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def begin_again() -> None:
+    """Replaces this process by the same command, resumed: what is left to do when a peer is gone.
+
+    The collective operations of a cluster that has lost a worker never work again; when all its
+    processes have begun again they go on from the chief's last checkpoint.
+    """
+    print("another worker is gone: beginning again from the last checkpoint", flush=True)
+    command = [sys.executable, *sys.argv]
+    os.execv(sys.executable, command if "--resume" in command else [*command, "--resume"])
+
+
+def _workers():
+    """How many workers ``TF_CONFIG`` lists."""
+    try:
+        found = json.loads(os.environ.get("TF_CONFIG", "{}"))
+        return len(found.get("cluster", {}).get("worker", []))
+    except (ValueError, AttributeError):
+        raise UserError("the environment's TF_CONFIG is no JSON object") from None
