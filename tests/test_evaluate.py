@@ -18,8 +18,9 @@ from kvae_tf.studies.frames import GENERATED_STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = set(studies.STUDIES)
-# A file has no longer sequences; a baseline has no modes and no moments of latent states.
-OF_A_FILE = STUDIES - {"walk", "controls"}
+# A file has no longer sequences and counts no objects; a baseline has no modes and no moments of
+# latent states.
+OF_A_FILE = STUDIES - {"walk", "controls", "objects", "continuations"}
 KINDS = {"kvae": OF_A_FILE, "ae_rnn": OF_A_FILE - {"modes", "regression"}}
 
 

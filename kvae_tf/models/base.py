@@ -102,7 +102,7 @@ class SequenceModel(keras.Model):
         names = [*inspect.signature(cls.__init__).parameters][1:]
         given = dict(zip(names, args, strict=False)) | kwargs
         # Keras allows no other way before its own constructor has run.
-        object.__setattr__(model, "_given", given)
+        object.__setattr__(model, "_arguments", given)
         return model
 
     def __init__(
@@ -122,7 +122,7 @@ class SequenceModel(keras.Model):
         }
 
     def get_config(self):
-        return dict(self._given)
+        return dict(self._arguments)
 
     # The contract.
 
