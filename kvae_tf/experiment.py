@@ -26,7 +26,7 @@ from kvae_tf.training import build, compile_model, jit, train
 
 # What a resumed run may change without becoming another run.
 _FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
-         "cache_dir", "test_sequences"}  # fmt: skip
+         "cache_dir", "test_sequences", "profile_updates"}  # fmt: skip
 
 
 def run(settings: Settings) -> dict[str, object]:

@@ -220,6 +220,9 @@ class TrainingSettings:
         "(multiworker); auto: where there are several.",
         choices=STRATEGIES,
     )
+    profile_updates: tuple[int, ...] = _field(
+        (), "FIRST,LAST of the updates that TensorBoard's profiler records.", least=1
+    )
     image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
 
 
@@ -248,8 +251,9 @@ class Settings:
                 check(field, getattr(part, field.name))
         if not self.run.run_dir:
             raise UserError("--run_dir is not set, expected a folder for the run's results")
-        for name, count in (("frame_size", 2), ("crop", 4)):
-            value = getattr(self.data, name)
+        lists = self.data.frame_size, self.data.crop, self.training.profile_updates
+        names = (("frame_size", 2), ("crop", 4), ("profile_updates", 2))
+        for value, (name, count) in zip(lists, names, strict=True):
             if len(value) not in (0, count):
                 raise UserError(
                     f"--{name} is {','.join(map(str, value))}, expected {count} numbers"

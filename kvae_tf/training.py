@@ -158,8 +158,9 @@ def _writing(settings, splits, run_dir, done):
     """What leaves results for people."""
     logs = run_dir / "logs"
     _write_hparams(logs, settings)
+    profiled = settings.training.profile_updates or 0
     return [
-        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        keras.callbacks.TensorBoard(str(logs), write_graph=False, profile_batch=profiled),
         callbacks.Pictures(logs / "validation", splits.validation, settings.training.image_epochs),
         callbacks.Clock(run_dir / "time.json", done),
     ]
