@@ -29,7 +29,7 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
         with tf.GradientTape() as tape:
             tape.watch(first)
             value = function(first, *others)
-        sources = [first, *depends_on()]
+        sources = [first, *(variable.value for variable in depends_on())]
         return tape.gradient(
             value, sources, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )

@@ -600,6 +600,11 @@ def test_other_dynamics_networks_with_learned_controls(kind):
     gradients = tape.gradient(loss, model.network.control_head.trainable_variables)
     assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in gradients)
     assert np.isfinite(model.impute(**{**GAPPED}, method="smooth").frames).all()
+    optimizer = keras.optimizers.SGD(1e-3)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer)
+    logs = tf.function(model.train_step)(as_tensors(GAPPED))  # the dynamics compiled inside
+    assert all(np.isfinite(value) for value in logs.values())
     assert model.forecast(FRAMES, OBSERVED, CONTROLS, num_steps=3).frames.shape[1] == 3
     assert model.generate(2, 4).frames.shape == (2, 4, *SHAPE)
 
