@@ -47,7 +47,7 @@ TINY = ["--flagfile=configs/pendulum_smoke.cfg", "--batch_size=16", "--steps_per
         "--test_sequences=10", "--clip_norm=5", "--jit=off"]  # fmt: skip
 
 
-@pytest.mark.parametrize("model", ["kvae", "dvbf"])
+@pytest.mark.parametrize("model", ["kvae", pytest.param("dvbf", marks=pytest.mark.slow)])
 def test_devices_share_a_batch(model, tmp_path):
     found = []
     for number in (1, 2):

@@ -47,7 +47,7 @@ def released(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["kvae", pytest.param("ae_rnn", marks=pytest.mark.slow)])
 def run(request, released, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     result = script(

@@ -21,7 +21,7 @@ def call(path, value):
     return runner(**{name: value})
 
 
-@pytest.mark.parametrize("world", ["box", "pendulum"])
+@pytest.mark.parametrize("world", ["pendulum", pytest.param("box", marks=pytest.mark.slow)])
 def test_round_trip(world, tmp_path):
     model = LoadedModel(SAVED / world / "1")
     encoder, decoder = litert.convert(model, tmp_path)

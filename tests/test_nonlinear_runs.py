@@ -25,7 +25,7 @@ def script(name, *arguments):
     )
 
 
-@pytest.fixture(scope="module", params=["dvbf", "dkf"])
+@pytest.fixture(scope="module", params=["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     # The DKF filters by smoothing every prefix, which takes its time.
