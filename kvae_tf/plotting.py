@@ -117,17 +117,12 @@ def grid_gif(
     """
     if np.ndim(sequences) != 5 or 0 in np.shape(sequences):
         raise UserError(f"sequences have shape {np.shape(sequences)}, expected [N, T, H, W, C]")
-    sequences = np.stack([_frames(sequence) for sequence in sequences])
-    N, T, height, width = sequences.shape[:4]
+    N, T = np.shape(sequences)[:2]
     seen = _mask(observed, (N, T))
-    scale = _scale(scale, 64, height, width)
+    films = [framed(*film, scale) for film in zip(sequences, seen, strict=True)]
     columns = min(_positive(columns, "columns"), N)
     pictures = []
-    for t in range(T):
-        cells = [
-            _border(_enlarge(sequences[n, t], scale), _SEEN if seen[n, t] else MISSING)
-            for n in range(N)
-        ]
+    for cells in map(list, zip(*films, strict=True)):
         cells += [np.full_like(cells[0], 255)] * (-N % columns)
         lines = [cells[i : i + columns] for i in range(0, len(cells), columns)]
         pictures.append(np.concatenate([np.concatenate(line, axis=1) for line in lines], axis=0))

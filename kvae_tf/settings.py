@@ -251,9 +251,12 @@ class Settings:
                 check(field, getattr(part, field.name))
         if not self.run.run_dir:
             raise UserError("--run_dir is not set, expected a folder for the run's results")
-        lists = self.data.frame_size, self.data.crop, self.training.profile_updates
-        names = (("frame_size", 2), ("crop", 4), ("profile_updates", 2))
-        for value, (name, count) in zip(lists, names, strict=True):
+        for part, name, count in (
+            (self.data, "frame_size", 2),
+            (self.data, "crop", 4),
+            (self.training, "profile_updates", 2),
+        ):
+            value = getattr(part, name)
             if len(value) not in (0, count):
                 raise UserError(
                     f"--{name} is {','.join(map(str, value))}, expected {count} numbers"

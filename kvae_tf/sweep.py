@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import csv
-import io
 import itertools
 import subprocess
 import sys
@@ -97,7 +95,7 @@ def run(
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         statuses = dict(zip(runs, pool.map(train, runs), strict=True))
     table = folder / "results.csv"
-    files.write_text(table, _table(folder, runs))
+    files.write_csv(table, *_table(folder, runs))
     failed = [name for name, status in statuses.items() if status]
     if failed:
         raise UserError(
@@ -150,6 +148,7 @@ def _name(point):
 
 
 def _table(folder, runs):
+    """Header and rows: the flags and metrics of the runs that are finished."""
     found = {
         name: files.read_json(folder / name / "metrics.json", "the metrics of a run")
         for name in runs
@@ -158,10 +157,12 @@ def _table(folder, runs):
     metrics = sorted({key for values in found.values() for key, value in values.items()
                       if isinstance(value, (int, float))})  # fmt: skip
     flags = list(dict.fromkeys(flag for point in runs.values() for flag in point))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", *flags, *metrics])
-    for name, values in found.items():
-        row = [runs[name].get(flag, "") for flag in flags]
-        writer.writerow([name, *row, *(values.get(metric, "") for metric in metrics)])
-    return text.getvalue()
+    rows = [
+        [
+            name,
+            *(runs[name].get(flag, "") for flag in flags),
+            *(values.get(metric, "") for metric in metrics),
+        ]
+        for name, values in found.items()
+    ]
+    return ["run", *flags, *metrics], rows

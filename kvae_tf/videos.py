@@ -6,7 +6,6 @@ bounded; what lies further away than the context says next to nothing.
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from pathlib import Path
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from kvae_tf import data, files, films, plotting
 from kvae_tf.data import annotations, video
+from kvae_tf.data.clips import Clip
 from kvae_tf.data.files import HDF5, load_sequences
 from kvae_tf.errors import UserError
 from kvae_tf.loaded import LoadedModel
@@ -24,20 +24,6 @@ from kvae_tf.loaded import LoadedModel
 _BLOCK, _CONTEXT = 1000, 100  # frames
 _DRAWS = 16  # decoded encodings, for the frames' standard deviations
 _STRIP = 16  # frames of a film strip
-
-
-class Clip(NamedTuple):
-    """One video.
-
-    Attributes:
-      frames: ``[T, H, W, C]`` float32 in [0, 1].
-      observed: ``[T]``, 1 = seen.
-      controls: ``[T + ahead, U]``.
-    """
-
-    frames: np.ndarray
-    observed: np.ndarray
-    controls: np.ndarray
 
 
 class Answer(NamedTuple):
@@ -69,7 +55,7 @@ def read(
     hidden: str = "",
     ahead: int = 0,
 ) -> Clip:
-    """A video in the form that a model takes.
+    """A video in the form that a model takes: frames float32 in [0, 1], controls also ``ahead``.
 
     Args:
       path: a video file, a folder of pictures, or a ``.npz`` or HDF5 file of sequences.
@@ -183,7 +169,7 @@ def write(
         archive, frames=answer.frames, frame_stds=answer.frame_stds, observed=observed[first:]
     )
     plotting.save_bytes(folder / "frames.npz", archive.getvalue())
-    files.write_text(folder / "latents.csv", _table(answer, observed, first))
+    files.write_csv(folder / "latents.csv", *_table(answer, observed, first))
     return [film, *(folder / name for name in ("strip.png", "frames.npz", "latents.csv"))]
 
 
@@ -219,12 +205,9 @@ def _read_video(path, model, crop, annotations_path, ahead):
     height, width, channels = model.frame_shape
     frames = video.read(found[0], data.Form(crop or None, (height, width), channels))
     length = len(frames)
-    observed, controls = np.ones(length, np.float32), np.zeros((length + ahead, 0), np.float32)
-    if annotations_path:
-        name = found[0].name
-        known = annotations.read(annotations_path, {name: length}, ahead)[name]
-        observed, controls = known.observed[:length], known.controls
-    return Clip(frames.astype(np.float32) / 255.0, observed, controls)
+    name = found[0].name
+    known = annotations.read(annotations_path, {name: length}, ahead)[name]
+    return Clip(frames.astype(np.float32) / 255.0, known.observed[:length], known.controls)
 
 
 def _mask(hidden, length):
@@ -267,18 +250,17 @@ def _answer(model, result, covariances):
 
 
 def _table(answer, observed, first):
-    """A row a step: encodings and latents with their standard deviations."""
+    """Header, and a row a step: encodings and latents with their standard deviations."""
     columns = {
         "encoding": answer.encodings,
         "encoding_std": answer.encoding_stds,
         "latent": answer.latents,
         "latent_std": answer.latent_stds,
     }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [f"{name}_{i + 1}" for name, x in columns.items() for i in range(x.shape[1])]
-    writer.writerow(["frame", "observed", *names])
-    rows = np.concatenate(list(columns.values()), axis=1)
-    for t, row in enumerate(rows.tolist()):
-        writer.writerow([first + t, int(observed[first + t]), *(f"{x:.6g}" for x in row)])
-    return text.getvalue()
+    values = np.concatenate(list(columns.values()), axis=1)
+    rows = [
+        [first + t, int(observed[first + t]), *(f"{x:.6g}" for x in row)]
+        for t, row in enumerate(values.tolist())
+    ]
+    return ["frame", "observed", *names], rows

@@ -37,7 +37,7 @@ def read(
     """Annotations of videos, by their names.
 
     Args:
-      path: of the CSV file.
+      path: of the CSV file; empty: nothing acts, and all frames are seen.
       lengths: name -> frames of each video. Each needs a row for every frame; only for the last
         one, after which nothing is seen to act, it may be missing.
       ahead: so many frames after the last one may have rows too: what will act on those to come.
@@ -45,6 +45,13 @@ def read(
     Raises:
       UserError: the file is missing, a column or row is, or an entry is no number.
     """
+    if not path:
+        return {
+            name: Annotation(
+                np.zeros((length + ahead, 0), np.float32), np.ones(length + ahead, np.float32)
+            )
+            for name, length in lengths.items()
+        }
     names, rows = _table(path)
     _check_columns(path, names, lengths)
     controls = [name for name in names if name not in _OWN]

@@ -88,14 +88,7 @@ def _clips(path, form, annotations_path):
                 f"{Path(path) / name} has frames {shape}, expected {shapes[first]} as {first}: "
                 "pass --frame_size"
             )
-    lengths = {name: len(x) for name, x in frames.items()}
-    if annotations_path:
-        known = annotations.read(annotations_path, lengths)
-    else:
-        known = {
-            name: annotations.Annotation(np.zeros((n, 0), np.float32), np.ones(n, np.float32))
-            for name, n in lengths.items()
-        }
+    known = annotations.read(annotations_path, {name: len(x) for name, x in frames.items()})
     return [Clip(x, known[name].observed, known[name].controls) for name, x in frames.items()]
 
 

@@ -31,6 +31,7 @@ _IGNORABLE = ("controls", "states", "state_names")
 _ARRAYS = ("images", "vectors", "observed", "num_objects", *_IGNORABLE)
 HDF5 = (".h5", ".hdf5")
 _PREFIXES = tuple(f"{name}_" for name in Splits._fields)
+_KNOWN = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
 
 
 def load_arrays(
@@ -139,22 +140,20 @@ def _known_arrays(archive, path):
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise UserError(f"{path} is a single array; expected an .npz archive with an array images")
     with archive:
-        known = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
-        unknown = sorted(set(archive.files) - known)
-        if unknown and known & set(archive.files):
+        unknown = sorted(set(archive.files) - _KNOWN)
+        if unknown and _KNOWN & set(archive.files):
             warnings.warn(f"{path}: ignored the arrays {', '.join(unknown)}", stacklevel=4)
-        arrays = {name: _member(archive, name, path) for name in archive.files if name in known}
+        arrays = {name: _member(archive, name, path) for name in archive.files if name in _KNOWN}
         found = sorted(archive.files)
     return {name: array for name, array in arrays.items() if array is not None}, found
 
 
 def _read_hdf5(path):
-    known = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
             found = sorted(file)
-            for name in known & set(found):
+            for name in _KNOWN & set(found):
                 if not isinstance(file[name], h5py.Dataset):
                     raise UserError(f"{path}: {name} is a group, expected an array")
                 is_text = h5py.check_string_dtype(file[name].dtype) is not None

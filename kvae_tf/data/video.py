@@ -17,7 +17,6 @@ from kvae_tf.errors import UserError
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 _MOST = 4 * 2**30  # bytes of frames in memory
-_CHUNK = 1024  # frames
 # What Pillow raises on damaged bytes; a bomb is a picture of a size that nobody means.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
@@ -80,7 +79,7 @@ def read(path: str | os.PathLike, form: Form = WHOLE) -> np.ndarray:
         kept lies outside, or the frames would not fit into memory.
     """
     path = Path(path)
-    chunks, chunk, size, first = [], [], 0, None
+    frames, size, first = [], 0, None
     for name, picture in _pictures_of(path):
         first = first or picture.size
         if picture.size != first:
@@ -95,14 +94,10 @@ def read(path: str | os.PathLike, form: Form = WHOLE) -> np.ndarray:
                 f"{path} has more than {_MOST / 2**30:.0f} GiB of frames at "
                 f"{frame.shape[0]}x{frame.shape[1]}, expected smaller ones: pass --frame_size"
             )
-        chunk.append(frame)
-        if len(chunk) == _CHUNK:
-            chunks, chunk = [*chunks, np.stack(chunk)], []
-    if chunk:
-        chunks.append(np.stack(chunk))
-    if not chunks:
+        frames.append(frame)
+    if not frames:
         raise UserError(f"{path} holds no frames, expected at least one")
-    return np.concatenate(chunks)
+    return np.stack(frames)
 
 
 def _pictures(folder):

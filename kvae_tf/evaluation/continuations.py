@@ -14,7 +14,7 @@ import tensorflow as tf
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.evaluation import discs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.evaluation.objects import best_orders, true_positions
+from kvae_tf.evaluation.objects import best_orders, in_order, true_positions
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.models.base import SequenceModel
 
@@ -80,8 +80,7 @@ def _distances(frames, truth, counts):
     found = np.zeros_like(truth)
     places = discs.find(frames.reshape(B * T, *frames.shape[2:]), counts, RADIUS)
     found[:, 0, : places.shape[1]] = places
-    orders = best_orders(found, truth, counts)
-    found = np.take_along_axis(found[:, 0], orders[..., np.newaxis], axis=1)
+    found = in_order(found, best_orders(found, truth, counts))
     there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
-    distance = np.linalg.norm(found - truth[:, 0], axis=-1) * there
+    distance = np.linalg.norm(found - truth, axis=-1)[:, 0] * there
     return (distance.sum(1) / counts).reshape(B, T)

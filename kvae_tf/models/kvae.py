@@ -321,17 +321,8 @@ class KVAE(SequenceModel):
         else:
             result = lgssm.filter(model, a, seen)
             z, P = result.filtered_means, result.filtered_covariances
-        filled = tf.linalg.matvec(model.emission, z)
-        filled_std = self._encoding_stds(model.emission, P)
-        known = seen[..., tf.newaxis] > 0
-        encodings = tf.where(known, a, filled)
-        return Frames(
-            self.decode(encodings),
-            encodings,
-            tf.where(known, std, filled_std),
-            z,
-            weights[:, :-1],
-        )
+        q = self._completed(Encoding(a, std), seen, model.emission, z, P)
+        return Frames(self.decode(q.mean), q.mean, q.std, z, weights[:, :-1])
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1):
         """``Frames`` of the ``num_steps`` steps that follow the given ones.
@@ -413,24 +404,24 @@ class KVAE(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen[:, 0]
         q = self.encode(frames[:, 0])
         state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls[:, 0])
-        known = seen[:, tf.newaxis] > 0
-        filled = tf.linalg.matvec(found.emission, found.mean)
-        spread = self._encoding_stds(found.emission, found.covariance)
-        a = tf.where(known, q.mean, filled)
+        q = self._completed(q, seen, found.emission, found.mean, found.covariance)
         return state, {
-            "frames": self.decode(a),
-            "encodings": a,
-            "encoding_stds": tf.where(known, q.std, spread),
+            "frames": self.decode(q.mean),
+            "encodings": q.mean,
+            "encoding_stds": q.std,
             "latents": found.mean,
             "latent_covariances": found.covariance,
         }
 
     # Helpers.
 
-    def _encoding_stds(self, emission, covariance):
-        """Of a = C z + noise, ``[..., m]``, for z of this covariance."""
-        variance = tf.linalg.diag_part(tf.matmul(emission @ covariance, emission, transpose_b=True))
-        return tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
+    def _completed(self, q, seen, emission, z, P):
+        """q where frames were seen; elsewhere a = C z + noise, of z with covariance P."""
+        variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
+        std = tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
+        known = seen[..., tf.newaxis] > 0
+        filled = tf.linalg.matvec(emission, z)
+        return Encoding(tf.where(known, q.mean, filled), tf.where(known, q.std, std))
 
     def _infer(self, frames, observed, controls):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""

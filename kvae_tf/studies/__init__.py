@@ -5,8 +5,6 @@ A study takes a ``Subject`` and gives a ``Report``; none knows which system it l
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,10 +56,8 @@ def run(names: list[str], subject: Subject, folder: Path) -> None:
                 raise
             print(f"{name}: left out, {error}", flush=True)
             continue
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([report.header, *report.rows])
         files.write_json(folder / f"{name}.json", report.numbers)
-        files.write_text(folder / f"{name}.csv", text.getvalue())
+        files.write_csv(folder / f"{name}.csv", report.header, report.rows)
         plotting.save_png(folder / f"{name}.png", report.picture)
         if report.animation:
             plotting.save_bytes(folder / f"{name}.gif", report.animation)
