@@ -46,12 +46,14 @@ def run(settings: Settings) -> dict[str, object]:
     version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
     files.make_folder(version_dir.parent, "export_dir")
     if distribution.is_chief(strategy):
-        _claim(run_dir, settings)
+        _check_folder(run_dir, settings)
     with strategy.scope():
         if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
             tf.config.experimental.enable_op_determinism()
         splits = load_data(settings)
         model = build(settings, splits.train)
+        if distribution.is_chief(strategy):
+            _claim(run_dir, settings)
         checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
         try:
             _train(model, checkpoints, settings, splits, run_dir)
@@ -149,8 +151,8 @@ def _describe(folder, settings, model, metrics, test):
         plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
 
 
-def _claim(run_dir, settings):
-    """Refuses to mix two runs in one folder, and notes the settings of this one."""
+def _check_folder(run_dir, settings):
+    """Refuses to mix two runs in one folder."""
     path = run_dir / "settings.json"
     mine = settings.to_dict()
     if path.exists() and settings.run.resume:
@@ -161,12 +163,17 @@ def _claim(run_dir, settings):
                     f"--{name} is {mine[name]}, but the checkpoint in --run_dir={run_dir} was "
                     f"written with {value}: use that value, or another --run_dir"
                 )
-    elif path.exists():
-        if not settings.run.overwrite:
-            raise UserError(
-                f"--run_dir={run_dir} holds a run: pass --resume to go on with it, --overwrite to "
-                "start afresh, or choose another folder"
-            )
+    elif path.exists() and not settings.run.overwrite:
+        raise UserError(
+            f"--run_dir={run_dir} holds a run: pass --resume to go on with it, --overwrite to "
+            "start afresh, or choose another folder"
+        )
+
+
+def _claim(run_dir, settings):
+    """Notes the run's settings, in place of an older run."""
+    path = run_dir / "settings.json"
+    if path.exists() and not settings.run.resume:
         for name in ("checkpoints", "logs", "starts"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
-    files.write_json(path, mine)
+    files.write_json(path, settings.to_dict())

@@ -16,11 +16,12 @@ import tensorflow as tf
 from kvae_tf import data, experiment, presets, training
 from kvae_tf.errors import UserError
 from kvae_tf.settings import Settings
+from scripts import run_many
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = presets.names()
 TINY = ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2",
-        "--settling_epochs=1"]  # fmt: skip
+        "--settling_epochs=1", "--test_sequences=20"]  # fmt: skip
 
 # Runs the training script with a kill built in: at an update, or between a checkpoint's data and
 # its index.
@@ -126,30 +127,31 @@ def test_killed_and_resumed_training_is_bit_equal(tmp_path):
     assert (parts / "saved_model" / "README.md").exists()
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--likelihood=poisson"], ["likelihood", "poisson"]),
-        (["--num_modes=1001"], ["--num_modes", "1001", "1000"]),
-        (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
-        (["--dynamics_network=constant"], ["num_modes", "constant"]),
-        (["--draw_walls"], ["pendulum", "draw_walls"]),
-        (["--units=a,b"], ["--units", "a,b"]),
-        (["--dataset=/nowhere/x.npz"], ["x.npz"]),
-        (["--dataset=moon"], ["moon", "pendulum"]),
-        (["--run_dir=/dev/null/x"], ["--run_dir", "/dev/null/x"]),
-        (["--no_such_flag=1"], ["no_such_flag"]),
-        (["surplus"], ["surplus"]),
-    ],
-)
-def test_bad_flags_give_one_line(flags, words, tmp_path):
-    arguments = [f"--run_dir={tmp_path / 'run'}", *flags]
-    result = train(*arguments)
-    assert result.returncode == 1
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert all(word in lines[0] for word in words)
+BAD_FLAGS = [
+    (["--likelihood=poisson"], ["likelihood", "poisson"]),
+    (["--num_modes=1001"], ["--num_modes", "1001", "1000"]),
+    (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
+    (["--dynamics_network=constant"], ["num_modes", "constant"]),
+    (["--draw_walls"], ["pendulum", "draw_walls"]),
+    (["--units=a,b"], ["--units", "a,b"]),
+    (["--dataset=/nowhere/x.npz"], ["x.npz"]),
+    (["--dataset=moon"], ["moon", "pendulum"]),
+    (["--run_dir=/dev/null/x"], ["--run_dir", "/dev/null/x"]),
+    (["--no_such_flag=1"], ["no_such_flag"]),
+    (["surplus"], ["surplus"]),
+]
+
+
+def test_bad_flags_give_one_line(tmp_path):
+    # All in one folder: a run that was refused does not claim it.
+    first = ["--flagfile=configs/pendulum_smoke.cfg", *TINY, f"--run_dir={tmp_path / 'run'}"]
+    results = run_many("train", [first + flags for flags, _ in BAD_FLAGS], tmp_path)
+    for (flags, words), result in zip(BAD_FLAGS, results, strict=True):
+        assert result.returncode == 1, flags
+        lines = result.stderr.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        assert all(word in lines[0] for word in words), lines[0]
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def script(name, *arguments):
-    return subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+from scripts import run as script
 
 
 @pytest.fixture(scope="module", params=["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +11,8 @@ import tensorflow as tf
 from kvae_tf import data, evaluation, studies
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.studies import Subject
+from scripts import run as script
 
-ROOT = Path(__file__).parents[1]
 COMMON = [
     "--epochs=2",
     "--steps_per_epoch=4",
@@ -37,9 +34,7 @@ def files(tmp_path_factory):
 
 
 def train(path, run, *flags):
-    command = [sys.executable, "scripts/train.py", *flags, *COMMON]
-    command += [f"--dataset={path}", f"--run_dir={run}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return script("train", *flags, *COMMON, f"--dataset={path}", f"--run_dir={run}")
 
 
 def test_cannonball_end_to_end(files, tmp_path):

@@ -3,8 +3,6 @@
 import csv
 import html.parser
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,7 @@ import pytest
 
 from kvae_tf import report, sweep
 from kvae_tf.errors import UserError
-
-ROOT = Path(__file__).parents[1]
+from scripts import run as script
 
 
 def test_grid_is_every_combination():
@@ -49,11 +46,6 @@ def test_bad_spaces(call, words):
         call()
 
 
-def script(name, *flags):
-    command = [sys.executable, f"scripts/{name}.py", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-
-
 class Page(html.parser.HTMLParser):
     """Collects what a page is made of, and that its tags close."""
 
@@ -76,7 +68,12 @@ class Page(html.parser.HTMLParser):
 
 def test_sweep_and_report(tmp_path):
     flags = ["--config=configs/pendulum_smoke.cfg", f"--sweep_dir={tmp_path}", "--set=epochs=2"]
-    flags += ["--set=steps_per_epoch=2", "--set=batch_size=8", "--set=test_sequences=20"]
+    flags += [
+        "--set=steps_per_epoch=2",
+        "--set=batch_size=8",
+        "--set=test_sequences=20",
+        "--set=model=vae_rnn",
+    ]
     result = script("sweep", *flags, "--grid=seed=0;units=8,nonsense")
     assert result.returncode == 1
     assert "1 of 2 runs failed, the first is seed=0,units=nonsense" in result.stderr
@@ -96,7 +93,7 @@ def test_sweep_and_report(tmp_path):
     assert len(page.images) > 6
     assert all(source.startswith("data:image/") for source in page.images)
     text = " ".join(page.text)
-    for word in ("kvae on pendulum", "test/elbo_per_frame", "steps_per_epoch"):
+    for word in ("vae_rnn on pendulum", "test/elbo_per_frame", "steps_per_epoch"):
         assert word in text
     with pytest.raises(UserError, match="expected the settings of a run"):
         report.write(tmp_path, tmp_path / "b.html")

@@ -1,9 +1,6 @@
 """Sequences of vectors, any entry of which may be missing."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +12,8 @@ from kvae_tf.data import from_vectors
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameEncoder, frame_likelihood
 from kvae_tf.models import KVAE
+from scripts import run as script
 
-ROOT = Path(__file__).parents[1]
 D = 4
 STANDARDISE = [[1.0, -2.0, 0.0, 5.0], [0.5, 2.0, 1.0, 3.0]]
 
@@ -108,15 +105,13 @@ def test_end_to_end(tmp_path):
     np.savez(tmp_path / "v.npz", vectors=vectors)
     flags = ["--flagfile=configs/pendulum_smoke.cfg", f"--dataset={tmp_path / 'v.npz'}"]
     flags += [f"--run_dir={tmp_path / 'run'}", "--missing_rate=0.6", "--steps_per_epoch=4"]
-    command = [sys.executable, "scripts/train.py", *flags]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = script("train", *flags)
     assert result.returncode == 0, result.stderr[-2000:]
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert np.isfinite([metrics["test/elbo_per_frame"], metrics["imputation/smooth_rmse"]]).all()
     loaded = tf.saved_model.load(str(tmp_path / "run" / "saved_model" / "1"))
     filled = loaded.impute(tf.constant(vectors[:3, :, None, :, None], tf.float32))["frames"]
     assert np.isfinite(filled).all()
-    result = subprocess.run([*command, "--model=dvbf", "--overwrite"], cwd=ROOT,
-                            capture_output=True, text=True, timeout=300)  # fmt: skip
+    result = script("train", *flags, "--model=dvbf", "--overwrite")
     assert result.returncode == 1
     assert "expected kvae and mlp for vectors" in result.stderr

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +14,8 @@ from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.models import KVAE
+from scripts import ROOT, run
 
-ROOT = Path(__file__).parents[1]
 SHAPE = (8, 8, 1)
 
 
@@ -94,11 +91,6 @@ def test_long_videos_are_answered_in_blocks(monkeypatch):
     assert [x.shape for x in whole] == [x.shape for x in parts]
     np.testing.assert_allclose(whole.frames, parts.frames, atol=0.05)
     np.testing.assert_allclose(whole.encodings, parts.encodings, atol=0.05)
-
-
-def run(name, *flags):
-    command = [sys.executable, f"scripts/{name}.py", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_scripts(path, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import BATCH
 from kvae_tf.models.base import SequenceModel
 
@@ -22,7 +23,7 @@ def bound(model: SequenceModel, data: SequenceData, prefix: str = "test") -> dic
       ``prefix/elbo_per_frame`` (or another ``bound_name``) and ``prefix/<term>_per_frame``: nats
       per seen frame, summed over pixels, averaged over frames and sequences.
     """
-    evaluate = tf.function(model.elbo)
+    evaluate = graphs.elbo(model)
     seed = tf.constant([model.noise_seed, 1], tf.int64)
     sums, weight = {}, 0.0
     for batch in evaluation_batches(data, min(BATCH, len(data))):
@@ -52,7 +53,7 @@ def importance_bound(
     Returns:
       Nats per seen frame, averaged over sequences.
     """
-    evaluate = tf.function(model.elbo)
+    evaluate = graphs.elbo(model)
     total, weight = 0.0, 0.0
     for batch in evaluation_batches(data, min(BATCH, len(data))):
         samples = [

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation import discs
+from kvae_tf.evaluation import discs, graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.evaluation.objects import best_orders, in_order, true_positions
 from kvae_tf.evaluation.pixels import incorrect_pixels
@@ -53,13 +52,14 @@ def interpolation(model: SequenceModel, data: SequenceData) -> Continuation:
 def _continue(model, data, method, mask):
     hidden = np.flatnonzero(mask[0] == 0)
     truth, counts = true_positions(data)[:, hidden], data.num_objects
-    fill = tf.function(lambda *given, **how: model.impute(*given, method=method, **how).frames)
+    fill, decode = graphs.fill(model), graphs.decode(model)
     nats, wrong, off = [], [], []
     for batch, rows in masked_batches(data, mask):
-        kept = slice(rows.stop - rows.start)
-        guess = fill(
-            batch["frames"], batch["observed"], batch["controls"], **objects_of(model, batch)
-        ).numpy()[kept, hidden]
+        kept, objects = slice(rows.stop - rows.start), objects_of(model, batch)
+        filled = fill(
+            batch["frames"], batch["observed"], batch["controls"], method=method, **objects
+        )
+        guess = decode(filled, **objects).numpy()[kept, hidden]
         frames = batch["frames"][kept, hidden]
         p = np.clip(guess.astype(np.float64), _SMALLEST, 1.0 - _SMALLEST)
         log_p = frames * np.log(p) + (1.0 - frames) * np.log1p(-p)

@@ -7,8 +7,8 @@ import tensorflow as tf
 from scipy.special import ndtri
 
 from kvae_tf.data import SequenceData
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.evaluation.positions import encoder
 from kvae_tf.models.base import SequenceModel
 
 
@@ -26,7 +26,7 @@ def coverage(
     Returns:
       Method of imputation -> fraction.
     """
-    impute, encode = tf.function(model.impute), encoder(model)
+    impute, encode = tf.function(model.impute), graphs.encode(model)
     width = ndtri(0.5 + 0.5 * level)
     inside = {method: [] for method in model.imputation_methods}
     for batch, rows in masked_batches(data, mask):

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf.data import SequenceData, gap, missing_at_random
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.pixels import incorrect_pixels
-from kvae_tf.evaluation.positions import AffineFit, encoder, positions
+from kvae_tf.evaluation.positions import AffineFit, positions
 from kvae_tf.models.base import SequenceModel
 
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -91,9 +91,8 @@ def gap_curve(
 
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
-    # Without the frames among its results, the graph does not decode: only hidden ones are, below.
-    fill = tf.function(lambda *sequence, **how: model.impute(*sequence, **how).encodings)
-    encode, decode = encoder(model), tf.function(model.decode)
+    # Only hidden frames are decoded, below.
+    fill, encode, decode = graphs.fill(model), graphs.encode(model), graphs.decode(model)
     truth = None if fit is None else positions(data)
     tallies = [_Tally(len(data)) for _ in x]
     several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf.data import SequenceData, gap
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.models.base import SequenceModel
 
@@ -42,19 +42,17 @@ def imputation(
       error of a pixel over the hidden frames; ``imputation/hidden_frames``: the gap's two ends.
     """
     hidden = hidden or middle_gap(data.num_steps)
-    impute = tf.function(model.impute)
+    fill, decode = graphs.fill(model), graphs.decode(model)
     inside = slice(*hidden)
     errors = {name: [] for name in (*model.imputation_methods, "last_frame")}
     for batch, rows in masked_batches(data, gap(len(data), data.num_steps, *hidden)):
         frames, seen = batch["frames"], batch["observed"]
         # Only frames that are known can be compared; rows that fill up the batch do not count.
         counted = batch["known"][: rows.stop - rows.start, inside] > 0
-        guesses = {
-            method: impute(
-                frames, seen, batch["controls"], method=method, **objects_of(model, batch)
-            ).frames.numpy()
-            for method in model.imputation_methods
-        }
+        objects, guesses = objects_of(model, batch), {}
+        for method in model.imputation_methods:
+            filled = fill(frames, seen, batch["controls"], method=method, **objects)
+            guesses[method] = decode(filled, **objects).numpy()
         guesses["last_frame"] = last_seen(frames, seen)
         for name, guess in guesses.items():
             # Of vectors only the entries that are there.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf.data import SequenceData
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.models.base import SequenceModel
 
@@ -40,20 +39,9 @@ def positions(data: SequenceData) -> np.ndarray | None:
     return data.states[..., [data.state_names.index(name) for name in POSITIONS]]
 
 
-def encoder(model: SequenceModel) -> Callable:
-    """A graph: frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
-
-    They are means of q(a | x), or where a system has no encoding of single frames its states of
-    sequences in which nothing more is hidden.
-    """
-    if "encode" in model.supports:
-        return tf.function(lambda frames, *_: model.encode(frames).mean)
-    return tf.function(lambda *sequence, **of: model.impute(*sequence, **of).encodings)
-
-
 def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
-    """Encodings of all frames, ``[N, T, m]``; see ``encoder``."""
-    encode = encoder(model)
+    """Encodings of all frames, ``[N, T, m]``; see ``graphs.encode``."""
+    encode = graphs.encode(model)
     return np.concatenate(
         [
             encode(

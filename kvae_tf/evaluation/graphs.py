@@ -1,0 +1,43 @@
+"""A model's queries as graphs. All evaluations share them, so that each is traced only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kvae_tf.models.base import SequenceModel
+
+
+def elbo(model: SequenceModel) -> Callable:
+    """``model.elbo``."""
+    return _shared(model, "elbo", model.elbo)
+
+
+def decode(model: SequenceModel) -> Callable:
+    """``model.decode``."""
+    return _shared(model, "decode", model.decode)
+
+
+def fill(model: SequenceModel) -> Callable:
+    """``model.impute``, of which only the encodings ``[B, T, m]``: nothing is decoded."""
+    return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
+
+
+def encode(model: SequenceModel) -> Callable:
+    """Frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
+
+    They are means of q(a | x), or where a system has no encoding of single frames its states of
+    sequences in which nothing more is hidden.
+    """
+    if "encode" in model.supports:
+        return _shared(model, "encode", lambda frames, *_: model.encode(frames).mean)
+    return fill(model)
+
+
+def _shared(model, name, query):
+    # Past Keras, which would look for variables in what it is given.
+    graphs = vars(model).setdefault("_evaluation_graphs", {})
+    if name not in graphs:
+        graphs[name] = tf.function(query)
+    return graphs[name]
