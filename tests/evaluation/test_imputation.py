@@ -35,8 +35,11 @@ class Constant(SequenceModel):
         return Bound(2 * num_frames, {"reconstruction": 2 * num_frames}, num_frames)
 
     def impute(self, frames, observed=None, controls=None, method="smooth"):
-        filled = tf.ones_like(frames) * (0.5 if method == "smooth" else 1.0)
-        return Frames(filled, None, None, None, None)
+        a = tf.ones_like(frames[:, :, 0, 0]) * (0.5 if method == "smooth" else 1.0)
+        return Frames(self.decode(a), a, None, None, None)
+
+    def decode(self, encodings):
+        return tf.tile(encodings[:, :, tf.newaxis, tf.newaxis], [1, 1, 2, 2, 1])
 
 
 def test_metrics_are_averaged_over_real_rows_and_hidden_frames_only():
