@@ -45,10 +45,23 @@ class Seer:
     def impute(self, frames, observed=None, controls=None, method="smooth", num_objects=None):
         import tensorflow as tf
 
+        a = tf.gather(self._encodings(), self._rows(frames))
+        a = tf.ensure_shape(a, [None, STEPS, 4])
+        return Frames(self.decode(a), a, a, a, a[..., :0])
+
+    def decode(self, encodings, num_objects=None):
+        import tensorflow as tf
+
+        known = self._encodings()
+        rows = tf.numpy_function(
+            lambda a: np.array([np.abs(known - x).sum((1, 2)).argmin() for x in a]),
+            [encodings], tf.int64,
+        )  # fmt: skip
+        return tf.gather(self.frames, rows)
+
+    def _encodings(self):
         swapped = np.where(self.swapped[:, None, None, None], self.truth[:, :, ::-1], self.truth)
-        a = tf.gather((swapped @ MAP + 3.0).reshape(len(swapped), STEPS, 4), self._rows(frames))
-        a = tf.ensure_shape(tf.cast(a, tf.float32), [None, STEPS, 4])
-        return Frames(tf.gather(self.frames, self._rows(frames)), a, a, a, a[..., :0])
+        return (swapped @ MAP + 3.0).reshape(len(swapped), STEPS, 4).astype(np.float32)
 
     def forecast(self, frames, num_steps=1, num_objects=None):
         found = self.impute(frames)
