@@ -7,14 +7,15 @@ import json
 
 import numpy as np
 import pytest
+from commands import run as script
+from commands import run_many
 from PIL import Image
 
 from kvae_tf import studies, subjects
 from kvae_tf.data.worlds import bouncing_ball
 from kvae_tf.studies.frames import GENERATED_STEPS
-from scripts import run as script
-from scripts import run_many
 
+pytestmark = pytest.mark.xdist_group("evaluate")  # one process makes the fixtures
 STUDIES = set(studies.STUDIES)
 # A file has no longer sequences and counts no objects; a baseline has no modes and no moments of
 # latent states.

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run_many
 
 from kvae_tf import data, experiment, presets, training
 from kvae_tf.errors import UserError
 from kvae_tf.settings import Settings
-from scripts import run_many
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = presets.names()

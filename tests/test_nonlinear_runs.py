@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run as script
 
-from scripts import run as script
+pytestmark = pytest.mark.xdist_group("nonlinear_runs")  # one process makes the fixtures
 
 
 @pytest.fixture(scope="module", params=["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run as script
 
 from kvae_tf import data, evaluation, studies
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.studies import Subject
-from scripts import run as script
 
+pytestmark = pytest.mark.xdist_group("object_runs")  # one process makes the fixtures
 COMMON = [
     "--epochs=2",
     "--steps_per_epoch=4",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run as script
 
 from kvae_tf import report, sweep
 from kvae_tf.errors import UserError
-from scripts import run as script
 
 
 def test_grid_is_every_combination():

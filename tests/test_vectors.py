@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run as script
 from scipy import stats
 
 from kvae_tf import data
@@ -12,7 +13,6 @@ from kvae_tf.data import from_vectors
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameEncoder, frame_likelihood
 from kvae_tf.models import KVAE
-from scripts import run as script
 
 D = 4
 STANDARDISE = [[1.0, -2.0, 0.0, 5.0], [0.5, 2.0, 1.0, 3.0]]

@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from commands import ROOT, run
 from PIL import Image
 
 from kvae_tf import data, films, simulation, videos
@@ -14,8 +15,8 @@ from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.models import KVAE
-from scripts import ROOT, run
 
+pytestmark = pytest.mark.xdist_group("videos")  # one process makes the fixtures
 SHAPE = (8, 8, 1)
 
 

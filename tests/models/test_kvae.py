@@ -581,7 +581,9 @@ def evaluate_at(noise_seed):
     return bound.elbo.numpy() / bound.num_frames.numpy()
 
 
-@pytest.mark.parametrize("kind", ["gru", "mlp", "fifo", "constant"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gru", marks=pytest.mark.slow), "mlp", "fifo", "constant"]
+)
 def test_other_dynamics_networks_with_learned_controls(kind):
     model = KVAE(
         SHAPE,
