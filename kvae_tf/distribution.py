@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -53,12 +54,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def deal_out(
-    batches: tf.data.Dataset, batch_size: int, strategy: tf.distribute.Strategy
+    batches: Callable[[slice], tf.data.Dataset], batch_size: int, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Batches of which every replica gets its own rows, in the order of ``replicas``.
 
     Args:
-      batches: of dictionaries of tensors ``[B, ...]``, the same on every worker.
+      batches: gives certain rows of each batch: dictionaries of tensors ``[rows, ...]``.
       batch_size: B, a multiple of the number of replicas.
       strategy: one of ``create``; with one replica the batches stay as they are.
 
@@ -67,7 +68,7 @@ def deal_out(
     """
     number = strategy.num_replicas_in_sync
     if number == 1:
-        return batches
+        return batches(slice(None))
     if batch_size % number:
         raise UserError(
             f"--batch_size is {batch_size}, expected a multiple of the {number} replicas"
@@ -80,13 +81,11 @@ def deal_out(
 
         def parts(batch):
             return tf.data.Dataset.from_tensor_slices(
-                {
-                    name: tf.reshape(x, [number, size, *x.shape[1:]])[first : first + local]
-                    for name, x in batch.items()
-                }
+                {name: tf.reshape(x, [local, size, *x.shape[1:]]) for name, x in batch.items()}
             )
 
-        return batches.flat_map(parts)
+        rows = slice(first * size, (first + local) * size)
+        return batches(rows).flat_map(parts)
 
     return strategy.distribute_datasets_from_function(of_worker)
 

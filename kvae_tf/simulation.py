@@ -17,16 +17,19 @@ def write(
     num_sequences: tuple[int, ...] = (),
     num_steps: int = 0,
     fps: float = 10.0,
+    shards: int = 0,
 ) -> None:
     """Simulates a world and writes it.
 
     Args:
       dataset: the world's name.
-      path: ends in ``.npz`` for all three parts, in ``.gif`` or ``.mp4`` for one sequence.
+      path: ends in ``.npz`` for all three parts, in ``.gif`` or ``.mp4`` for one sequence; or a
+        folder for TFRecord shards.
       seed: of the simulation.
       num_sequences: of the three parts; empty: as the world has them.
       num_steps: frames of a sequence; 0: as the world has them.
       fps: pictures a second of a film.
+      shards: TFRecord files of the training part; 0: another format.
 
     Raises:
       UserError: there is no such world or format, or a number is out of its range.
@@ -35,16 +38,22 @@ def write(
         raise UserError(
             f"--dataset is {dataset!r}, expected one of: {', '.join(sorted(data.WORLDS))}"
         )
-    if path.suffix not in (".npz", *films.FORMATS):
-        raise UserError(f"--output={path} ends in {path.suffix!r}, expected .npz, .gif or .mp4")
+    if not shards and path.suffix not in (".npz", *films.FORMATS):
+        raise UserError(
+            f"--output={path} ends in {path.suffix!r}, expected .npz, .gif or .mp4; "
+            "or --format=tfrecord"
+        )
     if len(num_sequences) not in (0, 3):
         raise UserError(f"--num_sequences has {len(num_sequences)} numbers, expected 3 with commas")
     options = {"num_steps": num_steps} if num_steps else {}
-    if path.suffix != ".npz":
+    if path.suffix in films.FORMATS:
         num_sequences = (1, 1, 1)
     if num_sequences:
         options["num_sequences"] = num_sequences
     splits = data.WORLDS[dataset].splits(seed, **options)
+    if shards:
+        data.save_records(path, splits, shards)
+        return
     if path.suffix == ".npz":
         data.save_npz(path, splits)
         return

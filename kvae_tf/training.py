@@ -118,27 +118,30 @@ def train(
         return
     steps = steps_per_epoch(settings, splits.train)
     batch_size = min(training.batch_size, len(splits.train))
-    batches = data.curriculum_batches(
-        splits.train,
-        training.curriculum_epochs * steps,
-        batch_size,
-        training.seed,
-        start_step=done * steps,
-        missing_rate=settings.data.missing_rate,
-        first_seen=settings.data.first_seen,
-        mixed_rates=settings.data.mixed_rates,
-        fixed_masks=settings.data.fixed_masks,
-    )
-    if settings.data.missing_rate == 0 and splits.train.observed.all():
-        batches = batches.map(_all_seen)
+
+    def batches(rows):
+        found = data.curriculum_batches(
+            splits.train,
+            training.curriculum_epochs * steps,
+            batch_size,
+            training.seed,
+            start_step=done * steps,
+            missing_rate=settings.data.missing_rate,
+            first_seen=settings.data.first_seen,
+            mixed_rates=settings.data.mixed_rates,
+            fixed_masks=settings.data.fixed_masks,
+            rows=rows,
+        )
+        complete = settings.data.missing_rate == 0 and splits.train.is_complete
+        return found.map(_all_seen) if complete else found
+
     validation = data.evaluation_batches(splits.validation, min(250, len(splits.validation)))
-    if splits.validation.observed.all():
+    if splits.validation.is_complete:
         validation = validation.map(_all_seen)
     strategy = tf.distribute.get_strategy()
-    batches = distribution.deal_out(batches, batch_size, strategy)
     writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
     model.fit(
-        batches,
+        distribution.deal_out(batches, batch_size, strategy),
         steps_per_epoch=steps,
         initial_epoch=done,
         epochs=epochs,

@@ -7,7 +7,9 @@ from absl import flags
 from kvae_tf import cli
 
 flags.DEFINE_string("dataset", "box", "The world's name.")
-flags.DEFINE_string("output", None, "PATH.npz; or PATH.gif, PATH.mp4 for a single sequence.")
+flags.DEFINE_string("output", None, "PATH.npz; PATH.gif, PATH.mp4 for one sequence; a folder.")
+flags.DEFINE_enum("format", "auto", ["auto", "tfrecord"], "By the output's ending, or shards.")
+flags.DEFINE_integer("shards", 16, "TFRecord files of the training part.", lower_bound=1)
 flags.DEFINE_list("num_sequences", [], "Of the parts of an .npz, TRAIN,VALIDATION,TEST.")
 flags.DEFINE_integer("num_steps", 0, "Frames of a sequence; 0: as the world has them.")
 flags.DEFINE_integer("seed", 0, "Of the simulation.", lower_bound=0)
@@ -29,6 +31,7 @@ def main() -> None:
         settings_flags.integers("num_sequences"),
         values.num_steps,
         values.fps,
+        values.shards if values.format == "tfrecord" else 0,
     )
     print(values.output)
 

@@ -39,7 +39,8 @@ strategy = distribution.create(settings.training.strategy)
 with strategy.scope():
     model = training.build(settings, splits.train)
     model.compile(optimizer=training.optimizer(model, settings, splits.train))
-    batches = data.training_batches(splits.train, 12, 0, missing_rate=0.3)
+    def batches(rows):
+        return data.training_batches(splits.train, 12, 0, missing_rate=0.3, rows=rows)
     model.fit(distribution.deal_out(batches, 12, strategy), steps_per_epoch=5, verbose=0)
 np.savez(path, *[variable.numpy() for variable in model.trainable_variables])
 """

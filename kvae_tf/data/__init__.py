@@ -13,6 +13,8 @@ from kvae_tf.data.pipeline import (
     steps_per_pass,
     training_batches,
 )
+from kvae_tf.data.records import load_records
+from kvae_tf.data.records import write as save_records
 from kvae_tf.data.sequence_data import SequenceData, Splits, from_vectors, split
 from kvae_tf.data.video import Form
 from kvae_tf.data.worlds import WORLDS
@@ -29,8 +31,10 @@ __all__ = [
     "is_video",
     "load",
     "load_arrays",
+    "load_records",
     "missing_at_random",
     "save_npz",
+    "save_records",
     "split",
     "stateless_missing_at_random",
     "steps_per_pass",

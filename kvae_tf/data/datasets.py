@@ -11,6 +11,7 @@ from pathlib import Path
 from kvae_tf.data import checks
 from kvae_tf.data.clips import load_videos
 from kvae_tf.data.files import HDF5, load_arrays, save_npz
+from kvae_tf.data.records import is_records, load_records
 from kvae_tf.data.sequence_data import Splits
 from kvae_tf.data.video import VIDEOS
 from kvae_tf.data.worlds import WORLDS
@@ -28,10 +29,10 @@ def load(
 
     Args:
       dataset: a name out of ``WORLDS``; or the path of a ``.npz`` or HDF5 file, of a video, or of a
-        folder of pictures or videos.
+        folder of pictures, videos or shards.
       seed: of the simulation, or of the shuffle that splits a file; a non-negative int.
       cache_dir: where worlds are kept; ``$KVAE_TF_CACHE`` or ``~/.cache/kvae_tf`` if None.
-      **options: of the world's ``splits``, of ``load_arrays``, or of ``load_videos``.
+      **options: of the world's ``splits``, of ``load_arrays`` or ``load_videos``.
 
     Raises:
       UserError: nothing is called so, an option is unknown or wrong, or the file is refused.
@@ -58,7 +59,8 @@ def is_video(dataset: str | os.PathLike) -> bool:
     """Whether a data set's name is that of a video file or of a folder."""
     path = Path(dataset).expanduser()
     is_world = str(dataset) in WORLDS
-    return not is_world and (path.suffix.lower() in VIDEOS or path.is_dir())
+    is_folder = path.is_dir() and not is_records(path)
+    return not is_world and (path.suffix.lower() in VIDEOS or is_folder)
 
 
 def _load_own(dataset, seed, options):
@@ -66,13 +68,15 @@ def _load_own(dataset, seed, options):
     path = Path(dataset).expanduser()
     if dataset.endswith((".npz", *HDF5)):
         read = load_arrays
+    elif is_records(path):
+        read = load_records
     elif is_video(dataset):
         read = load_videos
     else:
         raise UserError(
             f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, "
             f"or a path that ends in .npz, {', '.join(HDF5)}, {', '.join(VIDEOS)}; or a folder of "
-            "pictures or videos"
+            "pictures, videos or shards"
         )
     _bind(dataset, read, path=dataset, seed=seed, **options)
     return read(path, seed, **options)

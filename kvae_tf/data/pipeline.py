@@ -8,6 +8,8 @@ since bools crash under ``MirroredStrategy``.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,7 +25,8 @@ _PREFETCHED = 4  # batches
 
 def steps_per_pass(data: SequenceData, batch_size: int) -> int:
     """Batches that ``training_batches`` makes of one pass through ``data``."""
-    return len(data) // _static_size(data, batch_size)
+    size = _static_size(data, batch_size)
+    return data.records.steps_per_pass(size) if data.records else len(data) // size
 
 
 def training_batches(
@@ -35,11 +38,13 @@ def training_batches(
     first_seen: int = 3,
     mixed_rates: bool = False,
     fixed_masks: bool = False,
+    rows: slice = slice(None),
 ) -> tf.data.Dataset:
     """Shuffled batches without end; batch ``k`` is a pure function of the arguments.
 
     Each pass is a fresh permutation of the sequences, whose last partial batch is dropped. Starting
-    at ``start_step=k`` gives what an uninterrupted dataset gives from its k-th batch on.
+    at ``start_step=k`` gives what an uninterrupted dataset gives from its k-th batch on. Sequences
+    in shards are streamed from there.
 
     Args:
       data: the sequences; fewer than ``batch_size`` make one batch of them all.
@@ -50,6 +55,7 @@ def training_batches(
       first_seen: frames at the start that are never hidden.
       mixed_rates: each sequence's rate is uniform between 0 and ``missing_rate``.
       fixed_masks: hide the same frames of a sequence each time, rather than others at each step.
+      rows: those of each batch to give, where others have the rest.
 
     Returns:
       A dataset of batches as in this module's docstring.
@@ -62,34 +68,31 @@ def training_batches(
     start_step = checks.integer("start_step", start_step, minimum=0)
     missing_rate = checks.rate("missing_rate", missing_rate)
     first_seen = checks.integer("first_seen", first_seen, minimum=0)
-    source = _on_cpu(data)
     if missing_rate and fixed_masks:
-        with tf.device("CPU:0"):
-            shape = source["observed"].shape
-            mask = stateless_missing_at_random(
-                _key(seed, _MASKS), *shape, missing_rate, first_seen, mixed_rates
-            )
-            source["observed"] = source["observed"] * mask
-    complete = not missing_rate and bool(data.observed.all())
+        data = _masked_for_good(data, seed, missing_rate, first_seen, mixed_rates)
+        missing_rate = 0.0
+    if data.records:
+        found = data.records.batches(size, seed, start_step, rows).map(_unit)
+    else:
+        source = _on_cpu(data)
+        indices = _shuffled_indices(len(data), size, seed, start_step)
+        found = indices.map(lambda index: _gather(source, index[rows]))
 
-    def batch(step, index):
-        rows = _gather(source, index)
-        if missing_rate and not fixed_masks:
+    def mask(step, batch):
+        if missing_rate:
             key = tf.random.experimental.stateless_fold_in(_key(seed, _MASKS), step)
-            rows["observed"] *= stateless_missing_at_random(
+            batch["observed"] *= stateless_missing_at_random(
                 key, size, data.num_steps, missing_rate, first_seen, mixed_rates
-            )
-        return rows if complete else _blank_unobserved(rows)
+            )[rows]
+        return _blank_unobserved(batch) if missing_rate or not data.is_complete else batch
 
-    steps = tf.data.Dataset.counter(start_step)
-    indices = _shuffled_indices(len(data), size, seed, start_step)
-    batches = tf.data.Dataset.zip(steps, indices).map(batch)
+    batches = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), found).map(mask)
     batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return _finished(batches)
 
 
 def curriculum_batches(
-    data: SequenceData, updates: int, batch_size: int, seed: int, start_step: int = 0, **hidden
+    data: SequenceData, updates: int, batch_size: int, seed: int, start_step: int = 0, **options
 ) -> tf.data.Dataset:
     """As ``training_batches``: sequences of one object first, then of up to two, and so on.
 
@@ -99,14 +102,16 @@ def curriculum_batches(
       batch_size: B.
       seed: of the permutations and of the masks.
       start_step: batches to leave out, at no cost.
-      **hidden: what ``training_batches`` takes to hide frames.
+      **options: of ``training_batches``.
 
     Raises:
-      UserError: nobody counted the objects, or a number is out of its range.
+      UserError: nobody counted the objects, they lie in shards, or a number is out of its range.
     """
     updates = checks.integer("updates", updates, minimum=0)
     if not updates:
-        return training_batches(data, batch_size, seed, start_step, **hidden)
+        return training_batches(data, batch_size, seed, start_step, **options)
+    if data.records:
+        raise UserError("--curriculum_epochs is for data in memory, expected 0 for shards")
     if data.num_objects is None:
         raise UserError("the data do not say num_objects, expected counts for a curriculum")
     found, begin = None, 0
@@ -115,7 +120,8 @@ def curriculum_batches(
         end = begin + updates
         if count == most or start_step < end:
             part = data.select(data.num_objects <= count)
-            batches = training_batches(part, batch_size, seed, max(start_step - begin, 0), **hidden)
+            begin_at = max(start_step - begin, 0)
+            batches = training_batches(part, batch_size, seed, begin_at, **options)
             if count != most:
                 batches = batches.take(end - max(start_step, begin))
             found = batches if found is None else found.concatenate(batches)
@@ -182,9 +188,24 @@ def _shuffled_indices(num_sequences, size, seed, start_step):
     return tf.data.Dataset.counter(first_pass).flat_map(one_pass).skip(first_batch)
 
 
+def _masked_for_good(data, seed, missing_rate, first_seen, mixed_rates):
+    """The sequences with frames hidden, the same at each step."""
+    if data.records:
+        raise UserError("--fixed_masks is for data in memory, expected shards without it")
+    with tf.device("CPU:0"):
+        mask = stateless_missing_at_random(
+            _key(seed, _MASKS), *data.observed.shape, missing_rate, first_seen, mixed_rates
+        )
+    return dataclasses.replace(data, observed=data.observed * mask.numpy())
+
+
 def _gather(source, index):
     """The rows at ``index``, frames as float32 in [0, 1]."""
-    rows = {name: tf.gather(tensor, index) for name, tensor in source.items()}
+    return _unit({name: tf.gather(tensor, index) for name, tensor in source.items()})
+
+
+def _unit(rows):
+    """Frames as float32 in [0, 1]."""
     if rows["frames"].dtype == tf.uint8:
         rows["frames"] = tf.cast(rows["frames"], tf.float32) / 255.0
     return rows

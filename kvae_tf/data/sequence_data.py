@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kvae_tf.data import checks
 from kvae_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from kvae_tf.data.records import Records
 
 FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -36,6 +39,7 @@ class SequenceData:
       num_objects: ``[N]`` int32, how many objects a sequence shows, or None where nobody counted.
       is_vector: the frames are vectors: ``[N, T, 1, D, 1]`` float32 of any size, NaN where an entry
         is missing.
+      records: the shards on disk of which these sequences are a sample; training streams them.
     """
 
     frames: np.ndarray
@@ -45,6 +49,7 @@ class SequenceData:
     state_names: tuple[str, ...] = ()
     num_objects: np.ndarray | None = None
     is_vector: bool = False
+    records: Records | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -53,6 +58,11 @@ class SequenceData:
     def num_steps(self) -> int:
         """``T``, frames a sequence."""
         return self.frames.shape[1]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no frame is missing."""
+        return self.records.is_complete if self.records else bool(self.observed.all())
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -75,6 +85,7 @@ class SequenceData:
             controls=self.controls[index],
             states=None if self.states is None else self.states[index],
             num_objects=None if self.num_objects is None else self.num_objects[index],
+            records=None,
         )
 
     @property
@@ -87,6 +98,8 @@ class SequenceData:
         """The same with every pixel 0 or 1 (uint8 0 or 255): above one half, or not."""
         if self.is_vector:
             raise UserError("--binarise is for pictures, expected vectors without it")
+        if self.records:
+            raise UserError("--binarise is for data in memory, expected shards without it")
         half = 127 if self.frames.dtype == np.uint8 else 0.5
         return dataclasses.replace(self, frames=np.where(self.frames > half, 255, 0).astype("u1"))
 

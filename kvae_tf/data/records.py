@@ -1,0 +1,291 @@
+"""Data sets larger than memory: sequences in TFRecord shards, streamed in training.
+
+A folder holds ``dataset.json`` (what a sequence is, and how many there are) and files such as
+``train-00003-of-00016.tfrecord``. A record is a ``tf.train.Example`` with the raw bytes of
+``frames [T, H, W, C]`` and the floats of ``observed [T]``, ``controls [T, U]`` and ``states
+[T, S]``; where objects are counted also ``num_objects``.
+
+Batches stay pure functions of a seed and a step, whoever reads them: the shards are dealt out to G
+groups (G the greatest common divisor of the number of shards and the batch size), and group g fills
+the g-th part of every batch. A worker of a distributed training opens the shards of its own groups
+only, and gets the rows that a single process would have put there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import files
+from kvae_tf.data.sequence_data import SequenceData, Splits
+from kvae_tf.errors import UserError
+
+INDEX = "dataset.json"
+_SAMPLE = 2000  # training sequences kept in memory, for evaluation
+_WINDOW = 1024  # records of a group that are shuffled among themselves
+_READERS = 4  # shards of a group that are read side by side
+_ORDER = 13  # stream of random numbers under a seed
+_DTYPES = {"uint8": tf.uint8, "float32": tf.float32}
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The training part of a folder of shards.
+
+    Attributes:
+      folder: where they lie.
+      counts: sequences in each shard.
+      kind: what a sequence is: as ``dataset.json`` says.
+    """
+
+    folder: Path
+    counts: tuple[int, ...]
+    kind: dict
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no frame is missing."""
+        return self.kind["complete"]
+
+    def steps_per_pass(self, batch_size: int) -> int:
+        """Batches of one pass: the smallest group decides.
+
+        Raises:
+          UserError: there is not one batch in the shards.
+        """
+        groups, rows = self._groups(batch_size)
+        least = min(sum(self.counts[g::groups]) for g in range(groups)) // rows
+        if not least:
+            raise UserError(
+                f"--batch_size is {batch_size}, but {self.folder} holds {len(self)} training "
+                f"sequences in {len(self.counts)} shards, expected a batch in them"
+            )
+        return least
+
+    def batches(
+        self, batch_size: int, seed: int, start_step: int, rows: slice = slice(None)
+    ) -> tf.data.Dataset:
+        """Shuffled batches without end, from the ``start_step``-th on.
+
+        Args:
+          batch_size: B.
+          seed: of the order.
+          start_step: batches to leave out; those of the current pass are read past.
+          rows: those of each batch to give; shards of others are not opened.
+
+        Returns:
+          Dictionaries of ``frames``, ``observed``, ``controls`` and perhaps ``num_objects``.
+        """
+        groups, size = self._groups(batch_size)
+        steps = self.steps_per_pass(batch_size)
+        wanted = range(batch_size)[rows]
+        first, last = wanted[0] // size, wanted[-1] // size
+        streams = [
+            self._stream(group, groups, size, steps, seed, start_step)
+            for group in range(first, last + 1)
+        ]
+        inside = slice(wanted[0] - first * size, wanted[-1] + 1 - first * size)
+
+        def join(*parts):
+            return {name: tf.concat([p[name] for p in parts], 0)[inside] for name in parts[0]}
+
+        return tf.data.Dataset.zip(tuple(streams)).map(join)
+
+    def _groups(self, batch_size):
+        """Number of groups, and rows of each in a batch."""
+        groups = math.gcd(len(self.counts), batch_size)
+        return groups, batch_size // groups
+
+    def _stream(self, group, groups, size, steps, seed, start_step):
+        """The group's parts of batches."""
+        paths = tf.constant(
+            [str(shard_path(self.folder, "train", i, len(self.counts)))
+             for i in range(group, len(self.counts), groups)]
+        )  # fmt: skip
+        first_pass, first_step = divmod(start_step, steps)
+
+        def one_pass(number):
+            key = tf.constant([seed, _ORDER], tf.int64)
+            for value in (tf.constant(group, tf.int64), number):
+                key = tf.random.experimental.stateless_fold_in(key, value)
+            order = tf.random.experimental.stateless_shuffle(paths, key)
+            records = tf.data.Dataset.from_tensor_slices(order).interleave(
+                tf.data.TFRecordDataset, cycle_length=_READERS
+            )
+
+            def shuffle(index, window):
+                inner = tf.random.experimental.stateless_fold_in(key, index)
+                return tf.random.experimental.stateless_shuffle(window, inner)
+
+            windows = records.batch(_WINDOW).enumerate(1).map(shuffle)
+            return windows.unbatch().take(steps * size)
+
+        records = tf.data.Dataset.counter(first_pass).flat_map(one_pass).skip(first_step * size)
+        return records.batch(size, drop_remainder=True).map(lambda x: _parse(x, self.kind, size))
+
+
+def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
+    """Writes three parts as shards; the folder appears at once and whole.
+
+    Args:
+      path: the folder, which must not exist yet or be such a folder already.
+      splits: images, not vectors.
+      shards: files of the training part; the others have one each.
+
+    Raises:
+      UserError: the folder is something else, or cannot be written; there are more shards than
+        training sequences; or the data are vectors.
+    """
+    path = Path(path)
+    train = splits.train
+    if train.is_vector:
+        raise UserError("shards hold images, expected an .npz for vectors")
+    if not 1 <= shards <= len(train):
+        raise UserError(f"--shards is {shards}, expected 1 to {len(train)}, a sequence each")
+    if path.exists() and not (path / INDEX).exists():
+        raise UserError(f"{path} exists and holds no {INDEX}, expected a new folder")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        parts = {}
+        for name, part in zip(Splits._fields, splits, strict=True):
+            number = shards if name == "train" else 1
+            rows = np.array_split(np.arange(len(part)), number)
+            for i, index in enumerate(rows):
+                with tf.io.TFRecordWriter(str(shard_path(temporary, name, i, number))) as file:
+                    for row in index:
+                        file.write(_example(part, row))
+            parts[name] = [len(index) for index in rows]
+        files.write_json(temporary / INDEX, {
+            "version": 1,
+            "shape": [train.num_steps, *train.frame_shape],
+            "dtype": str(train.frames.dtype),
+            "control_size": train.control_size,
+            "state_names": list(train.state_names) if train.states is not None else [],
+            "counted": train.num_objects is not None,
+            "complete": bool(train.observed.all()),
+            "sequences": parts,
+        })  # fmt: skip
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_records(path: str | os.PathLike) -> bool:
+    """Whether a path is that of a folder of shards."""
+    return (Path(path).expanduser() / INDEX).is_file()
+
+
+def load_records(path: str | os.PathLike, seed: int = 0) -> Splits:
+    """Validation and test part, and of the training part a sample that knows its shards.
+
+    Args:
+      path: of the folder.
+      seed: as other readers take it; the parts are as they were written.
+
+    Raises:
+      UserError: the index or a shard is missing or damaged.
+    """
+    del seed
+    folder = Path(path).expanduser()
+    kind = files.read_json(folder / INDEX, "the index of shards")
+    try:
+        counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
+        kind["dtype"], kind["shape"], kind["control_size"], kind["counted"], kind["state_names"]
+        kind["complete"]
+    except (KeyError, TypeError):
+        raise UserError(f"{folder / INDEX} is damaged, expected the index of shards") from None
+    for name, numbers in counts.items():
+        for i in range(len(numbers)):
+            shard = shard_path(folder, name, i, len(numbers))
+            if not shard.is_file():
+                raise UserError(f"{shard} does not exist, expected the shards that {INDEX} lists")
+    parts = [_read(folder, name, counts[name], kind) for name in Splits._fields]
+    train = dataclasses.replace(parts[0], records=Records(folder, counts["train"], kind))
+    return Splits(train, *parts[1:])
+
+
+def shard_path(folder: Path, part: str, index: int, number: int) -> Path:
+    """For example ``train-00003-of-00016.tfrecord``."""
+    return Path(folder) / f"{part}-{index:05d}-of-{number:05d}.tfrecord"
+
+
+def _read(folder, name, counts, kind):
+    """A part in memory; of the training part no more than ``_SAMPLE`` sequences."""
+    paths = [str(shard_path(folder, name, i, len(counts))) for i in range(len(counts))]
+    limit = _SAMPLE if name == "train" else sum(counts)
+    try:
+        raw = list(tf.data.TFRecordDataset(paths).take(limit).as_numpy_iterator())
+        found = _parse(tf.constant(raw), kind, len(raw), states=True)
+    except tf.errors.OpError:
+        raise UserError(f"{folder}: a shard of the {name} part is damaged") from None
+    if len(raw) != min(limit, sum(counts)):
+        raise UserError(
+            f"{folder}: the {name} part has {len(raw)} sequences, expected {sum(counts)} as "
+            f"{INDEX} says"
+        )
+    arrays = {key: value.numpy() for key, value in found.items()}
+    return SequenceData.from_arrays(
+        arrays["frames"],
+        controls=arrays["controls"] if kind["control_size"] else None,
+        states=arrays["states"] if kind["state_names"] else None,
+        state_names=kind["state_names"],
+        observed=arrays["observed"],
+        num_objects=arrays.get("num_objects"),
+        source=f"{folder}, {name} part",
+    )
+
+
+def _example(part, row):
+    def floats(x):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(x)))
+
+    feature = {
+        "frames": tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(part.frames[row]).tobytes()])
+        ),
+        "observed": floats(part.observed[row]),
+        "controls": floats(part.controls[row]),
+    }
+    if part.states is not None:
+        feature["states"] = floats(part.states[row])
+    if part.num_objects is not None:
+        count = tf.train.Int64List(value=[int(part.num_objects[row])])
+        feature["num_objects"] = tf.train.Feature(int64_list=count)
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _parse(examples, kind, size, states=False):
+    """Tensors of ``size`` sequences out of their serialised examples ``[size]``."""
+    T = kind["shape"][0]
+    wanted = {
+        "frames": tf.io.FixedLenFeature([], tf.string),
+        "observed": tf.io.FixedLenFeature([T], tf.float32),
+        "controls": tf.io.FixedLenFeature([T, kind["control_size"]], tf.float32),
+    }
+    if states and kind["state_names"]:
+        width = len(kind["state_names"])
+        wanted["states"] = tf.io.FixedLenFeature([T, width], tf.float32)
+    if kind["counted"]:
+        wanted["num_objects"] = tf.io.FixedLenFeature([], tf.int64)
+    if not kind["control_size"]:
+        del wanted["controls"]
+    found = tf.io.parse_example(examples, wanted)
+    frames = tf.io.decode_raw(found["frames"], _DTYPES[kind["dtype"]])
+    found["frames"] = tf.reshape(frames, [size, *kind["shape"]])
+    found.setdefault("controls", tf.zeros([size, T, 0]))
+    if kind["counted"]:
+        found["num_objects"] = tf.cast(found["num_objects"], tf.int32)
+    return found
