@@ -152,6 +152,9 @@ class TrainingSettings:
     starting_epochs: int = _field(0, "Epochs before the best start is chosen.", least=0)
     steps_per_epoch: int = _field(0, "Updates an epoch; 0: one pass over the data.", least=0)
     batch_size: int = _field(32, "Sequences an update.", least=1)
+    batch_parts: int = _field(
+        1, "Parts of a batch that are computed one after another, to save memory.", least=1
+    )
     learning_rate: float = _field(0.007, "Adam's step size at the start.", least=0.0)
     dynamics_rate: float = _field(
         1.0, "The dynamics' variables take so many times longer steps.", least=0.0

@@ -60,6 +60,11 @@ class SequenceData:
         return self.frames.shape[1]
 
     @property
+    def num_sequences(self) -> int:
+        """``N``; with shards those in them all, not only the sample in memory."""
+        return len(self.records or self)
+
+    @property
     def is_complete(self) -> bool:
         """Whether no frame is missing."""
         return self.records.is_complete if self.records else bool(self.observed.all())

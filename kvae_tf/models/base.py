@@ -88,6 +88,8 @@ class SequenceModel(keras.Model):
       imputation_methods: what ``impute`` can do, the best first.
       max_objects: the most objects in a sequence, of systems that know objects: their queries and
         ``decode`` also take ``num_objects [B]``, by name. Else 0.
+      batch_parts: a training step takes a batch in so many parts, one after another, which costs
+        less memory and comes to the same.
       weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
         weight first lets the dynamics form before the pixels take over.
     """
@@ -110,9 +112,11 @@ class SequenceModel(keras.Model):
         reconstruction_weight=1.0,
         weight_updates=0,
         noise_seed=0,
+        batch_parts=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.batch_parts = batch_parts
         self.weight_updates = weight_updates
         self.reconstruction_weight = reconstruction_weight
         self.noise_seed = noise_seed
@@ -245,7 +249,42 @@ class SequenceModel(keras.Model):
         Returns:
           A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
         """
-        return self._in_present_phase(lambda phase: self._differentiate(phase, data, seed))
+
+        def whole(data):
+            return self._in_present_phase(lambda phase: self._differentiate(phase, data, seed))
+
+        return whole(data) if self.batch_parts == 1 else self._by_parts(whole, data)
+
+    def _by_parts(self, whole, data):
+        """What ``whole`` says of a batch, from its parts."""
+        parts, rows = self.batch_parts, data["frames"].shape[0]
+        if rows % parts:
+            raise UserError(
+                f"--batch_parts is {parts}, expected a divisor of the {rows} sequences of a batch"
+            )
+        split = {
+            name: tf.reshape(x, [parts, rows // parts, *x.shape[1:]]) for name, x in data.items()
+        }
+
+        def one(index):
+            with replicas.part(index, parts):
+                bound, loss, gradients = whole({name: x[index] for name, x in split.items()})
+            return bound[:3], loss, gradients
+
+        per_row = tf.TensorSpec([rows // parts])
+        terms = dict.fromkeys(self.term_names, per_row)
+        bound, loss, gradients = tf.map_fn(
+            one,
+            tf.range(parts),
+            parallel_iterations=1,
+            fn_output_signature=(
+                (per_row, terms, per_row),
+                tf.TensorSpec([]),
+                [tf.TensorSpec(v.shape) for v in self.trainable_variables],
+            ),
+        )
+        bound = Bound(*tf.nest.map_structure(lambda x: tf.reshape(x, [rows]), bound))
+        return bound, tf.reduce_mean(loss), [tf.reduce_mean(g, axis=0) for g in gradients]
 
     def held_out_loss(self, data) -> tf.Tensor:
         """The loss that training has at present, on sequences it does not see; fixed noise."""

@@ -93,6 +93,7 @@ def create(
             "frame_shape": train.frame_shape,
             "control_size": train.control_size,
             "noise_seed": training.seed,
+            "batch_parts": training.batch_parts,
             "reconstruction_weight": training.reconstruction_weight,
             "weight_updates": training.weight_epochs * steps_per_epoch,
         }
@@ -116,7 +117,7 @@ def create(
         )
 
     def dvbf():
-        return DVBF(num_sequences=len(train), **chosen(_FRAMES, _NONLINEAR, _DVBF))
+        return DVBF(num_sequences=train.num_sequences, **chosen(_FRAMES, _NONLINEAR, _DVBF))
 
     def dkf():
         return DKF(**chosen(_FRAMES, _NONLINEAR, _DKF))
