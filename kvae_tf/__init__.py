@@ -1,14 +1,22 @@
 """Deep latent state-space models from pixels: the Kalman VAE and its exact linear-Gaussian engine.
 
 ``kvae_tf.lgssm`` infers, ``kvae_tf.layers`` and ``kvae_tf.models`` build on it, ``kvae_tf.data``
-feeds them, ``kvae_tf.experiment`` runs from settings to results. From Python::
+feeds them, ``kvae_tf.experiment`` runs from settings to results. From Python, here with far too
+little training:
 
-    import kvae_tf
+>>> import kvae_tf
+>>> splits = kvae_tf.data.load("pendulum", seed=0, num_sequences=(40, 10, 10))
+>>> model = kvae_tf.KVAE(splits.train.frame_shape, control_size=1, likelihood="gaussian")
+>>> model.compile("adam")
+>>> batches = kvae_tf.data.training_batches(splits.train, batch_size=20, seed=0)
+>>> history = model.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False)
+>>> test = splits.test
+>>> observed = kvae_tf.data.missing_at_random(10, test.num_steps, rate=0.3, first_seen=3, seed=0)
+>>> model.impute(test.unit_frames, observed, test.controls).frames.shape
+TensorShape([10, 15, 16, 16, 1])
 
-    splits = kvae_tf.data.load("box", seed=0)
-    model = kvae_tf.create("box", splits.train)  # or kvae_tf.KVAE(...), model.compile("adam")
-    model.fit(kvae_tf.data.training_batches(splits.train, 32, seed=0), steps_per_epoch=500)
-    filled = kvae_tf.load("saved_models/box/1").impute(frames, observed)
+``kvae_tf.create("pendulum", splits.train)`` makes the model of a preset, compiled;
+``kvae_tf.load("saved_models/pendulum/1")`` answers the same calls from an export.
 """
 
 import importlib

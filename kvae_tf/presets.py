@@ -67,12 +67,11 @@ def flags(name: str) -> dict[str, object]:
 def create(name: str, train: SequenceData, **changes) -> SequenceModel:
     """A preset's model for some data, built and compiled: ``fit`` can begin.
 
-    Example::
-
-        splits = data.load("box", seed=0)
-        model = presets.create("box", splits.train, epochs=2)
-        batches = data.training_batches(splits.train, 32, seed=0, missing_rate=0.3)
-        model.fit(batches, steps_per_epoch=500, epochs=2)
+    >>> from kvae_tf import data, presets
+    >>> train = data.load("pendulum", seed=0, num_sequences=(40, 10, 10)).train
+    >>> model = presets.create("dvbf_pendulum", train, epochs=8, jit="off")
+    >>> model.latent_size
+    3
 
     Args:
       name: out of ``names()``.

@@ -23,9 +23,9 @@ def load(
 ) -> Splits:
     """Train, validation and test sequences of a world or a file.
 
-    Example::
-
-        splits = load("pendulum", seed=0, num_sequences=(500, 500, 500))
+    >>> splits = load("pendulum", seed=0, num_sequences=(40, 10, 10))
+    >>> splits.train.frames.shape
+    (40, 15, 16, 16, 1)
 
     Args:
       dataset: a name out of ``WORLDS``; or the path of a ``.npz`` or HDF5 file, of a video, or of a

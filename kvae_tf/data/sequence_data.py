@@ -24,10 +24,10 @@ class SequenceData:
 
     Build it with ``SequenceData.from_arrays``, which checks everything; the constructor trusts.
 
-    Example::
-
-        data = SequenceData.from_arrays(images, controls=torques)
-        len(data), data.num_steps, data.frame_shape, data.control_size
+    >>> images = np.zeros((8, 15, 16, 16), np.uint8)
+    >>> data = SequenceData.from_arrays(images, controls=np.zeros((8, 15, 2)))
+    >>> len(data), data.num_steps, data.frame_shape, data.control_size
+    (8, 15, (16, 16, 1), 2)
 
     Attributes:
       frames: ``[N, T, H, W, C]``, uint8, or float32 in [0, 1]; no NaN.

@@ -61,6 +61,17 @@ def smooth(
 ) -> SmoothResult:
     """The Kalman smoother with missing observations; arguments and errors as ``filter``.
 
+    A random walk, seen at both ends only: the smoother draws the straight line.
+
+    >>> walk = LGSSM(
+    ...     transition=[[1.0]], transition_offset=None, transition_noise=[1.0],
+    ...     emission=[[1.0]], emission_noise=[1e-6], initial_mean=[0.0], initial_covariance=[[1.0]],
+    ... )
+    >>> y = tf.constant([[[0.0], [9.0], [9.0], [3.0]]])
+    >>> found = smooth(walk, y, observed=[[1.0, 0.0, 0.0, 1.0]])
+    >>> [round(float(z), 3) for z in found.smoothed_means[0, :, 0]]
+    [0.0, 1.0, 2.0, 3.0]
+
     Returns:
       A ``SmoothResult``.
     """
