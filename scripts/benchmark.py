@@ -1,4 +1,4 @@
-"""Times the engine or a training step: benchmark.py lgssm | step [--repeats=30 --write=PATH]."""
+"""Times the engine, a training step or a stream: benchmark.py lgssm | step | stream."""
 
 import sys
 
@@ -11,12 +11,14 @@ from absl import flags  # noqa: E402
 from kvae_tf import benchmark, files, lgssm  # noqa: E402
 from kvae_tf.errors import UserError  # noqa: E402
 
-SUBCOMMANDS = ("lgssm", "step")
+SUBCOMMANDS = ("lgssm", "step", "stream")
 
 flags.DEFINE_integer("repeats", 30, "Calls to time.", lower_bound=1)
 flags.DEFINE_list("sizes", [f"{B}x{T}" for B, T in benchmark.SIZES], "lgssm: BxT, several.")
 flags.DEFINE_list("latent_sizes", ["4", "8", "16"], "lgssm: n, several.")
 flags.DEFINE_list("methods", list(lgssm.METHODS), "lgssm: engines to time.")
+flags.DEFINE_string("saved_model", "saved_models/pendulum/1", "stream: the export.")
+flags.DEFINE_list("batch_sizes", list(map(str, benchmark.BATCH_SIZES)), "stream: several.")
 flags.DEFINE_string("write", "", "A JSON file for the numbers.")
 
 
@@ -58,6 +60,9 @@ def main() -> None:
             values.methods,
             values.repeats,
         )
+    elif subcommand == "stream":
+        sizes = whole_numbers("batch_sizes", values.batch_sizes)
+        numbers = benchmark.streaming(values.saved_model, sizes, values.repeats)
     else:
         numbers = benchmark.training_step(values.repeats)
     if values.write:

@@ -1,11 +1,17 @@
 """Frames one by one: the same as all at once, in the model and in its export."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae_tf import benchmark, data
+from kvae_tf.errors import UserError
 from kvae_tf.export import export
 from kvae_tf.models import KVAE
+
+PENDULUM = Path(__file__).parents[1] / "saved_models" / "pendulum" / "1"
 
 
 def stream(filter_step, state, frames, observed, controls):
@@ -43,3 +49,27 @@ def test_export_of_every_network_streams(kind, tmp_path):
     covariances = model.filter(frames, observed, controls).covariances
     np.testing.assert_allclose(found["latent_covariances"], covariances, rtol=1e-4, atol=1e-4)
     assert state["state_time"].numpy().tolist() == [T, T]
+
+
+def test_a_thousand_frames_of_a_trained_model():
+    model = tf.saved_model.load(str(PENDULUM))
+    T = 1000
+    long = data.WORLDS["pendulum"].splits(0, num_sequences=(1, 1, 2), num_steps=T).test
+    observed = data.missing_at_random(2, T, 0.3, 3, seed=0)
+    frames, controls = long.unit_frames, long.controls
+    state = model.signatures["filter_start"](batch_size=tf.constant(2))
+    _, found = stream(model.signatures["filter_step"], state, frames, observed, controls)
+    expected = model.signatures["impute_filter"](
+        frames=tf.constant(frames), observed=tf.constant(observed), controls=tf.constant(controls)
+    )
+    for name in ("frames", "encodings", "latents"):
+        scale = max(1.0, np.abs(expected[name]).max())
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5 * scale)
+
+
+def test_frames_a_second(capsys):
+    found = benchmark.streaming(str(PENDULUM), [1, 3], repeats=5)
+    assert min(found.values()) > 0
+    assert "batch 3: " in capsys.readouterr().out
+    with pytest.raises(UserError, match="--batch_sizes is"):
+        benchmark.streaming(str(PENDULUM), [0])

@@ -2,6 +2,16 @@
 
 from kvae_tf.benchmark.engine import SIZES, engine
 from kvae_tf.benchmark.step import training_step
+from kvae_tf.benchmark.stream import BATCH_SIZES, streaming
 from kvae_tf.benchmark.timing import Timing, measure, use_one_core
 
-__all__ = ["SIZES", "Timing", "engine", "measure", "training_step", "use_one_core"]
+__all__ = [
+    "BATCH_SIZES",
+    "SIZES",
+    "Timing",
+    "engine",
+    "measure",
+    "streaming",
+    "training_step",
+    "use_one_core",
+]
