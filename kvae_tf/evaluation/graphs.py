@@ -31,7 +31,7 @@ def encode(model: SequenceModel) -> Callable:
     sequences in which nothing more is hidden.
     """
     if "encode" in model.supports:
-        return _shared(model, "encode", lambda frames, *_: model.encode(frames).mean)
+        return _shared(model, "encode", lambda frames, *others: model.encode(frames).mean)
     return fill(model)
 
 
