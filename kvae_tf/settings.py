@@ -214,8 +214,9 @@ class TrainingSettings:
     )
     precision: str = _field(
         "float32",
-        "Of the frame networks' inner layers; bfloat16 is faster where the processor has it.",
-        choices=("float32", "mixed_bfloat16"),
+        "Of the frame networks' inner layers, the dynamics stay in float32. bfloat16 is faster "
+        "where the processor has it, float16 on older GPUs.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
     strategy: str = _field(
         "auto",
@@ -268,6 +269,11 @@ class Settings:
             value = getattr(self.training, name)
             if value >= self.training.epochs:
                 raise UserError(f"--{name} is {value}, expected less than --epochs")
+        if self.model.model in ("ae_rnn", "vae_rnn") and not self.training.pretraining_epochs:
+            raise UserError(
+                f"--pretraining_epochs is 0, expected 1 or more for {self.model.model}, whose "
+                "auto-encoder learns in these epochs only"
+            )
         if self.training.starts > 1 and not (
             0 < self.training.starting_epochs < self.training.epochs
         ):

@@ -133,6 +133,7 @@ BAD_FLAGS = [
     (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
     (["--dynamics_network=constant"], ["num_modes", "constant"]),
     (["--draw_walls"], ["pendulum", "draw_walls"]),
+    (["--model=vae_rnn"], ["--pretraining_epochs is 0", "vae_rnn"]),
     (["--units=a,b"], ["--units", "a,b"]),
     (["--dataset=/nowhere/x.npz"], ["x.npz"]),
     (["--dataset=moon"], ["moon", "pendulum"]),

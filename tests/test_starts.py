@@ -21,6 +21,7 @@ def values(tmp_path):
     np.savez(tmp_path / "mine.npz", images=images)
     return {"dataset": str(tmp_path / "mine.npz"), "epochs": 3, "steps_per_epoch": 3,
             "batch_size": 8, "units": [8], "starts": 2, "starting_epochs": 1, "model": "ae_rnn",
+            "pretraining_epochs": 2,
             "test_sequences": 1, "reconstruction_weight": 0.1, "weight_epochs": 2}  # fmt: skip
 
 

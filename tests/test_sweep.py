@@ -73,6 +73,7 @@ def test_sweep_and_report(tmp_path):
         "--set=batch_size=8",
         "--set=test_sequences=20",
         "--set=model=vae_rnn",
+        "--set=pretraining_epochs=1",
     ]
     result = script("sweep", *flags, "--grid=seed=0;units=8,nonsense")
     assert result.returncode == 1

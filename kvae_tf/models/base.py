@@ -90,6 +90,8 @@ class SequenceModel(keras.Model):
         ``decode`` also take ``num_objects [B]``, by name. Else 0.
       batch_parts: a training step takes a batch in so many parts, one after another, which costs
         less memory and comes to the same.
+      loss_scale: gradients are computed so many times larger, so that float16 holds the small ones;
+        where the large ones overflow, the update is left out.
       weight_updates: over so many updates that factor rises geometrically to 1; 0: it stays. A low
         weight first lets the dynamics form before the pixels take over.
     """
@@ -113,10 +115,12 @@ class SequenceModel(keras.Model):
         weight_updates=0,
         noise_seed=0,
         batch_parts=1,
+        loss_scale=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.batch_parts = batch_parts
+        self.loss_scale = loss_scale
         self.weight_updates = weight_updates
         self.reconstruction_weight = reconstruction_weight
         self.noise_seed = noise_seed
@@ -239,6 +243,10 @@ class SequenceModel(keras.Model):
         variables = self.trainable_variables
         gradients = replicas.mean(gradients)
         norm = tf.linalg.global_norm(gradients)
+        if self.loss_scale != 1.0:
+            fits = tf.math.is_finite(norm)
+            gradients = [tf.where(fits, gradient, 0.0) for gradient in gradients]
+            norm = tf.where(fits, norm, 0.0)
         gradients = replicas.share(gradients, norm, self.optimizer.global_clipnorm)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._report(loss, bound, gradient_norm=norm)
@@ -305,8 +313,13 @@ class SequenceModel(keras.Model):
         with tf.GradientTape() as tape:
             bound = phase.bound(data, seed)
             loss = self.loss_of(bound)
-        found = tape.gradient(loss, phase.variables)
-        known = {id(v): g for v, g in zip(phase.variables, found, strict=True) if g is not None}
+            scaled = loss * self.loss_scale
+        found = tape.gradient(scaled, phase.variables)
+        known = {
+            id(v): g / self.loss_scale
+            for v, g in zip(phase.variables, found, strict=True)
+            if g is not None
+        }
         gradients = [known.get(id(v), tf.zeros(v.shape)) for v in self.trainable_variables]
         return bound, loss, gradients
 

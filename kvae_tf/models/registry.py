@@ -65,6 +65,9 @@ _CANNONBALL = (
     "kl_weight",
 )
 
+# Pixels' gradients are about 1 / (B T); float16 holds 6e-8 to 6.5e4.
+_FLOAT16_SCALE = 1024.0
+
 
 def create(
     settings: Settings, train: SequenceData, steps_per_epoch: int, jit_engine: bool
@@ -94,6 +97,7 @@ def create(
             "control_size": train.control_size,
             "noise_seed": training.seed,
             "batch_parts": training.batch_parts,
+            "loss_scale": _FLOAT16_SCALE if training.precision == "mixed_float16" else 1.0,
             "reconstruction_weight": training.reconstruction_weight,
             "weight_updates": training.weight_epochs * steps_per_epoch,
         }

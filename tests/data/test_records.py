@@ -100,11 +100,12 @@ def test_counted_objects_come_along(tmp_path):
 
 
 def test_training_from_shards(folder, tmp_path):
-    values = {"dataset": str(folder), "run_dir": str(tmp_path / "run"), "epochs": 1,
+    values = {"dataset": str(folder), "run_dir": str(tmp_path / "run"), "epochs": 2,
+              "pretraining_epochs": 1,
               "batch_size": BATCH, "units": [8], "model": "vae_rnn",
               "missing_rate": 0.3}  # fmt: skip
     metrics = experiment.run(Settings.from_dict(values))
-    assert metrics["train/updates"] == 8
+    assert metrics["train/updates"] == 16
     assert np.isfinite(metrics["test/elbo_per_frame"])
 
 

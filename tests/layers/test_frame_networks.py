@@ -124,10 +124,11 @@ def test_unknown_kind():
         FrameDecoder("rnn", (8, 8, 1), UNITS)
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_lower_precision_stays_inside(kind):
+def test_lower_precision_stays_inside(kind, precision):
     frames = uniform(4, 10, 13, 1)
-    plain, lower = encoder(kind), encoder(kind, precision="mixed_bfloat16")
+    plain, lower = encoder(kind), encoder(kind, precision=precision)
     mean = plain(frames).mean
     lower.build(frames.shape)
     lower.set_weights(plain.get_weights())
@@ -137,8 +138,7 @@ def test_lower_precision_stays_inside(kind):
     np.testing.assert_allclose(found.mean, mean, atol=0.03)
     assert np.abs(found.mean - mean).max() > 0  # or else nothing was lower
     decoders = [
-        FrameDecoder(kind, (10, 13, 1), UNITS, precision=name)
-        for name in ("float32", "mixed_bfloat16")
+        FrameDecoder(kind, (10, 13, 1), UNITS, precision=name) for name in ("float32", precision)
     ]
     one = decoders[0](mean)
     decoders[1].build(mean.shape)
@@ -147,4 +147,4 @@ def test_lower_precision_stays_inside(kind):
     assert two.dtype == tf.float32
     np.testing.assert_allclose(two, one, atol=0.03)
     again = FrameDecoder.from_config(decoders[1].get_config())
-    assert again.precision == "mixed_bfloat16"
+    assert again.precision == precision
