@@ -39,7 +39,8 @@ def read(
     Args:
       path: of the CSV file; empty: nothing acts, and all frames are seen.
       lengths: name -> frames of each video. Each needs a row for every frame; only for the last
-        one, after which nothing is seen to act, it may be missing.
+        one, after which nothing is seen to act, it may be missing. Where one video is asked for,
+        the file may tell of others too.
       ahead: so many frames after the last one may have rows too: what will act on those to come.
 
     Raises:
@@ -56,6 +57,8 @@ def read(
     _check_columns(path, names, lengths)
     controls = [name for name in names if name not in _OWN]
     (only,) = lengths if len(lengths) == 1 else (None,)
+    if only is not None and any(row.get("video") == only for _, row in rows):
+        rows = [(number, row) for number, row in rows if row["video"] == only]
     found = {
         name: Annotation(
             np.full((length + ahead, len(controls)), np.nan, np.float32),

@@ -166,6 +166,15 @@ def test_bad_annotations_give_one_line(text, words, tmp_path):
         annotations.read(path, {"a": 4})
 
 
+def test_a_single_video_finds_its_rows_among_others(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("video,frame,u\na,0,1\nb,0,5\nb,1,6\na,1,2\n")
+    found = annotations.read(path, {"b": 2})
+    np.testing.assert_array_equal(found["b"].controls, [[5], [6]])
+    with pytest.raises(UserError, match="there is no video 'a'"):
+        annotations.read(path, {"c": 2})
+
+
 def test_annotations_of_several_videos_name_them(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("frame,u\n0,1\n")
