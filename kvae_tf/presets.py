@@ -73,7 +73,7 @@ def create(name: str, train: SequenceData, **changes) -> SequenceModel:
     >>> train = data.load("pendulum", seed=0, num_sequences=(40, 10, 10)).train
     >>> model = presets.create("dvbf_pendulum", train, epochs=2, jit="off")
     >>> model.latent_size
-    3
+    4
 
     Args:
       name: out of ``names()``.

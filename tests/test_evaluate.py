@@ -15,7 +15,6 @@ from kvae_tf import studies, subjects
 from kvae_tf.data.worlds import bouncing_ball
 from kvae_tf.studies.frames import GENERATED_STEPS
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # one process makes the fixtures
 STUDIES = set(studies.STUDIES)
 # A file has no longer sequences and counts no objects; a baseline has no modes and no moments of
 # latent states.

@@ -10,8 +10,6 @@ import pytest
 import tensorflow as tf
 from commands import run as script
 
-pytestmark = pytest.mark.xdist_group("nonlinear_runs")  # one process makes the fixtures
-
 
 @pytest.fixture(scope="module", params=["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])
 def run(request, tmp_path_factory):

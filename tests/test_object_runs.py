@@ -13,7 +13,6 @@ from kvae_tf import data, evaluation, studies
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.studies import Subject
 
-pytestmark = pytest.mark.xdist_group("object_runs")  # one process makes the fixtures
 COMMON = [
     "--epochs=2",
     "--steps_per_epoch=4",

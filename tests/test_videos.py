@@ -16,7 +16,6 @@ from kvae_tf.export import export
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.models import KVAE
 
-pytestmark = pytest.mark.xdist_group("videos")  # one process makes the fixtures
 SHAPE = (8, 8, 1)
 
 
