@@ -6,7 +6,6 @@ give has a default: ``observed`` is 1, ``controls`` are 0, each broadcast to its
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
@@ -44,12 +43,9 @@ def export(model: SequenceModel, path: Path) -> None:
       model: a built model; what it cannot answer has no signature.
       path: the version's folder, for instance ``saved_models/pendulum/1``.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     module = Exported(model)
-    tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
-    files.replace_folder(temporary, path)
+    with files.whole_folder(path) as folder:
+        tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
 
 
 def _queries(model):

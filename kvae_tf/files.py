@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kvae_tf.errors import UserError
@@ -75,12 +76,22 @@ def read_json(path: str | os.PathLike, expected: str) -> object:
         raise UserError(f"{path} is not JSON, expected {expected}") from None
 
 
-def replace_folder(temporary: str | os.PathLike, final: str | os.PathLike) -> None:
-    """Puts a finished folder in the place of ``final``, whatever was there before."""
-    temporary, final = Path(temporary), Path(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    old = final.with_name(f".{final.name}.{os.getpid()}.old")
-    if final.exists():
-        os.replace(final, old)
-    os.replace(temporary, final)
-    shutil.rmtree(old, ignore_errors=True)
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``path`` when the block ends without an error.
+
+    Whatever was at ``path`` stays there until then, and for good where there is an error.
+    """
+    path = Path(path)
+    temporary, old = (path.with_name(f".{path.name}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

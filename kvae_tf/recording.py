@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,22 +43,19 @@ def record(
         raise UserError(f"--output={output} exists, expected a new folder")
     world = _make(environment)
     rng = np.random.default_rng(seed)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     rows = []
     try:
-        (temporary / "videos").mkdir(parents=True)
-        for episode in range(episodes):
-            name = f"{episode:04d}.mp4"
-            pictures, actions = _episode(world, rng, seed + episode, steps, hold, size)
-            films.write(temporary / "videos" / name, pictures, fps=15)
-            rows += [[name, t, *action] for t, action in enumerate(actions)]
-        header = ["video", "frame", *(f"action_{i}" for i in range(len(rows[0]) - 2))]
-        files.write_csv(temporary / "actions.csv", header, rows)
-        os.replace(temporary, output)
+        with files.whole_folder(output) as folder:
+            for episode in range(episodes):
+                name = f"{episode:04d}.mp4"
+                pictures, actions = _episode(world, rng, seed + episode, steps, hold, size)
+                films.write(folder / "videos" / name, pictures, fps=15)
+                rows += [[name, t, *action] for t, action in enumerate(actions)]
+            header = ["video", "frame", *(f"action_{i}" for i in range(len(rows[0]) - 2))]
+            files.write_csv(folder / "actions.csv", header, rows)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         world.close()
 
 

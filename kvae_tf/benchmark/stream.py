@@ -34,7 +34,7 @@ def streaming(
     if not batch_sizes or min(batch_sizes) < 1:
         raise UserError(f"--batch_sizes is {list(batch_sizes)}, expected positive numbers")
     model = LoadedModel(saved_model)
-    signatures = tf.saved_model.load(str(saved_model)).signatures
+    signatures = model.module.signatures
     if "filter_step" not in signatures:
         raise UserError(f"{saved_model} has no signature filter_step, expected a kvae's export")
     step, found = signatures["filter_step"], {}

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,34 +152,11 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
         raise UserError(f"--shards is {shards}, expected 1 to {len(train)}, a sequence each")
     if path.exists() and not (path / INDEX).exists():
         raise UserError(f"{path} exists and holds no {INDEX}, expected a new folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        parts = {}
-        for name, part in zip(Splits._fields, splits, strict=True):
-            number = shards if name == "train" else 1
-            rows = np.array_split(np.arange(len(part)), number)
-            for i, index in enumerate(rows):
-                with tf.io.TFRecordWriter(str(shard_path(temporary, name, i, number))) as file:
-                    for row in index:
-                        file.write(_example(part, row))
-            parts[name] = [len(index) for index in rows]
-        files.write_json(temporary / INDEX, {
-            "version": 1,
-            "shape": [train.num_steps, *train.frame_shape],
-            "dtype": str(train.frames.dtype),
-            "control_size": train.control_size,
-            "state_names": list(train.state_names) if train.states is not None else [],
-            "counted": train.num_objects is not None,
-            "complete": bool(train.observed.all()),
-            "sequences": parts,
-        })  # fmt: skip
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
+        with files.whole_folder(path) as folder:
+            _write(folder, splits, shards)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_records(path: str | os.PathLike) -> bool:
@@ -220,6 +196,30 @@ def load_records(path: str | os.PathLike, seed: int = 0) -> Splits:
 def shard_path(folder: Path, part: str, index: int, number: int) -> Path:
     """For example ``train-00003-of-00016.tfrecord``."""
     return Path(folder) / f"{part}-{index:05d}-of-{number:05d}.tfrecord"
+
+
+def _write(folder, splits, shards):
+    """Shards, and last of all the index."""
+    parts = {}
+    for name, part in zip(Splits._fields, splits, strict=True):
+        number = shards if name == "train" else 1
+        rows = np.array_split(np.arange(len(part)), number)
+        for i, index in enumerate(rows):
+            with tf.io.TFRecordWriter(str(shard_path(folder, name, i, number))) as file:
+                for row in index:
+                    file.write(_example(part, row))
+        parts[name] = [len(index) for index in rows]
+    train = splits.train
+    files.write_json(folder / INDEX, {
+        "version": 1,
+        "shape": [train.num_steps, *train.frame_shape],
+        "dtype": str(train.frames.dtype),
+        "control_size": train.control_size,
+        "state_names": list(train.state_names) if train.states is not None else [],
+        "counted": train.num_objects is not None,
+        "complete": bool(train.observed.all()),
+        "sequences": parts,
+    })  # fmt: skip
 
 
 def _read(folder, name, counts, kind):
