@@ -131,6 +131,12 @@ class ModelSettings:
         1.0, "cannonball: standard deviation of their means at first.", least=0.0
     )
     motion_step: float = _field(0.1, "cannonball: δ at first.", least=1e-6)
+    posterior: str = _field(
+        "attention",
+        "cannonball: positions are what attention says, as in the paper, or what the motion makes "
+        "of that.",
+        choices=("attention", "smoothed"),
+    )
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ class TrainingSettings:
     frozen_epochs: int = _field(
         0,
         "kvae: the dynamics parameter network rests for so many epochs (the paper: 10); "
-        "cannonball: the motion does.",
+        "cannonball: the motion does, or its noises, with --posterior=smoothed.",
         least=0,
     )
     curriculum_epochs: int = _field(

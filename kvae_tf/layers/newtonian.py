@@ -22,6 +22,13 @@ u       ``force``                 ``[2m]``
 ======  ========================  ===============
 
 L numbers objects, whatever sequence they are of.
+
+Noisy readings y_t of the positions, of known variances R_t, give a posterior in which the dynamics
+take part (the remedy that section 2.3 hopes for):
+
+    q(h, a) ∝ g(h_1) Π_t p(h_{t+1} | h_t) p(a_t | h_t) N(y_t; a_t, R_t)
+
+where g is the one Gaussian with the moments of the mixed start, so that q stays Gaussian.
 """
 
 from __future__ import annotations
@@ -31,6 +38,7 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from kvae_tf import lgssm
 from kvae_tf.layers.mode_mixture import NOISE_FLOOR
@@ -139,44 +147,60 @@ class NewtonianMixture(keras.layers.Layer):
         return tf.concat([self.start_positions, self.start_velocities], axis=1)
 
     @property
-    def initial_covariances(self) -> tf.Tensor:
-        """Σ, ``[K, 2m, 2m]``."""
+    def initial_factors(self) -> tf.Tensor:
+        """Lower triangular factors of Σ, ``[K, 2m, 2m]``."""
         n = 2 * self.position_size
         rows = [[i, j] for i in range(n) for j in range(i)]
         corners = tf.transpose(
             tf.scatter_nd(rows, tf.transpose(self.start_corners), [n, n, self.num_components]),
             [2, 0, 1],
         )
-        factors = tf.linalg.set_diag(corners, tf.exp(self.start_log_scales))
+        return tf.linalg.set_diag(corners, tf.exp(self.start_log_scales))
+
+    @property
+    def initial_covariances(self) -> tf.Tensor:
+        """Σ, ``[K, 2m, 2m]``."""
+        factors = self.initial_factors
         return tf.matmul(factors, factors, transpose_b=True)
+
+    @property
+    def initial_moments(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean ``[2m]`` and covariance ``[2m, 2m]`` of the mixed start."""
+        weights = tf.nn.softmax(self.component_logits)[:, tf.newaxis]
+        mean = tf.reduce_sum(weights * self.initial_means, axis=0)
+        rest = self.initial_means - mean
+        within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
+        return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
 
     # What follows from them.
 
-    def model(self, components: tf.Tensor) -> lgssm.LGSSM:
-        """The state-space model of objects with known components ``[L]``."""
+    def model(self, components: tf.Tensor, variances: tf.Tensor | None = None) -> lgssm.LGSSM:
+        """The state-space model of objects with known components.
+
+        Args:
+          components: ``[L]``.
+          variances: ``[L, T, m]``, of readings of the positions; None: these are seen themselves.
+        """
         # Products, not gathers, whose gradients would be sparse.
         chosen = tf.one_hot(components, self.num_components)
-        return lgssm.LGSSM(
-            self.transition,
-            tf.convert_to_tensor(self.force),
-            self.transition_noise,
-            self.emission,
-            self.emission_noise,
+        return self._law(
             chosen @ self.initial_means,
             tf.tensordot(chosen, self.initial_covariances, 1),
+            variances,
         )
 
-    def component_log_probs(self, positions, observed=None) -> tf.Tensor:
+    def component_log_probs(self, positions, observed=None, variances=None) -> tf.Tensor:
         """log p(z = k, a) of each object, ``[L, K]``, by a Kalman filter for each component.
 
         Args:
           positions: ``[L, T, m]``.
           observed: ``[L, T]``, 1 = seen, or None.
+          variances: of readings, if the positions are such; as for ``model``.
         """
         K, count = self.num_components, tf.shape(positions)[0]
         components = tf.tile(tf.range(K), [count])
         log_p = lgssm.log_likelihood(
-            self.model(components),
+            self.model(components, None if variances is None else tf.repeat(variances, K, axis=0)),
             tf.repeat(positions, K, axis=0),
             None if observed is None else tf.repeat(observed, K, axis=0),
         )
@@ -185,6 +209,45 @@ class NewtonianMixture(keras.layers.Layer):
     def log_prob(self, positions, observed=None) -> tf.Tensor:
         """log p(a) of each object, ``[L]``, equation 10; arguments as above."""
         return tf.reduce_logsumexp(self.component_log_probs(positions, observed), axis=1)
+
+    def posterior_sample(self, readings, variances, observed, seed) -> tuple[tf.Tensor, tf.Tensor]:
+        """A draw of q(h, a), see the module's last equation, and what it says of -KL(q || p).
+
+        Args:
+          readings: y, ``[L, T, m]``.
+          variances: R, ``[L, T, m]``.
+          observed: ``[L, T]``, 1 = seen.
+          seed: a stateless pair.
+
+        Returns:
+          a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats, of which only the start and
+          the readings are left: all else is the same in both.
+        """
+        state_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
+        mean, covariance = self.initial_moments
+        law = self._law(mean, covariance, variances)
+        evidence = lgssm.log_likelihood(law, readings, observed)
+        h = lgssm.posterior_sample(law, readings, observed, state_seed)[0]
+        expected = h[..., : self.position_size]
+        moments = self.moments(expected, readings, variances)
+        noise = tf.random.stateless_normal(tf.shape(readings), position_seed)
+        a = moments[0] + tf.sqrt(moments[1]) * noise
+        log_reading = -0.5 * tf.reduce_sum(
+            tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
+        )
+        normal = tfp.distributions.MultivariateNormalTriL
+        start, guess = h[:, 0], normal(mean, tf.linalg.cholesky(covariance))
+        log_starts = normal(self.initial_means, self.initial_factors).log_prob(start[:, tf.newaxis])
+        log_start = tf.reduce_logsumexp(
+            tf.nn.log_softmax(self.component_logits) + log_starts, axis=-1
+        )
+        log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
+        return a, log_ratio + log_start - guess.log_prob(start)
+
+    def moments(self, expected, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance of a_t given B h_t and a reading, all ``[..., m]``."""
+        gain = self.emission_noise / (self.emission_noise + variances)
+        return expected + gain * (readings - expected), gain * variances
 
     def likeliest(self, positions, observed=None) -> tf.Tensor:
         """The most likely component of each object, ``[L]`` int32; arguments as above."""
@@ -198,6 +261,18 @@ class NewtonianMixture(keras.layers.Layer):
         components = tf.random.stateless_categorical(logits, count, pick_seed)[0]
         _, positions = lgssm.sample(self.model(components), walk_seed, num_steps, count)
         return positions
+
+    def _law(self, initial_mean, initial_covariance, variances=None):
+        noise = self.emission_noise
+        return lgssm.LGSSM(
+            self.transition,
+            tf.convert_to_tensor(self.force),
+            self.transition_noise,
+            self.emission,
+            noise if variances is None else noise + variances,
+            initial_mean,
+            initial_covariance,
+        )
 
     def get_config(self):
         return super().get_config() | self._settings

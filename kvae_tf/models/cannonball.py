@@ -11,6 +11,11 @@ reads them off again:
 with ln p(a^n) exact, by one Kalman filter for each component of the start, and the entropy of q in
 closed form. While the weight β of the last two terms falls to 1 the bound is annealed.
 
+Section 2.3 names what is wrong with this q: the dynamics have no part in it, and it gets stuck
+where an object is now this ball, now that. With ``posterior="smoothed"`` attention only reads
+positions, with an error of its own, and q is what the state-space model makes of the readings;
+frames can then only be drawn along trajectories that obey Newton.
+
 ======  ==================  ====================
 letter  name                shape
 ======  ==================  ====================
@@ -27,6 +32,7 @@ of the Kalman filters (section 3.5).
 
 from __future__ import annotations
 
+import functools
 import math
 
 import keras
@@ -43,6 +49,8 @@ from kvae_tf.layers import (
 )
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
+
+POSTERIORS = ("attention", "smoothed")
 
 _POSITION_SIZE = 2
 
@@ -67,11 +75,13 @@ class Cannonball(SequenceModel):
       initial_spread: standard deviation of the means μ_k at the start.
       kl_weight: β at the start.
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
-      frozen_updates: the parameters of the motion rest for so many updates.
+      frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
+        posterior only its noises do.
+      posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
       **training: ``noise_seed`` and the like of the base class.
 
     Raises:
-      UserError: controls are given.
+      UserError: controls are given, or the posterior is unknown.
     """
 
     def __init__(
@@ -90,8 +100,11 @@ class Cannonball(SequenceModel):
         kl_weight=1.0,
         kl_updates=0,
         frozen_updates=0,
+        posterior="attention",
         **training,
     ):
+        if posterior not in POSTERIORS:
+            raise UserError(f"posterior is {posterior!r}, expected one of {', '.join(POSTERIORS)}")
         if control_size:
             raise UserError(
                 f"the data have controls of size {control_size}, expected none: nothing acts on "
@@ -104,6 +117,7 @@ class Cannonball(SequenceModel):
         self.kl_weight = kl_weight
         self.kl_updates = kl_updates
         self.frozen_updates = frozen_updates
+        self.posterior = posterior
         self.attention = RecurrentAttention(
             max_objects, state_size, _POSITION_SIZE, name="attention"
         )
@@ -144,12 +158,20 @@ class Cannonball(SequenceModel):
 
     @property
     def phases(self):
-        """At first only attention and renderer learn, so that they find smooth trajectories."""
+        """At first only attention and renderer learn, so that they find smooth trajectories.
+
+        A smoothed posterior asks for smooth trajectories itself, as long as the noises are small.
+        """
         everything = Phase(self.training_bound, self.trainable_variables)
         if not self.frozen_updates:
             return [everything]
-        layers = (self.attention, self.renderer)
-        moved = [variable for layer in layers for variable in layer.trainable_variables]
+        motion = self.motion
+        if self.posterior == "smoothed":
+            resting = [motion.log_transition_noise, motion.log_emission_noise]
+        else:
+            resting = motion.trainable_variables
+        resting = {id(variable) for variable in resting}
+        moved = [v for v in self.trainable_variables if id(v) not in resting]
         return [Phase(self.training_bound, moved, self.frozen_updates), everything]
 
     # The bound.
@@ -171,15 +193,13 @@ class Cannonball(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         num_objects = self._counts(frames, batch.get("num_objects"))
         q = self.locate(frames, observed, num_objects)
-        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
+        draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
+        a, log_ratio = draw(q, seen, seed)
         present = self._present(num_objects)  # [B, N]
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
         log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)
         reconstruction = tf.reduce_sum(seen * log_p, axis=1)
-        entropy = tf.reduce_sum(tf.math.log(q.std) + 0.5 * (1.0 + math.log(2.0 * math.pi)), axis=-1)
-        entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)  # [B, N]
-        prior = self._each_object(self.motion.log_prob, a, observed)
-        regularisation = tf.reduce_sum(present * (prior + entropy), axis=1)
+        regularisation = tf.reduce_sum(present * log_ratio, axis=1)
         terms = {"reconstruction": reconstruction, "regularisation": regularisation}
         return Bound(
             reconstruction + regularisation,
@@ -187,6 +207,22 @@ class Cannonball(SequenceModel):
             tf.maximum(tf.reduce_sum(seen, axis=1), 1.0),
             reconstruction + weight * regularisation,
         )
+
+    def _draw(self, q, seen, seed):
+        """a from equation 9, and ln p(a) plus the entropy of q, ``[B, N]``."""
+        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
+        entropy = tf.reduce_sum(tf.math.log(q.std) + 0.5 * (1.0 + math.log(2.0 * math.pi)), axis=-1)
+        entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)
+        return a, self._each_object(self.motion.log_prob, seen, a) + entropy
+
+    def _draw_smoothed(self, q, seen, seed):
+        """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
+        everywhere = tf.repeat(seen, self.max_objects, axis=0)
+        variances = tf.square(_apart(q.std))
+        a, log_ratio = self.motion.posterior_sample(_apart(q.mean), variances, everywhere, seed)
+        shape = tf.shape(q.mean)
+        a = tf.reshape(a, [shape[0], shape[2], shape[1], _POSITION_SIZE])
+        return tf.transpose(a, [0, 2, 1, 3]), tf.reshape(log_ratio, [shape[0], shape[2]])
 
     # Positions.
 
@@ -213,19 +249,23 @@ class Cannonball(SequenceModel):
         law = self.motion.model(components)
         A, u, Q = law.transition, law.transition_offset, tf.linalg.diag(law.transition_noise)
 
-        def step(carry, now):
+        def step(carry, given):
             states, means, covariances, log_weights = carry
-            frame, seen = now
+            frame, seen = given
             best = tf.one_hot(tf.argmax(log_weights, axis=-1), K)[..., tf.newaxis]  # [B, N, K, 1]
             expected = tf.reduce_sum(best * tf.reshape(means, [batch, N, K, n])[..., :m], axis=2)
             rendered = self.likelihood.mean(self.renderer(expected, present))
             shown = tf.where(seen[:, None, None, None] > 0, frame, tf.stop_gradient(rendered))
             states = self.attention.step(states, self.attention.project(shown))
             q = self.attention.read(states)
-            positions = tf.repeat(tf.reshape(q.mean, [-1, m]), K, axis=0)
+            positions = tf.repeat(tf.reshape(q.mean, [-1, 1, m]), K, axis=0)
+            now = law._replace(initial_mean=means, initial_covariance=covariances)
+            if self.posterior == "smoothed":
+                variances = tf.repeat(tf.reshape(tf.square(q.std), [-1, 1, m]), K, axis=0)
+                now = now._replace(emission_noise=law.emission_noise + variances)
             result = lgssm.filter(
-                law._replace(initial_mean=means, initial_covariance=covariances),
-                positions[:, tf.newaxis],
+                now,
+                positions,
                 tf.repeat(seen, N * K)[:, tf.newaxis],
             )
             log_weights += tf.reshape(result.log_likelihood, [batch, N, K])
@@ -249,8 +289,8 @@ class Cannonball(SequenceModel):
     def components(self, frames, observed=None, num_objects=None):
         """p(z = k | a) of each object at the means of q, ``[B, N, K]``; arguments as ``locate``."""
         frames, observed, _ = batches.tensors(frames, observed, None, 0)
-        a = self.locate(frames, observed, num_objects).mean
-        return tf.nn.softmax(self._each_object(self.motion.component_log_probs, a, observed))
+        q = self.locate(frames, observed, num_objects)
+        return tf.nn.softmax(self._component_log_probs(q, observed))
 
     # Queries.
 
@@ -298,13 +338,21 @@ class Cannonball(SequenceModel):
         known = seen[..., tf.newaxis, tf.newaxis] > 0
         means = tf.reshape(latents.means, tf.concat([shape[:3], [2 * _POSITION_SIZE]], 0))
         variances = tf.reshape(tf.linalg.diag_part(latents.covariances), tf.shape(means))
-        spread = tf.sqrt(variances[..., :_POSITION_SIZE] + self.motion.emission_noise)
+        expected, variances = means[..., :_POSITION_SIZE], variances[..., :_POSITION_SIZE]
+        spread = tf.sqrt(variances + self.motion.emission_noise)
+        a, std = q
+        if self.posterior == "smoothed":
+            readings = tf.square(q.std)
+            a, own = self.motion.moments(expected, q.mean, readings)
+            # The state's own uncertainty comes in by what the reading leaves of it.
+            left = readings / (readings + self.motion.emission_noise)
+            std = tf.sqrt(own + tf.square(left) * variances)
         there = self._present(self._counts(frames, num_objects))[:, tf.newaxis, :, tf.newaxis]
-        a = _join(there * tf.where(known, q.mean, means[..., :_POSITION_SIZE]))
+        a = _join(there * tf.where(known, a, expected))
         return Frames(
             self.decode(a, num_objects),
             a,
-            _join(there * tf.where(known, q.std, spread)),
+            _join(there * tf.where(known, std, spread)),
             _join(there * means),
             tf.repeat(_join(weights)[:, tf.newaxis], shape[1], axis=1),
         )
@@ -350,9 +398,9 @@ class Cannonball(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         q = self.locate(frames, observed, num_objects)
         shape = tf.shape(q.mean)  # [B, T, N, 2]
-        log_weights = self._each_object(self.motion.component_log_probs, q.mean, seen)
+        log_weights = self._component_log_probs(q, seen)
         best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
-        law = self.motion.model(tf.reshape(best, [-1]))
+        law = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
         a, mask = _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0)
         if smooth:
             result = lgssm.smooth(law, a, mask)
@@ -369,7 +417,16 @@ class Cannonball(SequenceModel):
         latents = Latents(_join(h), tf.reshape(P, [shape[0], shape[1], size, size]))
         return latents, q, tf.nn.softmax(log_weights), seen
 
-    def _each_object(self, function, positions, observed):
+    def _component_log_probs(self, q, observed):
+        """ln p(z = k, a) of each object, ``[B, N, K]``."""
+        found = functools.partial(self.motion.component_log_probs, variances=self._variances(q))
+        return self._each_object(found, observed, q.mean)
+
+    def _variances(self, q):
+        """Of attention's readings, ``[B · N, T, m]``; None where they are the positions."""
+        return tf.square(_apart(q.std)) if self.posterior == "smoothed" else None
+
+    def _each_object(self, function, observed, positions):
         """``function`` of the trajectories of all objects, with axes ``[B, N, ...]``."""
         mask = None if observed is None else tf.repeat(observed, self.max_objects, axis=0)
         found = function(_apart(positions), mask)

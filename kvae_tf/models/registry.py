@@ -63,6 +63,7 @@ _CANNONBALL = (
     "initial_variance",
     "initial_spread",
     "kl_weight",
+    "posterior",
 )
 
 # Pixels' gradients are about 1 / (B T); float16 holds 6e-8 to 6.5e4.

@@ -80,10 +80,7 @@ def walk(subject: Subject) -> Report:
     }
     truth = np.stack(list(evaluation.quantities(long).values()), -1)
     states = {name: found.fit(z) for name, z in walks.items()}
-    spread = truth.var(axis=0)
-    r_squared = {
-        name: 1.0 - np.mean(np.square(x - truth), axis=0) / spread for name, x in states.items()
-    }
+    r_squared = {name: _r_squared(x, truth) for name, x in states.items()}
     at = min(STRIP_STEPS, steps) - 1
     numbers = {
         "context": context,
@@ -102,6 +99,12 @@ def walk(subject: Subject) -> Report:
     pictures = [_strip(subject, long, context)]
     pictures.append(charts.curves(x, lines, x_label="step", y_label="R²", from_zero=False))
     if found.names == ("sin", "cos", "velocity"):
+        # Sine and cosine of one angle lie on the circle; a straight map's values need not.
+        numbers["r_squared_of_angle"] = {
+            name: dict(zip(("sin", "cos"), _r_squared(_on_circle(x), truth[..., :2])[at].tolist(),
+                           strict=True))
+            for name, x in states.items()
+        }  # fmt: skip
         energies = {name: _energy(s).mean(0) for name, s in ({"true": truth} | states).items()}
         numbers["energy_rmse"] = {
             name: float(np.sqrt(np.mean(np.square(e - energies["true"]))))
@@ -190,6 +193,16 @@ def _strip(subject, long, context):
         observed=(np.arange(num_steps) < context).astype(np.float32),
         scale=2,
     )
+
+
+def _r_squared(states, truth):
+    """``[T, S]``: of each step among all sequences, of states ``[N, T, S]``."""
+    return 1.0 - np.mean(np.square(states - truth), axis=0) / truth.var(axis=0)
+
+
+def _on_circle(states):
+    """Sine and cosine of the angle that a pendulum's states point at."""
+    return states[..., :2] / np.linalg.norm(states[..., :2], axis=-1, keepdims=True)
 
 
 def _energy(states):

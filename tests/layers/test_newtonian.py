@@ -12,6 +12,7 @@ from kvae_tf.layers import NewtonianMixture
 K, M, L, T = 3, 2, 5, 6
 RNG = np.random.default_rng(0)
 POSITIONS = RNG.normal(size=(L, T, M)).astype(np.float32)
+VARIANCES = RNG.uniform(0.3, 2.0, size=(L, T, M)).astype(np.float32)
 OBSERVED = (RNG.random((L, T)) > 0.3).astype(np.float32)
 
 
@@ -63,6 +64,86 @@ def test_densities_of_components_and_their_mixture(motion, masked):
     mixed = motion.log_prob(POSITIONS, given)
     np.testing.assert_allclose(mixed, special.logsumexp(expected, axis=1), rtol=1e-4)
     np.testing.assert_array_equal(motion.likeliest(POSITIONS, given), expected.argmax(1))
+
+
+def readings_posterior(layer):
+    """Mean ``[L, T * m]`` and covariance of a given the readings, start from one Gaussian."""
+    n, size = 2 * M, T * M
+    mean, P = (x.numpy().astype(float) for x in layer.initial_moments)
+    weights = special.softmax(layer.component_logits.numpy().astype(float))
+    starts = layer.initial_means.numpy().astype(float)
+    np.testing.assert_allclose(mean, weights @ starts, rtol=1e-4, atol=1e-5)
+    second = layer.initial_covariances.numpy() + starts[:, :, None] * starts[:, None]
+    np.testing.assert_allclose(
+        P + np.outer(mean, mean), np.tensordot(weights, second, 1), rtol=1e-4, atol=1e-4
+    )
+    A = np.eye(n) + float(layer.step) * np.eye(n, k=M)
+    means, covariances = [mean], [P]
+    for _ in range(T - 1):
+        means.append(A @ means[-1] + layer.force.numpy())
+        covariances.append(A @ covariances[-1] @ A.T + np.diag(layer.transition_noise.numpy()))
+    joint = np.zeros((T, M, T, M))
+    for t in range(T):
+        carried = covariances[t]
+        for later in range(t, T):
+            joint[later, :, t], joint[t, :, later] = carried[:M, :M], carried[:M, :M].T
+            carried = A @ carried
+        joint[t, :, t] += np.diag(layer.emission_noise.numpy())
+    prior, prior_mean = joint.reshape(size, size), np.array(means)[:, :M].ravel()
+    found = []
+    for i in range(L):
+        seen = np.repeat(OBSERVED[i] > 0, M)
+        noise = np.diag(VARIANCES[i].ravel())[seen][:, seen]
+        gain = prior[:, seen] @ np.linalg.inv(prior[np.ix_(seen, seen)] + noise)
+        y = POSITIONS[i].ravel()[seen]
+        found.append((prior_mean + gain @ (y - prior_mean[seen]), prior - gain @ prior[seen]))
+    return found
+
+
+def test_posterior_of_readings_against_a_dense_gaussian(motion):
+    draw = tf.function(motion.posterior_sample)
+    repeated = [np.repeat(x, 4000, axis=0) for x in (POSITIONS, VARIANCES, OBSERVED)]
+    a, log_ratio = draw(*repeated, tf.constant([0, 3], tf.int64))
+    a = a.numpy().reshape(L, 4000, T * M)
+    for draws, observed, (mean, covariance) in zip(
+        a, OBSERVED, readings_posterior(motion), strict=True
+    ):
+        # Of a step without a reading only the state is known; nothing looks at its position.
+        seen = np.repeat(observed > 0, M)
+        std = np.sqrt(np.diag(covariance))
+        assert (np.abs(draws.mean(0) - mean) < 5 * std / 4000**0.5)[seen].all()
+        scale = np.outer(std, std)
+        error = np.abs(np.cov(draws.T) - covariance) / scale
+        assert error[np.ix_(seen, seen)].max() < 0.1
+
+
+def test_cost_of_the_posterior():
+    motion = NewtonianMixture(1, M)
+    motion.build()
+    motion.force.assign([0.1, -0.3, 0.2, -0.1])
+    many = [np.repeat(x, 4000, axis=0) for x in (POSITIONS, VARIANCES, OBSERVED)]
+    _, log_ratio = tf.function(motion.posterior_sample)(*many, tf.constant([0, 4], tf.int64))
+    found = log_ratio.numpy().reshape(L, 4000)
+    prior_mean, prior = dense(motion, 0)
+    for i, (mean, covariance) in enumerate(readings_posterior(motion)):
+        seen = np.repeat(OBSERVED[i] > 0, M)
+        y, noise = POSITIONS[i].ravel()[seen], VARIANCES[i].ravel()[seen]
+        # One component: minus the divergence is ln p(y) - E_q[ln p(y | a)].
+        evidence = stats.multivariate_normal(
+            prior_mean[seen], prior[np.ix_(seen, seen)] + np.diag(noise)
+        ).logpdf(y)
+        expected = np.square(y - mean[seen]) + np.diag(covariance)[seen]
+        log_reading = -0.5 * (expected / noise + np.log(2 * np.pi * noise)).sum()
+        error = found[i].std() / 4000**0.5
+        assert abs(found[i].mean() - (evidence - log_reading)) < 5 * error
+
+
+def test_cost_of_the_start(motion):
+    """Readings that say nothing: p / q is that of the mixed start, whose mean under q is 1."""
+    many = [np.repeat(x[:1], 20000, axis=0) for x in (POSITIONS, 1e6 * VARIANCES, OBSERVED)]
+    _, log_ratio = tf.function(motion.posterior_sample)(*many, tf.constant([0, 5], tf.int64))
+    assert log_ratio.numpy().std() > 0.1
+    np.testing.assert_allclose(np.exp(log_ratio).mean(), 1.0, atol=0.05)
 
 
 def test_without_noise_objects_fall_on_parabolas():

@@ -9,6 +9,7 @@ from scipy import special, stats
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.models import Cannonball
+from kvae_tf.models.cannonball import POSTERIORS
 
 SHAPE = (6, 6, 1)
 B, T, N, K, M = 3, 7, 2, 2, 2
@@ -30,12 +31,13 @@ def new(**options):
     return model
 
 
-@pytest.fixture(scope="module")
-def model():
-    return new()
+@pytest.fixture(scope="module", params=POSTERIORS)
+def model(request):
+    return new(posterior=request.param)
 
 
-def test_bound_term_by_term(model):
+def test_bound_term_by_term():
+    model = new()
     bound = model.elbo(BATCH, PAIR)
     q = model.attention(FRAMES, COUNTS)
     mean, std = (x.numpy() for x in q)
@@ -50,6 +52,22 @@ def test_bound_term_by_term(model):
     expected = (present * (prior + entropy)).sum(1)
     np.testing.assert_allclose(bound.terms["regularisation"], expected, rtol=1e-4)
     np.testing.assert_allclose(bound.elbo, sum(bound.terms.values()), rtol=1e-6)
+
+
+def test_bound_with_the_smoothed_posterior():
+    model = new(posterior="smoothed")
+    bound = model.elbo(BATCH | {"observed": OBSERVED}, PAIR)
+    q = model.locate(FRAMES, OBSERVED, COUNTS)
+    apart = [tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, T, M]) for x in q]
+    seen = np.repeat(OBSERVED, N, axis=0)
+    a, log_ratio = model.motion.posterior_sample(apart[0], tf.square(apart[1]), seen, PAIR)
+    a = tf.transpose(tf.reshape(a, [B, N, T, M]), [0, 2, 1, 3])
+    present = (np.arange(N) < COUNTS[:, None]).astype(np.float32)
+    logits = model.renderer(a, np.repeat(present[:, None], T, axis=1))
+    log_x = OBSERVED * model.likelihood.log_prob(logits, FRAMES)
+    np.testing.assert_allclose(bound.terms["reconstruction"], log_x.numpy().sum(1), rtol=1e-4)
+    expected = (present * log_ratio.numpy().reshape(B, N)).sum(1)
+    np.testing.assert_allclose(bound.terms["regularisation"], expected, rtol=1e-4)
 
 
 def test_absent_objects_cost_nothing_and_show_nothing(model):
@@ -111,12 +129,15 @@ def test_filled_in_positions_are_those_of_the_exact_engine(model):
     found = result.encodings.numpy().reshape(B, T, N, M)
     known = OBSERVED > 0
     there = np.arange(N) < COUNTS[:, None]
-    means = q.mean.numpy() * there[:, None, :, None]
-    np.testing.assert_allclose(found[known], means[known], atol=1e-6)
+    if model.posterior == "attention":
+        means = q.mean.numpy() * there[:, None, :, None]
+        np.testing.assert_allclose(found[known], means[known], atol=1e-6)
     np.testing.assert_array_equal(found[~known][COUNTS.repeat(3) == 1, 1], 0.0)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
     for n in range(N):
-        law = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)))
+        readings = model.posterior == "smoothed"
+        variances = tf.square(q.std[:, :, n]) if readings else None
+        law = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)), variances)
         smoothed = lgssm.smooth(law, q.mean[:, :, n], OBSERVED)
         np.testing.assert_allclose(
             found[there[:, n], 2:5, n],
@@ -124,6 +145,17 @@ def test_filled_in_positions_are_those_of_the_exact_engine(model):
             rtol=1e-3,
             atol=1e-3,
         )
+        if readings:
+            expected, covariances = smoothed.smoothed_means[..., :M], smoothed.smoothed_covariances
+            # The noisy position is one more state, seen by the reading alone.
+            noise, r = model.motion.emission_noise.numpy(), variances.numpy()
+            P = tf.linalg.diag_part(covariances)[..., :M].numpy()
+            mean = (expected / noise + q.mean[:, :, n] / r) / (1 / noise + 1 / r)
+            spread = np.sqrt(noise * r / (noise + r) + (r / (noise + r)) ** 2 * P)
+            std = result.encoding_stds.numpy().reshape(B, T, N, M)[:, :, n]
+            here = known & there[:, n][:, None]
+            np.testing.assert_allclose(found[:, :, n][here], mean[here], rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(std[here], spread[here], rtol=1e-3, atol=1e-3)
     latents = model.smooth(FRAMES, OBSERVED, num_objects=COUNTS)
     assert latents.means.shape == (B, T, 4 * N)
     covariance = latents.covariances.numpy()
@@ -170,5 +202,7 @@ def test_config_rebuilds_the_model(model):
 def test_bad_arguments(model):
     with pytest.raises(UserError, match="controls of size 2"):
         Cannonball(SHAPE, control_size=2)
+    with pytest.raises(UserError, match="'tight'"):
+        Cannonball(SHAPE, posterior="tight")
     with pytest.raises(UserError, match="'best'"):
         model.impute(FRAMES, method="best")
