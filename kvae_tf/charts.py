@@ -7,6 +7,8 @@ import numpy as np
 from kvae_tf.errors import UserError
 from kvae_tf.plotting import new_figure, render
 
+_LISTED = 8  # lines whose names find room among them
+
 
 def curves(
     x: list[float],
@@ -50,7 +52,9 @@ def curves(
     if from_zero:
         axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, fontsize=8)
+    # A long list of names would hide the lines.
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > _LISTED else {}
+    axis.legend(frameon=False, fontsize=8, **beside)
     return render(figure)
 
 
@@ -110,14 +114,22 @@ def scatter(points: np.ndarray, colours: dict[str, np.ndarray], columns: int = 4
 
 
 def stack(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures one under another, aligned at the left, on white."""
+    """Pictures one under another on white, or side by side where the widest leaves room for it."""
     width = max(picture.shape[1] for picture in pictures)
-    return np.concatenate(
-        [
-            np.pad(p, [(0, 0), (0, width - p.shape[1]), (0, 0)], constant_values=255)
-            for p in pictures
-        ]
-    )
+    rows = [[]]
+    for picture in pictures:
+        if sum(p.shape[1] for p in rows[-1]) + picture.shape[1] > width:
+            rows.append([])
+        rows[-1].append(picture)
+    canvases = []
+    for row in filter(None, rows):
+        canvas = np.full((max(len(p) for p in row), width, 3), 255, np.uint8)
+        left = 0
+        for picture in row:
+            canvas[: len(picture), left : left + picture.shape[1]] = picture
+            left += picture.shape[1]
+        canvases.append(canvas)
+    return np.concatenate(canvases)
 
 
 def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.ndarray:

@@ -67,3 +67,14 @@ def test_paths_of_objects():
     assert picture.dtype == np.uint8
     assert picture.ndim == 3
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+
+
+def test_pictures_fill_rows_as_wide_as_the_widest():
+    sizes = [(2, 10), (3, 4), (5, 4), (1, 4)]
+    pictures = [np.full((*size, 3), i + 1, np.uint8) for i, size in enumerate(sizes)]
+    found = charts.stack(pictures)
+    assert found.shape == (2 + 5 + 1, 10, 3)
+    for i, (rows, columns) in enumerate(((0, 0), (2, 0), (2, 4), (7, 0))):
+        height, width = sizes[i]
+        assert (found[rows : rows + height, columns : columns + width] == i + 1).all()
+    assert (found == 255).all(-1).sum() == found[..., 0].size - sum(h * w for h, w in sizes)

@@ -70,7 +70,8 @@ def test_studies(run, tmp_path):
     assert set(found["walk"]["r_squared"]) == {"forecast", "filtered"}
     assert found["walk"]["step"] == 45
     of_angle = found["walk"]["r_squared_of_angle"]
-    assert set(of_angle) == {"forecast", "filtered"} and set(of_angle["forecast"]) == {"sin", "cos"}
+    assert set(of_angle) == {"forecast", "filtered"}
+    assert set(of_angle["forecast"]) == {"sin", "cos"}
     assert max(of_angle["filtered"].values()) <= 1.0
     rows = list(csv.reader((tmp_path / "walk.csv").open()))
     assert len(rows) == 1 + 2 * 100 * 3
