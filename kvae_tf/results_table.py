@@ -160,12 +160,52 @@ def pendulum_states(saved_models: Path) -> str:
     return _markdown(("system", "sin φ", "cos φ", "velocity", "*paper*"), rows)
 
 
+def cannonballs(saved_models: Path) -> str:
+    """Cannonballs, seed by seed: how well balls are told apart and followed."""
+    rows = []
+    for name, seed, metrics in _cannonball_runs(saved_models):
+        if "identity_switch_rate" in metrics:
+            rows.append(
+                (
+                    name,
+                    seed,
+                    *(f"{metrics[f'position_r2/{count}']:.3f}" for count in (1, 2)),
+                    f"{100 * metrics['identity_switch_rate']:.1f} %",
+                    f"{metrics['acceleration/ratio']:.3f}",
+                    f"{metrics['acceleration/angle_degrees']:.1f}°",
+                )
+            )
+    return _markdown(
+        ("system", "seed", "R², one ball", "R², two balls", "sequences with balls mixed up",
+         "acceleration / true", "angle off"),
+        rows,
+    )  # fmt: skip
+
+
+def continuations(saved_models: Path) -> str:
+    """Cannonballs, seed by seed: errors at the last frame generated, and amid those between."""
+    rows = []
+    for name, seed, metrics in _cannonball_runs(saved_models):
+        for group, index in (("generation", -1), ("interpolation", 10)):
+            if f"{group}/frames" in metrics:
+                cells = (
+                    metrics[f"{group}/{measure}"][index]
+                    for measure in ("nats", "incorrect_pixels", "position_error")
+                )
+                frame = metrics[f"{group}/frames"][index]
+                rows.append((name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)))
+    header = ("system", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
+    return _markdown(header, rows)
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     table.__name__: table
     for table in (
         pendulum,
         pendulum_bounds,
         pendulum_states,
+        cannonballs,
+        continuations,
         missing_at_random,
         gap,
         worlds,
@@ -176,7 +216,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}
-_SYSTEMS = {"kvae": "KVAE", "dvbf": "DVBF", "dkf": "DKF", "ae_rnn": "AE-RNN", "vae_rnn": "VAE-RNN"}
+_SYSTEMS = {
+    "kvae": "KVAE",
+    "dvbf": "DVBF",
+    "dkf": "DKF",
+    "ae_rnn": "AE-RNN",
+    "vae_rnn": "VAE-RNN",
+    "cannonball": "Cannonball",
+    "ed_lstm": "ED-LSTM",
+}
 _POINTS = (
     ("missing_at_random/smooth", 4, "p = 0.5, smoothing"),
     ("missing_at_random/filter", 4, "p = 0.5, filtering"),
@@ -202,6 +250,14 @@ def _pendulum_runs(saved_models):
         flags = found["flags"] | run["flags"]
         groups.setdefault(f"{_SYSTEMS[flags['model']]}, {flags['network']}", []).append(run)
     return groups
+
+
+def _cannonball_runs(saved_models):
+    """System, seed and metrics of the runs of ``cannonball/systems.json``."""
+    found = _read(saved_models / "cannonball" / "systems.json")
+    for run in found["runs"]:
+        flags = found["flags"] | run["flags"]
+        yield _SYSTEMS[flags["model"]], flags["seed"], run["metrics"]
 
 
 def _spread(values, digits):

@@ -94,6 +94,20 @@ def saved_models(tmp_path):
     for run in runs[2:]:
         write(run / "time.json", {"seconds": 90.0, "epochs": 3})
     comparison.compare(runs, folder / "pendulum" / "systems.json")
+    continued = {"generation/frames": [5, 6]} | {
+        f"generation/{measure}": [1.0, 2.5]
+        for measure in ("nats", "incorrect_pixels", "position_error")
+    }
+    located = {"position_r2/1": 0.99, "position_r2/2": 0.96, "identity_switch_rate": 0.042,
+               "acceleration/ratio": 1.05, "acceleration/angle_degrees": 3.6}  # fmt: skip
+    runs = [
+        make_run(tmp_path / model, {"model": model, "seed": seed}, found)
+        for model, seed, found in (
+            ("cannonball", 1, continued | located),
+            ("ed_lstm", 0, continued),
+        )
+    ]
+    comparison.compare(runs, folder / "cannonball" / "systems.json")
     return folder
 
 
@@ -121,6 +135,8 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| KVAE, mlp | 2 | 901.00 ± 1.41 | 905.00 ± 0.00 | -5.00 ± 0.00 | 0.00 ± 0.00 |",
         "| DVBF, mlp | 2 | 901.00 ± 1.41 |",
         "| 1.5 | 798.56 |",
+        "| Cannonball | 1 | 0.990 | 0.960 | 4.2 % | 1.050 | 3.6° |",
+        "| ED-LSTM | 0 | generation | 6 | 2.5 | 2.5 | 2.5 |",
         "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.961 / 0.982 / 0.916 |",
     ):
         assert line in text, line
