@@ -122,7 +122,7 @@ def stack(pictures: list[np.ndarray]) -> np.ndarray:
             rows.append([])
         rows[-1].append(picture)
     canvases = []
-    for row in filter(None, rows):
+    for row in rows:
         canvas = np.full((max(len(p) for p in row), width, 3), 255, np.uint8)
         left = 0
         for picture in row:

@@ -229,9 +229,9 @@ class NewtonianMixture(keras.layers.Layer):
         evidence = lgssm.log_likelihood(law, readings, observed)
         h = lgssm.posterior_sample(law, readings, observed, state_seed)[0]
         expected = h[..., : self.position_size]
-        moments = self.moments(expected, readings, variances)
+        centre, spread = self.moments(expected, readings, variances)
         noise = tf.random.stateless_normal(tf.shape(readings), position_seed)
-        a = moments[0] + tf.sqrt(moments[1]) * noise
+        a = centre + tf.sqrt(spread) * noise
         log_reading = -0.5 * tf.reduce_sum(
             tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
         )
@@ -244,10 +244,20 @@ class NewtonianMixture(keras.layers.Layer):
         log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
         return a, log_ratio + log_start - guess.log_prob(start)
 
-    def moments(self, expected, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance of a_t given B h_t and a reading, all ``[..., m]``."""
+    def moments(
+        self, expected, readings, variances, uncertainty=0.0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance of a_t given a reading, and B h_t up to its own uncertainty.
+
+        Args:
+          expected: the mean of B h_t, ``[..., m]``.
+          readings: y_t, ``[..., m]``.
+          variances: R_t, ``[..., m]``.
+          uncertainty: variance of B h_t, ``[..., m]``; 0: it is known.
+        """
         gain = self.emission_noise / (self.emission_noise + variances)
-        return expected + gain * (readings - expected), gain * variances
+        variance = gain * variances + tf.square(1.0 - gain) * uncertainty
+        return expected + gain * (readings - expected), variance
 
     def likeliest(self, positions, observed=None) -> tf.Tensor:
         """The most likely component of each object, ``[L]`` int32; arguments as above."""

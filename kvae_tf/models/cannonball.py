@@ -218,11 +218,10 @@ class Cannonball(SequenceModel):
     def _draw_smoothed(self, q, seen, seed):
         """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
         everywhere = tf.repeat(seen, self.max_objects, axis=0)
-        variances = tf.square(_apart(q.std))
-        a, log_ratio = self.motion.posterior_sample(_apart(q.mean), variances, everywhere, seed)
-        shape = tf.shape(q.mean)
-        a = tf.reshape(a, [shape[0], shape[2], shape[1], _POSITION_SIZE])
-        return tf.transpose(a, [0, 2, 1, 3]), tf.reshape(log_ratio, [shape[0], shape[2]])
+        a, log_ratio = self.motion.posterior_sample(
+            _apart(q.mean), self._variances(q), everywhere, seed
+        )
+        return _together(a, self.max_objects), tf.reshape(log_ratio, [-1, self.max_objects])
 
     # Positions.
 
@@ -342,11 +341,8 @@ class Cannonball(SequenceModel):
         spread = tf.sqrt(variances + self.motion.emission_noise)
         a, std = q
         if self.posterior == "smoothed":
-            readings = tf.square(q.std)
-            a, own = self.motion.moments(expected, q.mean, readings)
-            # The state's own uncertainty comes in by what the reading leaves of it.
-            left = readings / (readings + self.motion.emission_noise)
-            std = tf.sqrt(own + tf.square(left) * variances)
+            a, variances = self.motion.moments(expected, q.mean, tf.square(q.std), variances)
+            std = tf.sqrt(variances)
         there = self._present(self._counts(frames, num_objects))[:, tf.newaxis, :, tf.newaxis]
         a = _join(there * tf.where(known, a, expected))
         return Frames(
@@ -384,8 +380,7 @@ class Cannonball(SequenceModel):
         del controls
         count = num_sequences * self.max_objects
         a = self.motion.sample(count, num_steps, batches.pair(seed))
-        shape = [num_sequences, self.max_objects, num_steps, _POSITION_SIZE]
-        a = _join(tf.transpose(tf.reshape(a, shape), [0, 2, 1, 3]))
+        a = _join(_together(a, self.max_objects))
         return Frames(
             self.decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),
             tf.zeros_like(a[..., :0]),
@@ -409,7 +404,7 @@ class Cannonball(SequenceModel):
             result = lgssm.filter(law, a, mask)
             h, P = result.filtered_means, result.filtered_covariances
         N, n = self.max_objects, 2 * _POSITION_SIZE
-        h = tf.transpose(tf.reshape(h, [shape[0], N, shape[1], n]), [0, 2, 1, 3])
+        h = _together(h, N)
         P = tf.reshape(P, [shape[0], N, shape[1], n, n])
         # Objects are independent: the covariance of all is block diagonal.
         P = tf.einsum("bitjk,il->btijlk", P, tf.eye(N))
@@ -454,6 +449,13 @@ def _apart(positions):
     shape = tf.shape(positions)
     moved = tf.transpose(positions, [0, 2, 1, 3])
     return tf.reshape(moved, [-1, shape[1], positions.shape[-1]])
+
+
+def _together(x, max_objects):
+    """``[B · N, T, m] -> [B, T, N, m]``; undoes ``_apart``."""
+    shape = tf.shape(x)
+    split = tf.reshape(x, [-1, max_objects, shape[1], x.shape[-1]])
+    return tf.transpose(split, [0, 2, 1, 3])
 
 
 def _join(x):

@@ -28,11 +28,17 @@ def motion():
 
 def dense(layer, k):
     """Mean ``[T * m]`` and covariance of a whole trajectory that starts from component k."""
+    return trajectory(
+        layer, layer.initial_means[k].numpy(), layer.initial_covariances[k].numpy().astype(float)
+    )
+
+
+def trajectory(layer, mean, P):
+    """Likewise, from any Gaussian start."""
     n = 2 * M
     A = np.eye(n) + float(layer.step) * np.eye(n, k=M)
     u, q = layer.force.numpy(), np.diag(layer.transition_noise.numpy())
-    mean, P = layer.initial_means[k].numpy(), layer.initial_covariances[k].numpy()
-    means, covariances = [mean], [P.astype(float)]
+    means, covariances = [mean], [P]
     for _ in range(T - 1):
         means.append(A @ means[-1] + u)
         covariances.append(A @ covariances[-1] @ A.T + q)
@@ -68,7 +74,6 @@ def test_densities_of_components_and_their_mixture(motion, masked):
 
 def readings_posterior(layer):
     """Mean ``[L, T * m]`` and covariance of a given the readings, start from one Gaussian."""
-    n, size = 2 * M, T * M
     mean, P = (x.numpy().astype(float) for x in layer.initial_moments)
     weights = special.softmax(layer.component_logits.numpy().astype(float))
     starts = layer.initial_means.numpy().astype(float)
@@ -77,19 +82,7 @@ def readings_posterior(layer):
     np.testing.assert_allclose(
         P + np.outer(mean, mean), np.tensordot(weights, second, 1), rtol=1e-4, atol=1e-4
     )
-    A = np.eye(n) + float(layer.step) * np.eye(n, k=M)
-    means, covariances = [mean], [P]
-    for _ in range(T - 1):
-        means.append(A @ means[-1] + layer.force.numpy())
-        covariances.append(A @ covariances[-1] @ A.T + np.diag(layer.transition_noise.numpy()))
-    joint = np.zeros((T, M, T, M))
-    for t in range(T):
-        carried = covariances[t]
-        for later in range(t, T):
-            joint[later, :, t], joint[t, :, later] = carried[:M, :M], carried[:M, :M].T
-            carried = A @ carried
-        joint[t, :, t] += np.diag(layer.emission_noise.numpy())
-    prior, prior_mean = joint.reshape(size, size), np.array(means)[:, :M].ravel()
+    prior_mean, prior = trajectory(layer, mean, P)
     found = []
     for i in range(L):
         seen = np.repeat(OBSERVED[i] > 0, M)
@@ -103,7 +96,7 @@ def readings_posterior(layer):
 def test_posterior_of_readings_against_a_dense_gaussian(motion):
     draw = tf.function(motion.posterior_sample)
     repeated = [np.repeat(x, 4000, axis=0) for x in (POSITIONS, VARIANCES, OBSERVED)]
-    a, log_ratio = draw(*repeated, tf.constant([0, 3], tf.int64))
+    a, _ = draw(*repeated, tf.constant([0, 3], tf.int64))
     a = a.numpy().reshape(L, 4000, T * M)
     for draws, observed, (mean, covariance) in zip(
         a, OBSERVED, readings_posterior(motion), strict=True
