@@ -195,6 +195,16 @@ class TrainingSettings:
     kl_epochs: int = _field(
         0, "cannonball: over so many epochs that weight falls geometrically to 1.", least=0
     )
+    refit_epoch: int = _field(
+        0,
+        "cannonball: after so many epochs the mixed start is fitted anew, to the states in which "
+        "training sequences are found to start, and the noise of the positions is set anew; "
+        "0: never.",
+        least=0,
+    )
+    refit_noise: float = _field(
+        1.0, "cannonball: that noise's variance, which is learned as before.", least=1e-6
+    )
     settling_epochs: int = _field(
         0,
         "kvae: in so many last epochs the encoder rests, and the dynamics and the decoder settle "
@@ -271,7 +281,7 @@ class Settings:
                 raise UserError(
                     f"--{name} is {','.join(map(str, value))}, expected {count} numbers"
                 )
-        for name in ("settling_epochs", "pretraining_epochs"):
+        for name in ("settling_epochs", "pretraining_epochs", "refit_epoch"):
             value = getattr(self.training, name)
             if value >= self.training.epochs:
                 raise UserError(f"--{name} is {value}, expected less than --epochs")

@@ -15,6 +15,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.optimizer import Leg, Legs, RestingAdam
+from kvae_tf.refit import Refit
 from kvae_tf.settings import Settings
 
 
@@ -140,6 +141,9 @@ def train(
         validation = validation.map(_all_seen)
     strategy = tf.distribute.get_strategy()
     writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
+    refits = []
+    if training.refit_epoch:
+        refits = [Refit(splits.train, training.refit_epoch, training.refit_noise, training.seed)]
     model.fit(
         distribution.deal_out(batches, batch_size, strategy),
         steps_per_epoch=steps,
@@ -150,6 +154,7 @@ def train(
         verbose=1,
         callbacks=[
             callbacks.Throughput(batch_size * splits.train.num_steps),
+            *refits,
             callbacks.NaNGuard(run_dir / "checkpoints"),
             callbacks.SaveAndStop(checkpoints, training.patience),
             *writing,

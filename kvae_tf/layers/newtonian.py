@@ -41,6 +41,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from kvae_tf import lgssm
+from kvae_tf.gaussian_mixture import GaussianMixture
 from kvae_tf.layers.mode_mixture import NOISE_FLOOR
 
 
@@ -171,6 +172,23 @@ class NewtonianMixture(keras.layers.Layer):
         rest = self.initial_means - mean
         within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
         return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
+
+    def begin_anew(self, start: GaussianMixture, emission_noise: float) -> None:
+        """Puts another mixed start, and another Σ_A, in the place of what was learned.
+
+        Args:
+          start: of K components and 2m dimensions.
+          emission_noise: a variance.
+        """
+        m, n = self.position_size, 2 * self.position_size
+        factors = np.linalg.cholesky(start.covariances)
+        self.component_logits.assign(np.log(start.weights))
+        self.start_positions.assign(start.means[:, :m])
+        self.start_velocities.assign(start.means[:, m:])
+        self.start_log_scales.assign(np.log(np.diagonal(factors, axis1=1, axis2=2)))
+        below = np.tril_indices(n, -1)
+        self.start_corners.assign(factors[:, below[0], below[1]])
+        self.log_emission_noise.assign(np.full(m, math.log(emission_noise)))
 
     # What follows from them.
 
