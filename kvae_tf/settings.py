@@ -281,7 +281,7 @@ class Settings:
                 raise UserError(
                     f"--{name} is {','.join(map(str, value))}, expected {count} numbers"
                 )
-        for name in ("settling_epochs", "pretraining_epochs", "refit_epoch"):
+        for name in ("settling_epochs", "pretraining_epochs"):
             value = getattr(self.training, name)
             if value >= self.training.epochs:
                 raise UserError(f"--{name} is {value}, expected less than --epochs")

@@ -142,7 +142,7 @@ def train(
     strategy = tf.distribute.get_strategy()
     writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
     refits = []
-    if training.refit_epoch:
+    if settings.model.model == "cannonball" and training.refit_epoch:
         refits = [Refit(splits.train, training.refit_epoch, training.refit_noise, training.seed)]
     model.fit(
         distribution.deal_out(batches, batch_size, strategy),

@@ -21,6 +21,7 @@ from kvae_tf.evaluation.objects import (
     in_order,
     latent_positions,
     object_errors,
+    positions_of,
     true_positions,
 )
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
@@ -61,6 +62,7 @@ __all__ = [
     "missing_at_random_curve",
     "object_errors",
     "objects_of",
+    "positions_of",
     "quantities",
     "regression",
     "true_positions",

@@ -24,6 +24,11 @@ def fill(model: SequenceModel) -> Callable:
     return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
 
 
+def smoothed(model: SequenceModel) -> Callable:
+    """``model.smooth``, of which only the means ``[B, T, n]``."""
+    return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)
+
+
 def encode(model: SequenceModel) -> Callable:
     """Frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
 

@@ -2,7 +2,8 @@
 
 A system knows its objects in an order of its own, and their positions up to an affine map, the same
 for all objects and all sequences. Both are found on training sequences; on test sequences only the
-order is chosen, once a sequence.
+order is chosen, once a sequence. The true positions are those before their noise, and so are the
+system's: B h_t as smoothed, not a_t.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
+from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.evaluation.positions import AffineFit, encodings, fit_affine
+from kvae_tf.evaluation.positions import AffineFit, fit_affine
 from kvae_tf.models.base import SequenceModel
 
 _ROUNDS, _RESTARTS = 20, 8
@@ -88,9 +90,20 @@ def object_errors(
 
 
 def latent_positions(model: SequenceModel, data: SequenceData) -> np.ndarray:
-    """Latent positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
-    a = encodings(model, data)
-    return a.reshape(*a.shape[:2], model.max_objects, -1)
+    """Smoothed positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
+    smooth = graphs.smoothed(model)
+    found = [
+        smooth(
+            batch["frames"], batch["known"], batch["controls"], **objects_of(model, batch)
+        ).numpy()[: rows.stop - rows.start]
+        for batch, rows in masked_batches(data, data.observed)
+    ]
+    return positions_of(model, np.concatenate(found))
+
+
+def positions_of(model: SequenceModel, latents: np.ndarray) -> np.ndarray:
+    """The positions in latent states: ``[N, T, objects * 4] -> [N, T, objects, 2]``."""
+    return latents.reshape(*latents.shape[:2], model.max_objects, -1)[..., :2]
 
 
 def fit_objects(model: SequenceModel, train: SequenceData) -> AffineFit:

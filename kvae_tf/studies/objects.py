@@ -31,8 +31,8 @@ def objects(subject: Subject) -> Report:
             shown.unit_frames, np.repeat(mask, len(shown), axis=0), method=method,
             **evaluation.objects_of(model, shown),
         )  # fmt: skip
-        a = fit(filled.encodings.numpy().reshape(*truth.shape[:2], model.max_objects, 2))
-        paths[name] = evaluation.in_order(a, orders)
+        found_there = fit(evaluation.positions_of(model, filled.latents.numpy()))
+        paths[name] = evaluation.in_order(found_there, orders)
     panels = [
         {name: [path[n, :, i] for i in range(counts[n])] for name, path in paths.items()}
         for n in range(len(shown))

@@ -7,7 +7,7 @@ from kvae_tf import evaluation
 from kvae_tf.data.worlds import cannonballs
 from kvae_tf.evaluation import discs
 from kvae_tf.evaluation.objects import fit_in_any_order
-from kvae_tf.models.base import Frames
+from kvae_tf.models.base import Frames, Latents
 
 RNG = np.random.default_rng(0)
 SIZE, STEPS = 32, 20
@@ -23,7 +23,7 @@ class Seer:
     """Knows all: encodings are the true positions under a map, each sequence in an order."""
 
     max_objects = 2
-    supports = frozenset({"impute", "forecast"})
+    supports = frozenset({"smooth", "impute", "forecast"})
     imputation_methods = ("smooth", "filter")
 
     def __init__(self, data):
@@ -48,6 +48,13 @@ class Seer:
         a = tf.gather(self._encodings(), self._rows(frames))
         a = tf.ensure_shape(a, [None, STEPS, 4])
         return Frames(self.decode(a), a, a, a, a[..., :0])
+
+    def smooth(self, frames, observed=None, controls=None, num_objects=None):
+        import tensorflow as tf
+
+        a = tf.reshape(self.impute(frames).encodings, [-1, STEPS, 2, 2])
+        h = tf.concat([a, tf.zeros_like(a)], axis=-1)  # velocities are not asked for
+        return Latents(tf.reshape(h, [-1, STEPS, 8]), None)
 
     def decode(self, encodings, num_objects=None):
         import tensorflow as tf
