@@ -221,7 +221,7 @@ def _extent(model, batch_size, num_steps):
 
 def _split(seed, num):
     """``num`` independent stateless seeds from an int or a pair."""
-    seed = tf.convert_to_tensor(seed)
+    seed = tf.cast(seed, tf.int64)  # another type is split into other seeds
     if seed.shape.rank == 0:
         seed = tf.stack([tf.zeros_like(seed), seed])
     return tf.unstack(tf.random.split(seed, num))

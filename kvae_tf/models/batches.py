@@ -121,8 +121,11 @@ def pad_controls(controls, batch_size, num_steps, control_size: int) -> tf.Tenso
 
 
 def pair(seed) -> tf.Tensor:
-    """A stateless pair; an int becomes one."""
-    seed = tf.convert_to_tensor(seed)
+    """A stateless pair; an int becomes one.
+
+    Always of int64: pairs of another type are split into other seeds.
+    """
+    seed = tf.cast(seed, tf.int64)
     return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
 
 
