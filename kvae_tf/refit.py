@@ -1,11 +1,11 @@
-"""A second beginning for the motion of objects, once attention and renderer know them.
+"""A second beginning for the motion of objects, once it is settled where they are.
 
 Two parts of a Newtonian mixture get stuck when all is learned together by gradients. The mixed
 start, whose components compete before positions mean anything: one takes all, and that balls come
 from two sides is lost. And the noise of the positions, which has to be small at first, so that
-frames can be drawn along smooth paths only, and then stays so along one axis. Both begin anew at an
-epoch of the training: the start at its best for the present posterior, by expectation maximisation,
-the noise at a value large enough to be seen in the frames.
+frames can be drawn along smooth paths only, and then stays so along one axis. Both begin anew when
+attention rests: the start at its best for the present posterior, by expectation maximisation, the
+noise at a value large enough to be seen in the frames.
 """
 
 from __future__ import annotations

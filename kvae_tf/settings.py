@@ -195,21 +195,14 @@ class TrainingSettings:
     kl_epochs: int = _field(
         0, "cannonball: over so many epochs that weight falls geometrically to 1.", least=0
     )
-    refit_epoch: int = _field(
-        0,
-        "cannonball: after so many epochs the mixed start is fitted anew, to the states in which "
-        "training sequences are found to start, and the noise of the positions is set anew; "
-        "0: never.",
-        least=0,
-    )
-    refit_noise: float = _field(
-        1.0, "cannonball: that noise's variance, which is learned as before.", least=1e-6
-    )
     settling_epochs: int = _field(
         0,
-        "kvae: in so many last epochs the encoder rests, and the dynamics and the decoder settle "
-        "on the encodings as they are; the schedule starts again.",
+        "kvae, cannonball: in so many last epochs the encoder rests, and the dynamics and the "
+        "decoder settle on the encodings as they are; the schedule starts again.",
         least=0,
+    )
+    settled_noise: float = _field(
+        1.0, "cannonball: Σ_A, a variance, as they begin; the start is fitted anew.", least=1e-6
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0

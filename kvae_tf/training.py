@@ -142,8 +142,9 @@ def train(
     strategy = tf.distribute.get_strategy()
     writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
     refits = []
-    if settings.model.model == "cannonball" and training.refit_epoch:
-        refits = [Refit(splits.train, training.refit_epoch, training.refit_noise, training.seed)]
+    if settings.model.model == "cannonball" and training.settling_epochs:
+        joint = training.epochs - training.settling_epochs
+        refits = [Refit(splits.train, joint, training.settled_noise, training.seed)]
     model.fit(
         distribution.deal_out(batches, batch_size, strategy),
         steps_per_epoch=steps,

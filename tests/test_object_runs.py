@@ -40,7 +40,7 @@ def train(path, run, *flags):
 def test_cannonball_end_to_end(files, tmp_path):
     run = tmp_path / "run"
     flags = ["--flagfile=configs/cannonball_small.cfg", "--frozen_epochs=1", "--jit=off"]
-    flags += ["--curriculum_epochs=1", "--refit_epoch=1"]
+    flags += ["--curriculum_epochs=1", "--settling_epochs=1"]
     result = train(files, run, *flags)
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = json.loads((run / "metrics.json").read_text())

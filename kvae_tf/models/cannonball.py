@@ -77,6 +77,8 @@ class Cannonball(SequenceModel):
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
+      joint_updates: after so many updates attention rests, and the motion and the renderer settle
+        on the positions that it gives; 0: never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
       **training: ``noise_seed`` and the like of the base class.
 
@@ -100,6 +102,7 @@ class Cannonball(SequenceModel):
         kl_weight=1.0,
         kl_updates=0,
         frozen_updates=0,
+        joint_updates=0,
         posterior="attention",
         **training,
     ):
@@ -117,6 +120,7 @@ class Cannonball(SequenceModel):
         self.kl_weight = kl_weight
         self.kl_updates = kl_updates
         self.frozen_updates = frozen_updates
+        self.joint_updates = joint_updates
         self.posterior = posterior
         self.attention = RecurrentAttention(
             max_objects, state_size, _POSITION_SIZE, name="attention"
@@ -161,18 +165,20 @@ class Cannonball(SequenceModel):
         """At first only attention and renderer learn, so that they find smooth trajectories.
 
         A smoothed posterior asks for smooth trajectories itself, as long as the noises are small.
+        In the end attention rests.
         """
-        everything = Phase(self.training_bound, self.trainable_variables)
-        if not self.frozen_updates:
-            return [everything]
-        motion = self.motion
-        if self.posterior == "smoothed":
-            resting = [motion.log_transition_noise, motion.log_emission_noise]
-        else:
+        motion, everything = self.motion, self.trainable_variables
+        found = [Phase(self.training_bound, everything, self.joint_updates - self.frozen_updates)]
+        if self.frozen_updates:
             resting = motion.trainable_variables
-        resting = {id(variable) for variable in resting}
-        moved = [v for v in self.trainable_variables if id(v) not in resting]
-        return [Phase(self.training_bound, moved, self.frozen_updates), everything]
+            if self.posterior == "smoothed":
+                resting = [motion.log_transition_noise, motion.log_emission_noise]
+            moved = _without(everything, resting)
+            found.insert(0, Phase(self.training_bound, moved, self.frozen_updates))
+        if self.joint_updates:
+            moved = _without(everything, self.attention.trainable_variables)
+            found.append(Phase(self.training_bound, moved))
+        return found
 
     # The bound.
 
@@ -442,6 +448,11 @@ class Cannonball(SequenceModel):
         shape = tf.shape(encodings)
         split = tf.reshape(encodings, [shape[0], shape[1], self.max_objects, _POSITION_SIZE])
         return tf.ensure_shape(split, [None, None, self.max_objects, _POSITION_SIZE])
+
+
+def _without(variables, resting):
+    resting = {id(variable) for variable in resting}
+    return [variable for variable in variables if id(variable) not in resting]
 
 
 def _apart(positions):

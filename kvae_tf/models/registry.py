@@ -103,8 +103,9 @@ def create(
             "weight_updates": training.weight_epochs * steps_per_epoch,
         }
 
+    joint = training.epochs - training.settling_epochs if training.settling_epochs else 0
+
     def kvae():
-        joint = training.epochs - training.settling_epochs if training.settling_epochs else 0
         return KVAE(
             frozen_updates=training.frozen_epochs * steps_per_epoch,
             joint_updates=joint * steps_per_epoch,
@@ -132,6 +133,7 @@ def create(
             max_objects=_most_objects(settings, train),
             kl_updates=training.kl_epochs * steps_per_epoch,
             frozen_updates=training.frozen_epochs * steps_per_epoch,
+            joint_updates=joint * steps_per_epoch,
             **chosen(_CANNONBALL),
         )
 
