@@ -3,9 +3,14 @@
 Two parts of a Newtonian mixture get stuck when all is learned together by gradients. The mixed
 start, whose components compete before positions mean anything: one takes all, and that balls come
 from two sides is lost. And the noise of the positions, which has to be small at first, so that
-frames can be drawn along smooth paths only, and then stays so along one axis. Both begin anew when
-attention rests: the start at its best for the present posterior, by expectation maximisation, the
-noise at a value large enough to be seen in the frames.
+frames can be drawn along smooth paths only, and then stays so along one axis; what follows a few
+readings is then not weighed as it should be. So when attention rests both are fitted to what it
+reads by expectation maximisation. With y and R the readings and their variances, and h given all y,
+a round is
+
+    Σ_A <- mean of G² ((y - B E[h])² + B Cov[h] Bᵀ) + G R        G = Σ_A / (Σ_A + R)
+
+along each axis; then the start is fitted to draws of h_1.
 """
 
 from __future__ import annotations
@@ -19,6 +24,8 @@ from kvae_tf.evaluation.batches import masked_batches, objects_of
 from kvae_tf.gaussian_mixture import fit_gaussian_mixture
 from kvae_tf.models.cannonball import Cannonball
 
+_ROUNDS = 50
+
 
 class Refit(keras.callbacks.Callback):
     """Calls ``refit`` before an epoch.
@@ -26,51 +33,70 @@ class Refit(keras.callbacks.Callback):
     Args:
       train: training sequences.
       epoch: epochs done until then.
-      noise: Σ_A afterwards.
       seed: of the draws.
     """
 
-    def __init__(self, train: SequenceData, epoch: int, noise: float, seed: int):
+    def __init__(self, train: SequenceData, epoch: int, seed: int):
         super().__init__()
         self.train = train
         self.epoch = epoch
-        self.noise = noise
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.epoch:
-            refit(self.model, self.train, self.noise, self.seed)
+            refit(self.model, self.train, self.seed)
 
 
-def refit(model: Cannonball, train: SequenceData, noise: float, seed: int = 0) -> None:
-    """Fits the mixed start to draws of h_1 given whole training sequences; Σ_A becomes ``noise``.
+def refit(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
+    """Fits Σ_A and the start of ``model.motion`` to what attention reads in training sequences.
 
     Args:
-      model: whose ``motion`` begins anew.
-      train: training sequences.
-      noise: a variance.
-      seed: of the draws.
+      model: whose motion begins anew.
+      train: complete sequences, with their numbers of objects.
+      seed: of the draws of h_1.
     """
-    start = fit_gaussian_mixture(first_states(model, train, seed), model.motion.num_components)
-    model.motion.begin_anew(start, noise)
+    motion, (readings, variances) = model.motion, read(model, train)
+    smooth = tf.function(lambda: motion.smooth(readings, variances))
+    # From above: near zero a round changes little.
+    noise = np.var(readings, axis=(0, 1))
+    for _ in range(_ROUNDS):
+        motion.set_emission_noise(noise)
+        noise = noise_of_positions(noise, readings, variances, *smooth())
+    motion.set_emission_noise(noise)
+    means, covariances = (x.numpy()[:, 0].astype(float) for x in smooth())
+    roots = np.linalg.cholesky(covariances)
+    draws = np.random.default_rng(seed).normal(size=means.shape)
+    states = means + np.einsum("lij,lj->li", roots, draws)
+    motion.set_start(fit_gaussian_mixture(states, motion.num_components, seed))
 
 
-def first_states(model: Cannonball, data: SequenceData, seed: int = 0) -> np.ndarray:
-    """A draw of each object's h_1 given its sequence, ``[objects, 4]``."""
+def noise_of_positions(noise, readings, variances, means, covariances) -> np.ndarray:
+    """One round for Σ_A, ``[m]``; see the module.
 
-    @tf.function
-    def smooth(frames, **objects):
-        means, covariances = model.smooth(frames, **objects)
-        return means[:, 0], covariances[:, 0]
+    Args:
+      noise: Σ_A so far, ``[m]``.
+      readings: y, ``[L, T, m]``.
+      variances: R, ``[L, T, m]``; 0 where positions are read without error.
+      means: of h given all readings, ``[L, T, 2m]``.
+      covariances: ``[L, T, 2m, 2m]``.
+    """
+    m = len(noise)
+    uncertainty = np.diagonal(covariances, axis1=-2, axis2=-1)[..., :m]
+    gain = noise / (noise + variances)
+    square = np.square(readings - np.asarray(means)[..., :m]) + uncertainty
+    return np.mean(np.square(gain) * square + gain * variances, axis=(0, 1), dtype=np.float64)
 
-    rng, found = np.random.default_rng(seed), []
+
+def read(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, np.ndarray]:
+    """Readings of all objects and their variances, ``[L, T, m]``.
+
+    With the paper's posterior they are positions themselves: the variances are 0.
+    """
+    locate, found = tf.function(model.locate), []
     for batch, rows in masked_batches(data, data.observed):
+        q = locate(batch["frames"], **objects_of(model, batch))
         kept = slice(rows.stop - rows.start)
-        objects = objects_of(model, batch)
-        means, covariances = (x.numpy()[kept] for x in smooth(batch["frames"], **objects))
-        roots = np.linalg.cholesky(covariances.astype(float) + 1e-9 * np.eye(means.shape[1]))
-        noise = rng.normal(size=(*means.shape, 1))
-        states = means + (roots @ noise)[..., 0]
         there = np.arange(model.max_objects) < data.num_objects[rows][:, np.newaxis]
-        found.append(states.reshape(len(states), model.max_objects, -1)[there])
-    return np.concatenate(found)
+        found.append([np.swapaxes(x.numpy()[kept], 1, 2)[there] for x in q])
+    readings, stds = map(np.concatenate, zip(*found, strict=True))
+    return readings, np.square(stds) if model.posterior == "smoothed" else np.zeros_like(stds)

@@ -197,12 +197,10 @@ class TrainingSettings:
     )
     settling_epochs: int = _field(
         0,
-        "kvae, cannonball: in so many last epochs the encoder rests, and the dynamics and the "
-        "decoder settle on the encodings as they are; the schedule starts again.",
+        "kvae: in so many last epochs the encoder rests, and the dynamics and the decoder settle "
+        "on the encodings as they are; cannonball: attention rests, the motion's noise and start "
+        "are fitted to what it reads, and the renderer settles. The schedule starts again.",
         least=0,
-    )
-    settled_noise: float = _field(
-        1.0, "cannonball: Σ_A, a variance, as they begin; the start is fitted anew.", least=1e-6
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0

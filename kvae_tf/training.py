@@ -144,7 +144,7 @@ def train(
     refits = []
     if settings.model.model == "cannonball" and training.settling_epochs:
         joint = training.epochs - training.settling_epochs
-        refits = [Refit(splits.train, joint, training.settled_noise, training.seed)]
+        refits = [Refit(splits.train, joint, training.seed)]
     model.fit(
         distribution.deal_out(batches, batch_size, strategy),
         steps_per_epoch=steps,

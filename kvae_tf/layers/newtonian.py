@@ -173,22 +173,21 @@ class NewtonianMixture(keras.layers.Layer):
         within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
         return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
 
-    def begin_anew(self, start: GaussianMixture, emission_noise: float) -> None:
-        """Puts another mixed start, and another Σ_A, in the place of what was learned.
+    def set_emission_noise(self, noise: np.ndarray) -> None:
+        """Another Σ_A, ``[m]``, in the place of what was learned."""
+        least = NOISE_FLOOR * 1e-3
+        self.log_emission_noise.assign(np.log(np.maximum(noise - NOISE_FLOOR, least)))
 
-        Args:
-          start: of K components and 2m dimensions.
-          emission_noise: a variance.
-        """
+    def set_start(self, start: GaussianMixture) -> None:
+        """Another mixed start, of K components in 2m dimensions, likewise."""
         m, n = self.position_size, 2 * self.position_size
         factors = np.linalg.cholesky(start.covariances)
+        below = np.tril_indices(n, -1)
         self.component_logits.assign(np.log(start.weights))
         self.start_positions.assign(start.means[:, :m])
         self.start_velocities.assign(start.means[:, m:])
         self.start_log_scales.assign(np.log(np.diagonal(factors, axis1=1, axis2=2)))
-        below = np.tril_indices(n, -1)
         self.start_corners.assign(factors[:, below[0], below[1]])
-        self.log_emission_noise.assign(np.full(m, math.log(emission_noise)))
 
     # What follows from them.
 
@@ -261,6 +260,16 @@ class NewtonianMixture(keras.layers.Layer):
         )
         log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
         return a, log_ratio + log_start - guess.log_prob(start)
+
+    def smooth(self, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
+        """Moments of h given readings, under the start g, ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
+
+        Args:
+          readings: y, ``[L, T, m]``.
+          variances: R, ``[L, T, m]``.
+        """
+        found = lgssm.smooth(self._law(*self.initial_moments, variances), readings)
+        return found.smoothed_means, found.smoothed_covariances
 
     def moments(
         self, expected, readings, variances, uncertainty=0.0

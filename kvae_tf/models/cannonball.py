@@ -77,8 +77,8 @@ class Cannonball(SequenceModel):
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
-      joint_updates: after so many updates attention rests, and the motion and the renderer settle
-        on the positions that it gives; 0: never.
+      joint_updates: after so many updates attention and motion rest, and the renderer settles; 0:
+        never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
       **training: ``noise_seed`` and the like of the base class.
 
@@ -165,7 +165,7 @@ class Cannonball(SequenceModel):
         """At first only attention and renderer learn, so that they find smooth trajectories.
 
         A smoothed posterior asks for smooth trajectories itself, as long as the noises are small.
-        In the end attention rests.
+        In the end only the renderer learns.
         """
         motion, everything = self.motion, self.trainable_variables
         found = [Phase(self.training_bound, everything, self.joint_updates - self.frozen_updates)]
@@ -176,8 +176,7 @@ class Cannonball(SequenceModel):
             moved = _without(everything, resting)
             found.insert(0, Phase(self.training_bound, moved, self.frozen_updates))
         if self.joint_updates:
-            moved = _without(everything, self.attention.trainable_variables)
-            found.append(Phase(self.training_bound, moved))
+            found.append(Phase(self.training_bound, self.renderer.trainable_variables))
         return found
 
     # The bound.
