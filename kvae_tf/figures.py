@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_plugin
 
-from kvae_tf import evaluation, plotting
+from kvae_tf import charts, evaluation, plotting
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.models.base import SequenceModel
 
@@ -31,8 +31,8 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
       seed: of the generated sequences.
 
     Returns:
-      ``reconstructions``, ``imputations``, ``latents/trajectories``, ``latents/mode_weights`` as
-      PNGs and ``generated`` as an animated GIF.
+      ``reconstructions``, ``imputations``, ``latents/trajectories``, ``latents/mode_weights`` and,
+      of several objects, ``latents/objects`` as PNGs and ``generated`` as an animated GIF.
     """
     frames, observed, controls = data.unit_frames, data.observed, data.controls
     of = evaluation.objects_of(model, data)
@@ -46,6 +46,8 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
             found["reconstructions"] = _png(
                 plotting.film_strip(strip, labels=["data", "model"], observed=observed[0])
             )
+    if model.max_objects:
+        found["latents/objects"] = _png(charts.paths(_objects(model, data)))
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
@@ -65,6 +67,13 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         drawn = model.generate(len(data), 2 * data.num_steps, seed=seed, **of).frames.numpy()
         found["generated"] = _gif(plotting.grid_gif(drawn))
     return found
+
+
+def _objects(model, data):
+    """Each sequence's ways; through the epochs, figure 5a of Chiappa and Paquet."""
+    places = evaluation.latent_positions(model, data)
+    counts = [model.max_objects] * len(data) if data.num_objects is None else data.num_objects
+    return [{"inferred": [places[n, :, i] for i in range(count)]} for n, count in enumerate(counts)]
 
 
 def _imputations(frames, mask, filled, is_vector):
