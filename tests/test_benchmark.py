@@ -46,6 +46,7 @@ def test_bad_sizes(arguments, words):
         benchmark.engine(*arguments)
 
 
+@pytest.mark.slow
 def test_step_of_box_reports_both_precisions(monkeypatch, capsys):
     small = step._CASES["box"]._replace(batch_size=1)
     monkeypatch.setitem(step._CASES, "box", small)

@@ -187,6 +187,7 @@ def test_bad_files_give_one_line(arrays, words, tmp_path):
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_users_file_with_missing_frames_trains(tmp_path):
     images = np.random.default_rng(0).random((30, 6, 8, 8)).astype(np.float32)
     images[3, 2] = np.nan

@@ -37,12 +37,18 @@ def train(path, run, *flags):
     return script("train", *flags, *COMMON, f"--dataset={path}", f"--run_dir={run}")
 
 
-def test_cannonball_end_to_end(files, tmp_path):
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(files, tmp_path_factory):
+    """A trained, evaluated and exported cannonball model."""
+    run = tmp_path_factory.mktemp("cannonball") / "run"
     flags = ["--flagfile=configs/cannonball_small.cfg", "--frozen_epochs=1", "--jit=off"]
     flags += ["--curriculum_epochs=1", "--settling_epochs=1"]
     result = train(files, run, *flags)
     assert result.returncode == 0, result.stderr[-3000:]
+    return run
+
+
+def test_cannonball_end_to_end(files, run):
     metrics = json.loads((run / "metrics.json").read_text())
     keys = {"position_r2/1", "position_r2/2", "identity_switch_rate", "acceleration/ratio"}
     keys |= {"generation/position_error", "interpolation/nats", "test/elbo_per_frame"}
@@ -61,15 +67,21 @@ def test_cannonball_end_to_end(files, tmp_path):
     counts = tf.constant([1, 2, 1])
     drawn = loaded.generate(3, 5, num_objects=counts)
     assert drawn.frames.shape == (3, 5, 32, 32, 1)
-    subject = Subject(loaded, data.load(str(files), 0, None), lambda steps: None, str(files))
-    studies.run(["objects", "continuations"], subject, run / "evaluation")
-    for name in ("objects.png", "continuations.png", "continuations.gif", "continuations.csv"):
-        assert (run / "evaluation" / name).stat().st_size > 0
     found = loaded.impute(test.unit_frames[:3], num_objects=counts).encodings.numpy()
     np.testing.assert_array_equal(found[0, :, 2:], 0.0)
     assert np.abs(found[1, :, 2:]).min() > 0
 
 
+@pytest.mark.slow
+def test_studies(files, run, tmp_path):
+    loaded = LoadedModel(run / "saved_model" / "1")
+    subject = Subject(loaded, data.load(str(files), 0, None), lambda steps: None, str(files))
+    studies.run(["objects", "continuations"], subject, tmp_path)
+    for name in ("objects.png", "continuations.png", "continuations.gif", "continuations.csv"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+@pytest.mark.slow
 def test_ed_lstm_end_to_end(files, tmp_path):
     run = tmp_path / "run"
     flags = ["--flagfile=configs/ed_lstm_small.cfg", "--units=16", "--jit=off"]

@@ -33,6 +33,7 @@ def test_bad_names():
     assert {"KVAE", "create", "load"} <= set(dir(kvae_tf))
 
 
+@pytest.mark.slow
 def test_preset_trains(splits):
     model = kvae_tf.create("pendulum_smoke", splits.train, epochs=2, steps_per_epoch=5)
     batches = data.training_batches(splits.train, 20, seed=0)

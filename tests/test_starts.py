@@ -33,6 +33,7 @@ def final_state(run_dir):
     return {name: reader.get_tensor(name) for name in names}
 
 
+@pytest.mark.slow
 def test_the_best_start_goes_on_also_after_a_kill(values, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     metrics = experiment.run(Settings.from_dict(values | {"run_dir": str(whole)}))

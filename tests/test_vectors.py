@@ -99,6 +99,7 @@ def test_learns_to_fill_in():
     assert errors["smooth"] < errors["filter"] < 0.6 * spread
 
 
+@pytest.mark.slow
 def test_end_to_end(tmp_path):
     vectors = oscillators(60)
     vectors[np.random.default_rng(1).random(vectors.shape) < 0.2] = np.nan
