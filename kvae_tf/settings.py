@@ -236,6 +236,11 @@ class TrainingSettings:
     )
     image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
 
+    @property
+    def joint_epochs(self) -> int:
+        """Epochs before the settling ones."""
+        return self.epochs - self.settling_epochs
+
 
 @dataclass(frozen=True)
 class RunSettings:

@@ -142,9 +142,8 @@ def train(
     strategy = tf.distribute.get_strategy()
     writing = _writing(settings, splits, run_dir, done) if distribution.is_chief(strategy) else []
     refits = []
-    if settings.model.model == "cannonball" and training.settling_epochs:
-        joint = training.epochs - training.settling_epochs
-        refits = [Refit(splits.train, joint, training.seed)]
+    if settings.model.model == "cannonball":  # without settling epochs theirs never comes
+        refits = [Refit(splits.train, training.joint_epochs, training.seed)]
     model.fit(
         distribution.deal_out(batches, batch_size, strategy),
         steps_per_epoch=steps,

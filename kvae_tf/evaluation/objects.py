@@ -17,7 +17,7 @@ import tensorflow as tf
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.evaluation.positions import AffineFit, fit_affine
+from kvae_tf.evaluation.positions import AffineFit, fit_affine, of_all
 from kvae_tf.models.base import SequenceModel
 
 _ROUNDS, _RESTARTS = 20, 8
@@ -91,14 +91,7 @@ def object_errors(
 
 def latent_positions(model: SequenceModel, data: SequenceData) -> np.ndarray:
     """Smoothed positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
-    smooth = graphs.smoothed(model)
-    found = [
-        smooth(
-            batch["frames"], batch["known"], batch["controls"], **objects_of(model, batch)
-        ).numpy()[: rows.stop - rows.start]
-        for batch, rows in masked_batches(data, data.observed)
-    ]
-    return positions_of(model, np.concatenate(found))
+    return positions_of(model, of_all(graphs.smoothed(model), model, data))
 
 
 def positions_of(model: SequenceModel, latents: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +42,14 @@ def positions(data: SequenceData) -> np.ndarray | None:
 
 def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
     """Encodings of all frames, ``[N, T, m]``; see ``graphs.encode``."""
-    encode = graphs.encode(model)
+    return of_all(graphs.encode(model), model, data)
+
+
+def of_all(query: Callable, model: SequenceModel, data: SequenceData) -> np.ndarray:
+    """A query of all sequences, nothing hidden: one of ``graphs``, whose answer is one tensor."""
     return np.concatenate(
         [
-            encode(
+            query(
                 batch["frames"], batch["known"], batch["controls"], **objects_of(model, batch)
             ).numpy()[: rows.stop - rows.start]
             for batch, rows in masked_batches(data, data.observed)

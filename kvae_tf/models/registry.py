@@ -103,7 +103,7 @@ def create(
             "weight_updates": training.weight_epochs * steps_per_epoch,
         }
 
-    joint = training.epochs - training.settling_epochs if training.settling_epochs else 0
+    joint = training.joint_epochs if training.settling_epochs else 0
 
     def kvae():
         return KVAE(
