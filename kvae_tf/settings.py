@@ -94,6 +94,12 @@ class ModelSettings:
     initial_variance: float = _field(20.0, "Variance of z_1, or its start.", least=1e-8)
     learn_noise: bool = _field(False, "Learn Q and R.")
     learn_initial: bool = _field(False, "Learn the moments of z_1.")
+    emission_size: int = _field(
+        0,
+        "dvbf, dkf: so many first entries of the latent state draw the frame, the others only move "
+        "them; 0: all.",
+        least=0,
+    )
     feature_size: int = _field(
         128, "dvbf, dkf, ed_lstm: width of what convolutions say of a frame.", least=1
     )
@@ -104,6 +110,17 @@ class ModelSettings:
     )
     residual_transition: bool = _field(True, "dvbf: the locally linear transition adds to z_t.")
     bayesian_weights: bool = _field(True, "dvbf: its matrices have a posterior.")
+    mixer_units: int = _field(
+        0, "dvbf: width of a hidden layer before the modes' weights; 0: none.", least=0
+    )
+    second_order: bool = _field(
+        False, "dvbf: its matrices start as if half of the state were the other half's velocities."
+    )
+    noise_limit: float = _field(
+        0.0,
+        "dvbf: the means of recognised noise stay within so many standard deviations; 0: no limit.",
+        least=0.0,
+    )
     initial_network: str = _field(
         "birnn", "dvbf: what reads the first frames.", choices=("birnn", "mlp")
     )
@@ -204,6 +221,14 @@ class TrainingSettings:
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0
+    )
+    initial_variance_floor: float = _field(
+        0.01, "dvbf, dkf: the smallest pixel variance in training starts here,", least=1e-8
+    )
+    floor_epochs: int = _field(
+        0,
+        "and over so many epochs falls geometrically to --variance_floor; 0: it is that at once.",
+        least=0,
     )
     annealing_updates: int = _field(
         0, "dvbf, dkf: over so many updates an inverse temperature rises to 1; 0: none.", least=0

@@ -75,9 +75,9 @@ class GaussianFrames(keras.layers.Layer):
         """Frame means in [0, 1], of the shape of ``decoded``."""
         return tf.clip_by_value(decoded, 0.0, 1.0)
 
-    def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-        """log p(x | a), ``[...]``."""
-        variance = self.variance
+    def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor, variance_floor=0.0) -> tf.Tensor:
+        """log p(x | a), ``[...]``; with a higher floor than the layer's, if one is given."""
+        variance = tf.maximum(self.variance, variance_floor)
         constant = tf.math.log(2.0 * math.pi * variance)
         terms = tf.square(frames - decoded) / variance + constant
         return -0.5 * tf.reduce_sum(terms, axis=[-3, -2, -1])

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
@@ -28,6 +29,8 @@ KINDS = ("locally_linear", "gated")
 
 _INITIAL_STD = 0.1  # of the matrices' entries
 _INITIAL_UNCERTAINTY = 0.01  # standard deviation of q(v)
+# Of a second-order start: what a velocity adds to its position, and a noise to its velocity.
+_INITIAL_STEP, _INITIAL_PUSH = 0.25, 0.1
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -43,11 +46,23 @@ class LocallyLinearTransition(keras.layers.Layer):
       control_size: U.
       num_modes: M.
       residual: A_t z_t is added to z_t, as in the authors' code.
+      mixer_units: width of a hidden layer before alpha, for borders between the modes that are
+        sharp and bent; 0: none, as in the paper.
+      second_order: the matrices start around those of n / 2 positions and their velocities, as
+        most things that move have; they are learned like any others.
       bayesian: False: v is a point estimate.
     """
 
     def __init__(
-        self, latent_size, control_size, num_modes=16, residual=True, bayesian=True, **kwargs
+        self,
+        latent_size,
+        control_size,
+        num_modes=16,
+        residual=True,
+        bayesian=True,
+        mixer_units=0,
+        second_order=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.latent_size = latent_size
@@ -55,19 +70,39 @@ class LocallyLinearTransition(keras.layers.Layer):
         self.num_modes = num_modes
         self.residual = residual
         self.bayesian = bayesian
+        self.mixer_units = mixer_units
+        self.second_order = second_order
+        self.mixer_hidden = None
+        if mixer_units:
+            self.mixer_hidden = keras.layers.Dense(mixer_units, "relu", name="mixer_hidden")
         self.mixer = keras.layers.Dense(num_modes, name="mixer")
 
     def build(self, input_shape=None):
         del input_shape
         n, U, M = self.latent_size, self.control_size, self.num_modes
-        self.mixer.build((None, n + U))
+        if self.mixer_hidden:
+            self.mixer_hidden.build((None, n + U))
+        self.mixer.build((None, self.mixer_units or n + U))
         shape = (M, 2 * n + U, n)  # rows that z, u and w are multiplied with
         initial = keras.initializers.RandomNormal(stddev=_INITIAL_STD)
+        if self.second_order:
+            initial = self._around_second_order(initial)
         self.matrices = self.add_weight(shape=shape, initializer=initial, name="matrices")
         if self.bayesian:
             initial = keras.initializers.Constant(math.log(_INITIAL_UNCERTAINTY))
             self.log_std = self.add_weight(shape=shape, initializer=initial, name="log_std")
         self.built = True
+
+    def _around_second_order(self, noise):
+        """z_{t+1} = z_t + (D v_t + D w_t, w_t), w small, where v_t is the second half of z_t."""
+        n, half = self.latent_size, self.latent_size // 2
+        move, push = _INITIAL_STEP * np.eye(half), _INITIAL_PUSH * np.eye(half)
+        mean = np.zeros([2 * n + self.control_size, n], np.float32)
+        if not self.residual:
+            mean[:n] = np.eye(n)
+        mean[half : 2 * half, :half] = move
+        mean[n + self.control_size :][:half, : 2 * half] = np.hstack([push @ move, push])
+        return lambda shape, dtype=None: mean + noise(shape, dtype)
 
     def draw(self, seed=None):
         """v from q(v), one for the whole batch; its mean without a seed."""
@@ -87,7 +122,8 @@ class LocallyLinearTransition(keras.layers.Layer):
 
     def mode_weights(self, z, u):
         """alpha, ``[B, M]``."""
-        return tf.nn.softmax(self.mixer(tf.concat([z, u], axis=-1)))
+        x = tf.concat([z, u], axis=-1)
+        return tf.nn.softmax(self.mixer(self.mixer_hidden(x) if self.mixer_hidden else x))
 
     def call(self, z, u, w, v):
         (matrices,) = v
@@ -106,6 +142,8 @@ class LocallyLinearTransition(keras.layers.Layer):
             "num_modes": self.num_modes,
             "residual": self.residual,
             "bayesian": self.bayesian,
+            "mixer_units": self.mixer_units,
+            "second_order": self.second_order,
         }
 
 
@@ -176,15 +214,26 @@ def transition_layer(
     units: int,
     residual: bool,
     bayesian: bool,
+    mixer_units: int,
+    second_order: bool,
 ):
     """The transition named by a flag.
 
     Raises:
-      UserError: ``kind`` is not one of ``KINDS``.
+      UserError: ``kind`` is not one of ``KINDS``, or has no matrices that could be of second order.
     """
+    if second_order and kind != "locally_linear":
+        raise UserError(f"second_order is on, expected off for the {kind} transition")
     if kind == "locally_linear":
         return LocallyLinearTransition(
-            latent_size, control_size, num_modes, residual, bayesian, name="transition"
+            latent_size,
+            control_size,
+            num_modes,
+            residual,
+            bayesian,
+            mixer_units,
+            second_order,
+            name="transition",
         )
     if kind == "gated":
         return GatedTransition(latent_size, control_size, units, name="transition")

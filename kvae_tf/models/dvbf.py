@@ -47,11 +47,15 @@ class DVBF(NonlinearSSM):
       num_modes: M, triplets of matrices of the locally linear one.
       residual_transition: it adds to z_t.
       bayesian_weights: its matrices have a posterior, else point estimates.
+      mixer_units: width of a hidden layer before the modes' weights; 0: none.
+      second_order: the matrices start as if one half of the state were the other's velocities.
       initial_network: ``"birnn"`` or ``"mlp"``.
       initial_frames: k, frames that it reads.
       recognition: ``"filter"``, or ``"smooth"``: for one half of the training sequences,
         recognition also hears from the frames that follow, through a GRU that runs backward; the
         model can then do both.
+      noise_limit: recognition's means stay within so many standard deviations of the prior, so that
+        a state which is far off is not pushed further; 0: no limit.
       dynamics_units: width of the recurrent networks and of the gated transition.
       num_sequences: of the training part, among which the parameters' cost is shared out.
       **options: of ``NonlinearSSM``.
@@ -64,9 +68,12 @@ class DVBF(NonlinearSSM):
         num_modes=16,
         residual_transition=True,
         bayesian_weights=True,
+        mixer_units=0,
+        second_order=False,
         initial_network="birnn",
         initial_frames=5,
         recognition="filter",
+        noise_limit=0.0,
         dynamics_units=64,
         num_sequences=1,
         **options,
@@ -77,6 +84,7 @@ class DVBF(NonlinearSSM):
                 f"recognition is {recognition!r}, expected one of {', '.join(RECOGNITIONS)}"
             )
         self.recognition = recognition
+        self.noise_limit = noise_limit
         self.num_sequences = num_sequences
         n, F = self.latent_size, self.features.size
         self.transition = transition_layer(
@@ -87,6 +95,8 @@ class DVBF(NonlinearSSM):
             dynamics_units,
             residual_transition,
             bayesian_weights,
+            mixer_units,
+            second_order,
         )
         self.initial_network = InitialNetwork(
             n, initial_network, dynamics_units, initial_frames, name="initial_network"
@@ -187,6 +197,8 @@ class DVBF(NonlinearSSM):
     def _advance(self, z, u, reading, active, noise, v):
         hidden = tf.nn.relu(reading + self.recognition_hidden(tf.concat([z, u], axis=-1)))
         mean, log_std = split_moments(self.recognition_head(hidden))
+        if self.noise_limit:
+            mean = self.noise_limit * tf.tanh(mean / self.noise_limit)
         draw = gaussian_draw(active * mean, active * log_std, noise)
         return self._advance_freely(z, u, draw.value, v), draw
 

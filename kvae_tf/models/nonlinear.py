@@ -25,6 +25,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kvae_tf import lgssm, replicas
+from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import batches
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
@@ -78,15 +79,22 @@ class NonlinearSSM(SequenceModel):
       units: widths of the dense layers, or filters of the convolutions, that read a frame; in
         reverse order of those that draw one.
       latent_size: n.
+      emission_size: of a state's entries the first so many draw the frame, the others move them; 0:
+        all.
       feature_size: width of what convolutions say of a frame.
       likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
       per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
       variance_floor: Gaussian pixels: the smallest variance.
+      initial_variance_floor: in training it starts here.
+      floor_updates: over so many updates it falls geometrically; 0: it does not.
       precision: of the frame networks' inner layers.
       annealing_updates: over so many updates (T_A) an inverse temperature rises to 1; 0: none.
       annealing_start: where it starts.
       annealing_every: updates between two steps of it.
       **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
+
+    Raises:
+      UserError: ``emission_size`` is above ``latent_size``; a floor shall fall where none is.
     """
 
     def __init__(
@@ -96,10 +104,13 @@ class NonlinearSSM(SequenceModel):
         network="mlp",
         units=(128,),
         latent_size=3,
+        emission_size=0,
         feature_size=128,
         likelihood="gaussian",
         per_pixel_std=True,
         variance_floor=1e-4,
+        initial_variance_floor=0.01,
+        floor_updates=0,
         precision="float32",
         annealing_updates=0,
         annealing_start=0.01,
@@ -107,9 +118,18 @@ class NonlinearSSM(SequenceModel):
         **training,
     ):
         super().__init__(**training)
+        if floor_updates and likelihood != "gaussian":
+            raise UserError(f"likelihood is {likelihood!r}, expected gaussian where a floor falls")
+        if emission_size > latent_size:
+            raise UserError(
+                f"emission_size is {emission_size}, expected at most latent_size, {latent_size}"
+            )
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.latent_size = latent_size
+        self.emission_size = emission_size or latent_size
+        self.initial_variance_floor = initial_variance_floor
+        self.floor_updates = floor_updates
         self.annealing_updates = annealing_updates
         self.annealing_start = annealing_start
         self.annealing_every = annealing_every
@@ -121,7 +141,7 @@ class NonlinearSSM(SequenceModel):
         """Creates the variables of the frame networks; systems add theirs."""
         del input_shape
         self.features.build((None, *self.frame_shape))
-        self.decoder.build((None, self.latent_size))
+        self.decoder.build((None, self.emission_size))
         self.likelihood.build((None, *self.frame_shape))
         self.built = True
 
@@ -193,13 +213,24 @@ class NonlinearSSM(SequenceModel):
         done = tf.floor(done / self.annealing_every) * self.annealing_every
         return tf.minimum(1.0, self.annealing_start + done / self.annealing_updates)
 
+    def _variance_floor(self):
+        """Of a training step. While it is high, a frame says little of where things are exactly.
+
+        Then a state that foresees the next frame saves more nats than one that draws it sharply.
+        """
+        floor = self.likelihood.variance_floor
+        done = tf.cast(self.optimizer.iterations, tf.float32) / self.floor_updates
+        return floor * tf.pow(self.initial_variance_floor / floor, tf.maximum(1.0 - done, 0.0))
+
     def _bound(self, batch, seed, training=False):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         read = self._read_in_training if training else self._read_for_bound
         reading = read(frames, seen, controls, seed)
         z, prior, entropy = self._walk(reading, controls, seed)
-        log_p = self.likelihood.log_prob(self.decoder(z), frames)
+        falling = training and self.floor_updates
+        options = {"variance_floor": self._variance_floor()} if falling else {}
+        log_p = self.likelihood.log_prob(self.decoder(self._emitting(z)), frames, **options)
         reconstruction = tf.reduce_sum(seen * log_p, axis=1)
         terms = {"reconstruction": reconstruction, "regularisation": prior + entropy}
         cost = self._parameter_cost()
@@ -260,7 +291,7 @@ class NonlinearSSM(SequenceModel):
 
     def decode(self, encodings):
         """Frame means in [0, 1], ``[..., H, W, C]``, of latent states ``[..., n]``."""
-        return self.likelihood.mean(self.decoder(encodings))
+        return self.likelihood.mean(self.decoder(self._emitting(encodings)))
 
     def filter(self, frames, observed=None, controls=None):
         """``Latents``: moments of z_t given the frames up to t, over draws from q."""
@@ -340,6 +371,9 @@ class NonlinearSSM(SequenceModel):
 
     def _moments(self, given):
         return _moments(self._states(_repeat(given), batches.pair(0)))
+
+    def _emitting(self, z):
+        return z[..., : self.emission_size]
 
     def _frames(self, z, spread):
         return Frames(self.decode(z), z, spread, z, tf.zeros_like(z[..., :0]))

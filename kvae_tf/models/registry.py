@@ -37,20 +37,25 @@ _KVAE = (
 )
 _NONLINEAR = (
     "latent_size",
+    "emission_size",
     "dynamics_units",
     "feature_size",
     "annealing_updates",
     "annealing_start",
     "annealing_every",
+    "initial_variance_floor",
 )
 _DVBF = (
     "transition",
     "num_modes",
     "residual_transition",
     "bayesian_weights",
+    "mixer_units",
+    "second_order",
     "initial_network",
     "initial_frames",
     "recognition",
+    "noise_limit",
 )
 _DKF = ("transition_units", "inference")
 _CANNONBALL = (
@@ -122,11 +127,17 @@ def create(
             **chosen(_FRAMES, _ENCODINGS, ("dynamics_units",)),
         )
 
+    floor_updates = training.floor_epochs * steps_per_epoch
+
     def dvbf():
-        return DVBF(num_sequences=train.num_sequences, **chosen(_FRAMES, _NONLINEAR, _DVBF))
+        return DVBF(
+            num_sequences=train.num_sequences,
+            floor_updates=floor_updates,
+            **chosen(_FRAMES, _NONLINEAR, _DVBF),
+        )
 
     def dkf():
-        return DKF(**chosen(_FRAMES, _NONLINEAR, _DKF))
+        return DKF(floor_updates=floor_updates, **chosen(_FRAMES, _NONLINEAR, _DKF))
 
     def cannonball():
         return Cannonball(

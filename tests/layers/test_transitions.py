@@ -15,8 +15,9 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def built(kind="locally_linear", residual=True, bayesian=True, control_size=U):
-    layer = transition_layer(kind, N, control_size, M, 8, residual, bayesian)
+def built(kind="locally_linear", size=N, controls=U, **changes):
+    options = {"residual": True, "bayesian": True, "mixer_units": 0, "second_order": False}
+    layer = transition_layer(kind, size, controls, M, 8, **(options | changes))
     layer.build()
     return layer
 
@@ -35,6 +36,22 @@ def test_locally_linear_is_a_mixture_of_triplets(residual):
     )
     found = layer(z, u, w, (matrices,))
     np.testing.assert_allclose(found, expected + (z if residual else 0.0), atol=1e-5)
+
+
+def test_modes_may_be_told_apart_by_a_hidden_layer():
+    z, u = np.abs(normal(B, N)), normal(B, U, seed=1)
+    layer = built(mixer_units=7)
+    assert [v.shape for v in layer.mixer_hidden.weights] == [(N + U, 7), (7,)]
+    # Weights that see |z_1| only: what the single layer cannot.
+    kernel = np.zeros((N + U, 7), np.float32)
+    kernel[0, :2] = 1.0, -1.0
+    layer.mixer_hidden.kernel.assign(kernel)
+    last = np.zeros((7, M), np.float32)
+    last[:2, 0] = 1.0
+    layer.mixer.kernel.assign(last)
+    mirrored = z * np.float32([-1.0, 1.0, 1.0])
+    np.testing.assert_allclose(layer.mode_weights(z, u), layer.mode_weights(mirrored, u))
+    assert np.ptp(layer.mode_weights(z, u)[:, 0]) > 0.01
 
 
 def test_parameters_are_drawn_around_their_mean():
@@ -65,7 +82,7 @@ def test_kl_is_the_least_over_isotropic_priors():
 @pytest.mark.parametrize("kind", ["locally_linear", "gated"])
 @pytest.mark.parametrize("control_size", [0, U])
 def test_everything_moves_the_next_state(kind, control_size):
-    layer = built(kind, control_size=control_size)
+    layer = built(kind, controls=control_size)
     inputs = [tf.constant(normal(B, k, seed=k)) for k in (N, control_size, N)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -82,6 +99,23 @@ def test_config_round_trip(kind):
     assert again.get_config() == layer.get_config()
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("n", [4, 5])
+def test_second_order_starts_as_positions_that_velocities_move(n, residual):
+    layer = built(residual=residual, second_order=True, size=n)
+    rng = np.random.default_rng(0)
+    z, u, w = (rng.normal(size=(2000, k)).astype(np.float32) for k in (n, U, n))
+    moved = layer(z, u, w, layer.draw()).numpy() - z
+    slope = np.linalg.lstsq(np.hstack([z, u, w]), moved, rcond=None)[0]
+    expected = np.zeros_like(slope)
+    expected[[2, 3], [0, 1]] = 0.25
+    expected[[n + U, n + U + 1], [0, 1]] = 0.025
+    expected[[n + U, n + U + 1], [2, 3]] = 0.1
+    # The rest is what all entries start with, 0.1 N(0, 1), averaged over the modes.
+    assert np.abs(slope - expected).max() < 0.25
+    assert np.abs(slope - expected).std() < 0.1
+
+
 def test_gated_keeps_the_state_at_first():
     layer = built("gated")
     layer.gate.bias.assign(np.full(N, -20.0))
@@ -92,4 +126,9 @@ def test_gated_keeps_the_state_at_first():
 
 def test_unknown_kind():
     with pytest.raises(UserError, match="transition is 'cubic', expected one of"):
-        transition_layer("cubic", N, U, M, 8, True, True)
+        transition_layer("cubic", N, U, M, 8, True, True, 0, False)
+
+
+def test_gated_is_of_no_order():
+    with pytest.raises(UserError, match="second_order is on, expected off for the gated"):
+        built("gated", second_order=True)

@@ -19,6 +19,7 @@ SYSTEMS = {
     "dvbf_smooth": (DVBF, {"num_modes": 4, "recognition": "smooth", "initial_network": "mlp"}),
     "dvbf_gated": (DVBF, {"transition": "gated", "likelihood": "bernoulli"}),
     "dvbf_point": (DVBF, {"bayesian_weights": False, "residual_transition": False}),
+    "dvbf_second_order": (DVBF, {"emission_size": 2, "second_order": True, "mixer_units": 5}),
     "dvbf_cnn": (DVBF, {"network": "cnn", "units": (4, 4)}),
     "dkf": (DKF, {"transition_units": 8}),
     "dkf_bidirectional": (DKF, {"transition_units": 8, "inference": "bidirectional"}),
@@ -203,6 +204,16 @@ def test_shapes_and_seeds_of_the_queries(name):
     np.testing.assert_allclose(model.decode(drawn.encodings), drawn.frames, atol=1e-6)
 
 
+def test_frames_show_the_first_entries_of_a_state_only():
+    model = shared("dvbf_second_order")
+    z = np.random.default_rng(0).normal(size=(B, T, N)).astype(np.float32)
+    drawn = model.decode(z).numpy()
+    for entry in range(N):
+        moved = z.copy()
+        moved[..., entry] += 1.0
+        assert np.array_equal(model.decode(moved), drawn) == (entry >= 2)
+
+
 def test_config_round_trip(name):
     model = shared(name)
     again = type(model).from_config(model.get_config())
@@ -223,11 +234,40 @@ def test_inverse_temperature_rises_in_steps():
     assert float(bound.annealed[0]) != float(bound.elbo[0])
 
 
+def test_floor_falls_in_training_only():
+    model = new("dvbf", variance_floor=1e-4, initial_variance_floor=1e-2, floor_updates=100)
+    model.compile(optimizer=keras.optimizers.Adam())
+    # Pixels without noise: the floor is all that is left.
+    model.likelihood.log_std.assign(tf.fill(SHAPE, -9.0))
+    judged = model.elbo(BATCH, pair(0)).elbo
+    for done, floor in {0: 1e-2, 50: 1e-3, 100: 1e-4, 5000: 1e-4}.items():
+        model.optimizer.iterations.assign(done)
+        same = new("dvbf", variance_floor=floor)
+        same.likelihood.log_std.assign(tf.fill(SHAPE, -9.0))
+        found, expected = (m.training_bound(BATCH, pair(0)).annealed for m in (model, same))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        np.testing.assert_array_equal(model.elbo(BATCH, pair(0)).elbo, judged)
+
+
+def test_noise_stays_within_its_limit():
+    free, bound = (new("dvbf", noise_limit=limit) for limit in (0.0, 2.0))
+    for model in (free, bound):
+        model.recognition_head.bias.assign(tf.fill([2 * N], 50.0))
+    z, u, one = tf.zeros([B, N]), tf.zeros([B, U]), tf.ones([B, 1])
+    nothing = tf.zeros([B, free.features.size])
+    far, near = (m._advance(z, u, nothing, one, z, m._parameters(None)) for m in (free, bound))
+    np.testing.assert_allclose(far[1].value, 50.0)
+    np.testing.assert_allclose(near[1].value, 2.0)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
         ({"transition": "cubic"}, "transition is 'cubic'"),
         ({"recognition": "both"}, "recognition is 'both'"),
+        ({"emission_size": 4}, "emission_size is 4, expected at most latent_size, 3"),
+        ({"likelihood": "bernoulli", "floor_updates": 5}, "likelihood is 'bernoulli'"),
+        ({"transition": "gated", "second_order": True}, "second_order is on"),
     ],
 )
 def test_bad_options(option, message):
