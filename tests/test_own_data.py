@@ -1,6 +1,7 @@
 """Someone's own videos: in colour, of unequal lengths, most frames missing in training."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from kvae_tf import experiment
@@ -20,6 +21,7 @@ def film(rng, length, size=10):
     return (255 * colours).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_colour_unequal_lengths_and_missing_frames(tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "films"
