@@ -200,6 +200,13 @@ class TrainingSettings:
         "cannonball: the motion does, or its noises, with --posterior=smoothed.",
         least=0,
     )
+    newtonian_epochs: int = _field(
+        0,
+        "cannonball: attention starts with the linear features of frames that come nearest to "
+        "Newton's law, and rests for so many epochs, in which the others learn from them; 0: it "
+        "starts at random, as in the paper.",
+        least=0,
+    )
     curriculum_epochs: int = _field(
         0,
         "Where objects are counted: so many epochs show sequences of one object, as many of up to "
@@ -306,6 +313,11 @@ class Settings:
             value = getattr(self.training, name)
             if value >= self.training.epochs:
                 raise UserError(f"--{name} is {value}, expected less than --epochs")
+        if self.training.newtonian_epochs and self.model.model != "cannonball":
+            raise UserError(
+                f"--newtonian_epochs is {self.training.newtonian_epochs}, expected 0 for "
+                f"--model={self.model.model}, which has no objects"
+            )
         if self.model.model in ("ae_rnn", "vae_rnn") and not self.training.pretraining_epochs:
             raise UserError(
                 f"--pretraining_epochs is 0, expected 1 or more for {self.model.model}, whose "

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from kvae_tf import callbacks, data, distribution
+from kvae_tf import callbacks, data, distribution, newtonian_features
 from kvae_tf.checkpoints import Checkpoints
 from kvae_tf.errors import UserError
 from kvae_tf.models import registry
@@ -36,6 +36,8 @@ def build(settings: Settings, train: data.SequenceData, start: int = 0) -> Seque
     jit_engine = not jit(settings) and tf.distribute.get_strategy().num_replicas_in_sync == 1
     model = registry.create(settings, train, steps, jit_engine)
     model.build()
+    if settings.training.newtonian_epochs:
+        newtonian_features.begin(model, train)
     return model
 
 

@@ -29,10 +29,14 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.layers.frame_networks import Encoding
+
+# Of units that carry a linear coordinate at first: its share, their mask's bias, others' weight.
+_SHARE, _OPEN, _QUIET = 0.3, 3.0, 0.1
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -125,6 +129,30 @@ class RecurrentAttention(keras.layers.Layer):
         raw = tf.tensordot(states, self.to_moments, 1) + self.moments_bias
         mean, spread = tf.split(raw, 2, axis=-1)
         return Encoding(mean, self.min_std + tf.nn.softplus(spread))
+
+    def read_linearly(self, matrix, offset, spread):
+        """Other weights, with which the mean is about ``spread · (frames · matrix + offset)``.
+
+        A unit for each coordinate carries it: open to the frame, deaf to the past, and with so
+        small a share that tanh is nearly straight. The other units have little to say at first.
+
+        Args:
+          matrix: ``[H · W · C, m]``, of features whose usual size is 1.
+          offset: ``[m]``.
+          spread: the usual size of a coordinate.
+        """
+        S, m = self.state_size, self.position_size
+        changed = self.from_frame, self.from_past, self.bias, self.to_moments
+        from_frame, from_past, bias, to_moments = values = [x.numpy() for x in changed]
+        masks, contributions = slice(0, m), slice(S, S + m)
+        from_frame[:, masks] = from_past[:, masks] = from_past[:, contributions] = 0.0
+        from_frame[:, contributions] = _SHARE * matrix
+        bias[masks], bias[contributions] = _OPEN, _SHARE * offset
+        to_moments[:, :m] *= _QUIET
+        to_moments[:m] = 0.0
+        to_moments[:m, :m] = spread / _SHARE * (1.0 + math.exp(-_OPEN)) * np.eye(m)
+        for weight, value in zip(changed, values, strict=True):
+            weight.assign(value)
 
     def get_config(self):
         return super().get_config() | {

@@ -36,6 +36,7 @@ import functools
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf import lgssm, replicas
@@ -77,6 +78,7 @@ class Cannonball(SequenceModel):
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
+      resting_updates: attention rests for so many updates, and the others learn from what it reads.
       joint_updates: after so many updates attention and motion rest, and the renderer settles; 0:
         never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
@@ -102,6 +104,7 @@ class Cannonball(SequenceModel):
         kl_weight=1.0,
         kl_updates=0,
         frozen_updates=0,
+        resting_updates=0,
         joint_updates=0,
         posterior="attention",
         **training,
@@ -120,6 +123,7 @@ class Cannonball(SequenceModel):
         self.kl_weight = kl_weight
         self.kl_updates = kl_updates
         self.frozen_updates = frozen_updates
+        self.resting_updates = resting_updates
         self.joint_updates = joint_updates
         self.posterior = posterior
         self.attention = RecurrentAttention(
@@ -162,22 +166,31 @@ class Cannonball(SequenceModel):
 
     @property
     def phases(self):
-        """At first only attention and renderer learn, so that they find smooth trajectories.
+        """At first the motion rests, so that attention and renderer find smooth trajectories.
 
-        A smoothed posterior asks for smooth trajectories itself, as long as the noises are small.
-        In the end only the renderer learns.
+        A smoothed posterior asks for smooth trajectories itself, as long as the noises are small:
+        then only these rest. Attention that begins with good readings rests until the others know
+        them. In the end only the renderer learns.
         """
-        motion, everything = self.motion, self.trainable_variables
-        found = [Phase(self.training_bound, everything, self.joint_updates - self.frozen_updates)]
-        if self.frozen_updates:
-            resting = motion.trainable_variables
-            if self.posterior == "smoothed":
-                resting = [motion.log_transition_noise, motion.log_emission_noise]
-            moved = _without(everything, resting)
-            found.insert(0, Phase(self.training_bound, moved, self.frozen_updates))
-        if self.joint_updates:
-            found.append(Phase(self.training_bound, self.renderer.trainable_variables))
-        return found
+        changes = (self.frozen_updates, self.resting_updates, self.joint_updates)
+        begins = sorted({0, *changes})
+        lengths = [*np.diff(begins), 0]
+        return [
+            Phase(self.training_bound, self._moving(begin), int(length))
+            for begin, length in zip(begins, lengths, strict=True)
+        ]
+
+    def _moving(self, done):
+        """The variables that learn after so many updates."""
+        if self.joint_updates and done >= self.joint_updates:
+            return self.renderer.trainable_variables
+        motion, resting = self.motion, []
+        if done < self.resting_updates:
+            resting += self.attention.trainable_variables
+        if done < self.frozen_updates:
+            noises = [motion.log_transition_noise, motion.log_emission_noise]
+            resting += noises if self.posterior == "smoothed" else motion.trainable_variables
+        return _without(self.trainable_variables, resting)
 
     # The bound.
 

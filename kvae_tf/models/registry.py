@@ -144,6 +144,7 @@ def create(
             max_objects=_most_objects(settings, train),
             kl_updates=training.kl_epochs * steps_per_epoch,
             frozen_updates=training.frozen_epochs * steps_per_epoch,
+            resting_updates=training.newtonian_epochs * steps_per_epoch,
             joint_updates=joint * steps_per_epoch,
             **chosen(_CANNONBALL),
         )
