@@ -133,7 +133,7 @@ class Pictures(keras.callbacks.Callback):
     Args:
       folder: the log folder.
       data: validation sequences.
-      every: epochs between two sets; the last epoch always writes one.
+      every: epochs between two sets; the first and the last epoch always write one.
     """
 
     def __init__(self, folder: Path, data: SequenceData, every: int):
@@ -144,7 +144,7 @@ class Pictures(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         last = epoch + 1 == self.params["epochs"] or self.model.stop_training
-        if (epoch + 1) % self.every and not last:
+        if epoch and (epoch + 1) % self.every and not last:
             return
         writer = tf.summary.create_file_writer(str(self.folder))
         with writer.as_default(step=epoch + 1):

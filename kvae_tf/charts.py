@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kvae_tf.errors import UserError
-from kvae_tf.plotting import new_figure, render
+from kvae_tf.plotting import blank, new_figure, render
 
 _LISTED = 8  # lines whose names find room among them
+_CAPTION = 24  # pixels
 
 
 def curves(
@@ -130,6 +131,16 @@ def stack(pictures: list[np.ndarray]) -> np.ndarray:
             left += picture.shape[1]
         canvases.append(canvas)
     return np.concatenate(canvases)
+
+
+def captioned(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Pictures of one width, one under another, each below its name."""
+    strips = []
+    for name, picture in pictures.items():
+        figure = blank(_CAPTION, picture.shape[1])
+        figure.text(0.5, 0.5, name, ha="center", va="center", fontsize=10)
+        strips += [render(figure, tight=False), picture]
+    return stack(strips)
 
 
 def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.ndarray:

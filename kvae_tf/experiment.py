@@ -11,6 +11,7 @@ from kvae_tf import (
     data,
     distribution,
     evaluation,
+    events,
     figures,
     files,
     model_card,
@@ -72,7 +73,7 @@ def run(settings: Settings) -> dict[str, object]:
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
     files.write_json(run_dir / "metrics.json", metrics)
     export(model, version_dir)
-    _describe(version_dir.parent, settings, model, metrics, test)
+    _describe(version_dir.parent, settings, model, metrics, test, run_dir)
     for name, value in metrics.items():
         print(f"{name}: {model_card.format_value(value)}")
     print(f"SavedModel: {version_dir}")
@@ -137,7 +138,7 @@ def read_settings(path: Path, **changes) -> Settings:
     return Settings.from_dict(files.read_json(path, "the settings of a run") | changes)
 
 
-def _describe(folder, settings, model, metrics, test):
+def _describe(folder, settings, model, metrics, test, run_dir):
     """Puts the metrics, the model card and a few pictures beside an export."""
     files.write_json(folder / "metrics.json", metrics)
     places = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
@@ -149,6 +150,9 @@ def _describe(folder, settings, model, metrics, test):
     for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
         plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
+    objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
+    if objects:
+        plotting.save_png(folder / "stages.png", events.stages(objects))
 
 
 def _check_folder(run_dir, settings):

@@ -278,6 +278,14 @@ def new_figure(width: float, height: float, rows: int, columns: int):
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def blank(height: int, width: int) -> Figure:
+    """A figure of so many pixels, without axes."""
+    # Half a pixel more, because the canvas rounds its size down.
+    figure = Figure(figsize=((width + 0.5) / _DPI, (height + 0.5) / _DPI), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def render(figure: Figure, tight: bool = True) -> np.ndarray:
     """The figure as a picture."""
     if tight:
@@ -399,9 +407,7 @@ def _indexed(picture):
 def _margin(labels, row_height):
     """Labels, right-aligned, each at the middle of its row: as tall as the strip."""
     height, width = _BAR + row_height * len(labels), 12 + 7 * max(map(len, labels))
-    # Half a pixel more, because the canvas rounds its size down.
-    figure = Figure(figsize=((width + 0.5) / _DPI, (height + 0.5) / _DPI), dpi=_DPI)
-    FigureCanvasAgg(figure)
+    figure = blank(height, width)
     for i, label in enumerate(labels):
         middle = 1 - (_BAR + _GAP / 2 + (i + 0.5) * row_height) / height
         figure.text(1 - 3 / width, middle, label, ha="right", va="center", fontsize=8)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae_tf import charts, files, plotting
-from kvae_tf.errors import UserError
+from kvae_tf import charts, events, files, plotting
 from kvae_tf.model_card import format_value
 
 _PAGE = """<!doctype html>
@@ -55,7 +54,7 @@ def write(folder: Path, output: Path) -> None:
     evaluation = _pictures(folder / "evaluation")
     sections = [
         _section("Results", _table("metric", metrics)),
-        _section("Training", "".join(curves)),
+        _section("Training", "".join([*curves, *_stages(folder / "logs" / "validation")])),
         _section("Pictures", "".join(pictures)),
         _section("Evaluation", "".join(evaluation)),
         _section("Settings", _table("flag", settings)),
@@ -93,7 +92,7 @@ def _figure(name, data, kind):
 
 def _training_curves(logs):
     """Charts of the bound and its terms by epoch, from the event files."""
-    parts = {name: _scalars(logs / name) for name in ("train", "validation")}
+    parts = {name: events.scalars(logs / name) for name in ("train", "validation")}
     tags = [tag for tag in parts["train"] if tag.startswith("epoch_")]
     found = []
     for tag in tags:
@@ -110,25 +109,11 @@ def _training_curves(logs):
     return found
 
 
-def _scalars(folder):
-    """Tag -> epoch -> value, of all event files in a folder."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.util import tensor_util
-
-    if not folder.is_dir():
-        return {}
-    events = EventAccumulator(str(folder), size_guidance={"tensors": 0, "images": 1})
-    try:
-        events.Reload()
-    except Exception as error:  # event files of a killed run may end anywhere
-        raise UserError(f"{folder} cannot be read: {error}") from None
-    found = {}
-    for tag in events.Tags()["tensors"]:
-        values = {}
-        for event in events.Tensors(tag):
-            value = tensor_util.make_ndarray(event.tensor_proto)
-            if value.ndim == 0 and value.dtype.kind in "fiu":
-                values[event.step] = float(value)
-        if values:
-            found[tag] = values
+def _stages(logs):
+    """What validation sequences looked like after a few epochs, from the event files."""
+    found = []
+    for tag, drawn in events.images(logs).items():
+        if all(data.startswith(b"\x89PNG") for data in drawn.values()):
+            picture = plotting.encode_png(events.stages(drawn))
+            found.append(_figure(f"{tag.split('/')[-1]} by epoch", picture, "image/png"))
     return found

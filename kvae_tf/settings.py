@@ -266,7 +266,9 @@ class TrainingSettings:
     profile_updates: tuple[int, ...] = _field(
         (), "FIRST,LAST of the updates that TensorBoard's profiler records.", least=1
     )
-    image_epochs: int = _field(10, "Epochs between two sets of TensorBoard images.", least=1)
+    image_epochs: int = _field(
+        10, "Epochs between two sets of TensorBoard images; the first and last have one.", least=1
+    )
 
     @property
     def joint_epochs(self) -> int:

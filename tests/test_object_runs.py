@@ -54,7 +54,7 @@ def test_cannonball_end_to_end(files, run):
     keys |= {"generation/position_error", "interpolation/nats", "test/elbo_per_frame"}
     assert keys <= metrics.keys()
     assert np.isfinite([value for key in keys for value in np.ravel(metrics[key])]).all()
-    for name in ("imputations.png", "objects.png", "generated.gif", "README.md"):
+    for name in ("imputations.png", "objects.png", "stages.png", "generated.gif", "README.md"):
         assert (run / "saved_model" / name).stat().st_size > 0
 
     loaded = LoadedModel(run / "saved_model" / "1")

@@ -94,7 +94,7 @@ def test_sweep_and_report(tmp_path):
     assert len(page.images) > 6
     assert all(source.startswith("data:image/") for source in page.images)
     text = " ".join(page.text)
-    for word in ("vae_rnn on pendulum", "test/elbo_per_frame", "steps_per_epoch"):
+    for word in ("vae_rnn on pendulum", "test/elbo_per_frame", "steps_per_epoch", "by epoch"):
         assert word in text
     with pytest.raises(UserError, match="expected the settings of a run"):
         report.write(tmp_path, tmp_path / "b.html")
