@@ -60,11 +60,10 @@ def begin(model: Cannonball, train: SequenceData) -> None:
     Raises:
       UserError: see ``newtonian_features``.
     """
-    if train.num_objects is not None:
-        train = train.select(train.num_objects == train.num_objects.min())
     attention, motion = model.attention, model.motion
     size = motion.position_size
-    features = newtonian_features(train.select(slice(0, _SEQUENCES)), size)
+    train = train.of_fewest_objects().select(slice(0, _SEQUENCES))
+    features = newtonian_features(train, size)
     spread = np.exp(motion.start_log_scales.numpy()[:, :size]).mean()
     attention.read_linearly(features.matrix, features.offset, spread)
 

@@ -1,12 +1,13 @@
-"""A second beginning for the motion of objects, once it is settled where they are.
+"""Other beginnings for the motion of objects, once it is settled where they are.
 
 Two parts of a Newtonian mixture get stuck when all is learned together by gradients. The mixed
 start, whose components compete before positions mean anything: one takes all, and that balls come
 from two sides is lost. And the noise of the positions, which has to be small at first, so that
-frames can be drawn along smooth paths only, and then stays so along one axis; what follows a few
-readings is then not weighed as it should be. So when attention rests both are fitted to what it
-reads by expectation maximisation. With y and R the readings and their variances, and h given all y,
-a round is
+frames can be drawn along smooth paths only, and then stays so, or vanishes, along one axis or both:
+readings are not made to be sharp then, nor are a few of them weighed as they should be. So in the
+last epochs both are fitted to what attention reads, before each epoch, by expectation maximisation,
+while all else goes on learning by gradients. With y and R the readings and their variances, and h
+given all y, a round is
 
     Σ_A <- mean of G² ((y - B E[h])² + B Cov[h] Bᵀ) + G R        G = Σ_A / (Σ_A + R)
 
@@ -28,11 +29,11 @@ _ROUNDS = 50
 
 
 class Refit(keras.callbacks.Callback):
-    """Calls ``refit`` before an epoch.
+    """Calls ``refit`` before each of the last epochs.
 
     Args:
       train: training sequences.
-      epoch: epochs done until then.
+      epoch: epochs done before the first of them.
       seed: of the draws.
     """
 
@@ -43,7 +44,7 @@ class Refit(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
+        if epoch >= self.epoch:
             refit(self.model, self.train, self.seed)
 
 
@@ -52,10 +53,11 @@ def refit(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
 
     Args:
       model: whose motion begins anew.
-      train: complete sequences, with their numbers of objects.
+      train: complete sequences, with their numbers of objects. Those with the fewest are looked at,
+        since objects that are taken for each other are far off their paths.
       seed: of the draws of h_1.
     """
-    motion, (readings, variances) = model.motion, read(model, train)
+    motion, (readings, variances) = model.motion, read(model, train.of_fewest_objects())
     smooth = tf.function(lambda: motion.smooth(readings, variances))
     # From above: near zero a round changes little.
     noise = np.var(readings, axis=(0, 1))

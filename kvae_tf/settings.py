@@ -222,9 +222,12 @@ class TrainingSettings:
     settling_epochs: int = _field(
         0,
         "kvae: in so many last epochs the encoder rests, and the dynamics and the decoder settle "
-        "on the encodings as they are; cannonball: attention rests, the motion's noise and start "
-        "are fitted to what it reads, and the renderer settles. The schedule starts again.",
+        "on the encodings as they are; cannonball: before each of them the motion's noise and "
+        "start are fitted to what attention reads. The schedule starts again.",
         least=0,
+    )
+    settling_rate: float = _field(
+        1.0, "The settling epochs' learning rates are so many times those of the others.", least=0.0
     )
     pretraining_epochs: int = _field(
         0, "ae_rnn, vae_rnn: epochs for the auto-encoder alone, before the RNN.", least=0

@@ -78,8 +78,8 @@ def _learning_rate(training, steps):
     """The schedule; where a training has two parts it starts again with the second."""
     schedules = keras.optimizers.schedules
 
-    def schedule(epochs):
-        rate = training.learning_rate
+    def schedule(epochs, factor=1.0):
+        rate = factor * training.learning_rate
         return {
             "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
             "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
@@ -88,11 +88,12 @@ def _learning_rate(training, steps):
             ),
         }[training.schedule]()
 
-    last = training.settling_epochs
+    last, factor = training.settling_epochs, training.settling_rate
     if training.pretraining_epochs:
-        last = training.epochs - training.pretraining_epochs
+        last, factor = training.epochs - training.pretraining_epochs, 1.0
     first = training.epochs - last
-    legs = [Leg(epochs * steps, schedule(epochs)) for epochs in (first, last) if epochs]
+    parts = [(epochs, f) for epochs, f in ((first, 1.0), (last, factor)) if epochs]
+    legs = [Leg(epochs * steps, schedule(epochs, f)) for epochs, f in parts]
     return legs[0].schedule if len(legs) == 1 else Legs(legs)
 
 

@@ -126,7 +126,7 @@ def test_attention_begins_with_them(posterior):
     assert np.all(correlation > 0.9)
 
 
-def test_attention_rests_until_the_others_know_it():
+def test_what_rests_and_when():
     model = Cannonball(
         (6, 6, 1), state_size=5, posterior="smoothed",
         resting_updates=2, frozen_updates=3, joint_updates=5,
@@ -135,6 +135,7 @@ def test_attention_rests_until_the_others_know_it():
     parts = {
         "attention": model.attention.from_frame,
         "noise": model.motion.log_emission_noise,
+        "start": model.motion.start_positions,
         "force": model.motion.force,
         "renderer": model.renderer.to_frame,
     }
@@ -142,6 +143,5 @@ def test_attention_rests_until_the_others_know_it():
         ({n for n, part in parts.items() if any(v is part for v in phase.variables)}, phase.updates)
         for phase in model.phases
     ]
-    first = {"force", "renderer"}
-    assert moving[:3] == [(first, 2), (first | {"attention"}, 1), (set(parts), 2)]
-    assert moving[3][0] == {"renderer"}
+    first, last = {"start", "force", "renderer"}, {"attention", "force", "renderer"}
+    assert moving == [(first, 2), (first | {"attention"}, 1), (set(parts), 2), (last, 0)]

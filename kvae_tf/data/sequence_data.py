@@ -93,6 +93,11 @@ class SequenceData:
             records=None,
         )
 
+    def of_fewest_objects(self) -> SequenceData:
+        """The sequences with the fewest objects, where nobody takes one for another; else all."""
+        counts = self.num_objects
+        return self if counts is None else self.select(counts == counts.min())
+
     @property
     def unit_frames(self) -> np.ndarray:
         """``frames`` as float32 in [0, 1]."""

@@ -114,6 +114,22 @@ class NewtonianMixture(keras.layers.Layer):
         self.start_corners = weight("start_corners", (K, n * (n - 1) // 2), 0.0)
         self.built = True
 
+    @property
+    def noise_variables(self) -> list:
+        """Those of Σ_H and Σ_A."""
+        return [self.log_transition_noise, self.log_emission_noise]
+
+    @property
+    def start_variables(self) -> list:
+        """Those of π, μ and Σ."""
+        return [
+            self.component_logits,
+            self.start_positions,
+            self.start_velocities,
+            self.start_log_scales,
+            self.start_corners,
+        ]
+
     # The parameters as the equations have them.
 
     @property

@@ -79,8 +79,8 @@ class Cannonball(SequenceModel):
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
       resting_updates: attention rests for so many updates, and the others learn from what it reads.
-      joint_updates: after so many updates attention and motion rest, and the renderer settles; 0:
-        never.
+      joint_updates: after so many updates noises and start are no longer learned by gradients, but
+        fitted from outside; 0: never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
       **training: ``noise_seed`` and the like of the base class.
 
@@ -170,7 +170,7 @@ class Cannonball(SequenceModel):
 
         A smoothed posterior asks for smooth trajectories itself, as long as the noises are small:
         then only these rest. Attention that begins with good readings rests until the others know
-        them. In the end only the renderer learns.
+        them. In the end noises and start, where gradients get stuck, are left to ``refit``.
         """
         changes = (self.frozen_updates, self.resting_updates, self.joint_updates)
         begins = sorted({0, *changes})
@@ -182,14 +182,14 @@ class Cannonball(SequenceModel):
 
     def _moving(self, done):
         """The variables that learn after so many updates."""
-        if self.joint_updates and done >= self.joint_updates:
-            return self.renderer.trainable_variables
         motion, resting = self.motion, []
         if done < self.resting_updates:
             resting += self.attention.trainable_variables
         if done < self.frozen_updates:
-            noises = [motion.log_transition_noise, motion.log_emission_noise]
-            resting += noises if self.posterior == "smoothed" else motion.trainable_variables
+            noises = self.posterior == "smoothed"
+            resting += motion.noise_variables if noises else motion.trainable_variables
+        if self.joint_updates and done >= self.joint_updates:
+            resting += motion.noise_variables + motion.start_variables
         return _without(self.trainable_variables, resting)
 
     # The bound.

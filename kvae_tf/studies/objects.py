@@ -33,8 +33,13 @@ def objects(subject: Subject) -> Report:
         )  # fmt: skip
         found_there = fit(evaluation.positions_of(model, filled.latents.numpy()))
         paths[name] = evaluation.in_order(found_there, orders)
+    # What a filter thinks before the last frame seen is no part of what it generates.
+    begins = {"generated": FIRST - 1}
     panels = [
-        {name: [path[n, :, i] for i in range(counts[n])] for name, path in paths.items()}
+        {
+            name: [path[n, begins.get(name, 0) :, i] for i in range(counts[n])]
+            for name, path in paths.items()
+        }
         for n in range(len(shown))
     ]
     rows = [
