@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae_tf import data, presets, training
 from kvae_tf.optimizer import Leg, Legs, RestingAdam
 
 schedules = keras.optimizers.schedules
@@ -59,3 +60,20 @@ def test_each_leg_counts_from_its_start():
     legs = Legs([Leg(10, first), Leg(5, second)])
     expected = [float(first(i)) for i in range(10)] + [float(second(i)) for i in range(15)]
     np.testing.assert_allclose([float(legs(i)) for i in range(25)], expected, rtol=1e-6)
+
+
+def test_settling_epochs_have_a_rate_of_their_own():
+    train = data.WORLDS["pendulum"].splits(0, num_sequences=(20, 1, 1)).train
+    rates = []
+    for factor in (1.0, 0.25):
+        settings = presets.settings(
+            "pendulum_smoke", schedule="cosine", steps_per_epoch=5, epochs=4, settling_epochs=2,
+            settling_rate=factor,
+        )  # fmt: skip
+        optimizer = training.optimizer(training.build(settings, train), settings, train)
+        rates.append([])
+        for step in range(20):
+            optimizer.iterations.assign(step)
+            rates[-1].append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates[1], np.multiply(rates[0], [1.0] * 10 + [0.25] * 10), rtol=1e-6)
+    assert rates[0][10] == rates[0][0] > rates[0][9]
