@@ -86,7 +86,7 @@ def newtonian_features(data: SequenceData, count: int) -> LinearFeatures:
             "no three frames in a row are seen in the training sequences, expected some for "
             "--newtonian_epochs"
         )
-    bends = (frames[:, 2:] - 2.0 * frames[:, 1:-1] + frames[:, :-2])[in_a_row]
+    bends = np.diff(frames, 2, axis=1)[in_a_row]
     frames = frames[seen]
     variances, directions = linalg.eigh(_covariance(frames))
     kept = variances > max(_LEAST * variances[-1], 0.0)

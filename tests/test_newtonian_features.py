@@ -22,12 +22,11 @@ def world(num_balls, count=300, seed=0):
     return cannonballs.simulate(count, STEPS, seed, SIZE, num_balls)
 
 
-def data_of(frames, observed=None):
-    seen = np.ones(frames.shape[:2]) if observed is None else observed
+def data_of(frames):
     return SequenceData(
         frames=frames.astype(np.float32),
-        observed=seen.astype(np.float32),
-        controls=np.zeros((*seen.shape, 0), np.float32),
+        observed=np.ones(frames.shape[:2], np.float32),
+        controls=np.zeros((*frames.shape[:2], 0), np.float32),
     )
 
 
