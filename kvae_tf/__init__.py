@@ -1,8 +1,8 @@
 """Deep latent state-space models from pixels: the Kalman VAE and its exact linear-Gaussian engine.
 
 ``kvae_tf.lgssm`` infers, ``kvae_tf.layers`` and ``kvae_tf.models`` build on it, ``kvae_tf.data``
-feeds them, ``kvae_tf.experiment`` runs from settings to results. From Python, here with far too
-little training:
+feeds them, ``kvae_tf.experiments.run`` goes from settings to results. From Python, here with far
+too little training:
 
 >>> import kvae_tf
 >>> splits = kvae_tf.data.load("pendulum", seed=0, num_sequences=(40, 10, 10))
@@ -29,12 +29,12 @@ _PUBLIC = {
     "DVBF": ("models", "DVBF"),
     "DKF": ("models", "DKF"),
     "Cannonball": ("models", "Cannonball"),
-    "load": ("loaded", "LoadedModel"),
-    "create": ("presets", "create"),
+    "load": ("export.loading", "LoadedModel"),
+    "create": ("experiments.presets", "create"),
     "data": ("data", None),
     "lgssm": ("lgssm", None),
     "models": ("models", None),
-    "presets": ("presets", None),
+    "presets": ("experiments.presets", None),
 }
 
 

@@ -2,13 +2,15 @@
 
 import sys
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import benchmark, files, lgssm  # noqa: E402
+from kvae_tf import lgssm  # noqa: E402
+from kvae_tf.apps import benchmark  # noqa: E402
+from kvae_tf.data import storage  # noqa: E402
 from kvae_tf.errors import UserError  # noqa: E402
 
 SUBCOMMANDS = ("lgssm", "step", "stream")
@@ -66,7 +68,7 @@ def main() -> None:
     else:
         numbers = benchmark.training_step(values.repeats)
     if values.write:
-        files.write_json(values.write, numbers)
+        storage.write_json(values.write, numbers)
 
 
 if __name__ == "__main__":

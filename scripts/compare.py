@@ -4,8 +4,9 @@ from pathlib import Path
 
 from absl import flags
 
-from kvae_tf import cli, comparison
+from kvae_tf.apps import cli
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import compare
 
 flags.DEFINE_list("runs", [], "Folders of finished runs, with commas between.")
 flags.DEFINE_string("output", "", "The JSON file to write.")
@@ -15,7 +16,7 @@ def main() -> None:
     """Flags to one call."""
     if not flags.FLAGS.output:
         raise UserError("--output is not set, expected a JSON file to write")
-    comparison.compare([Path(run) for run in flags.FLAGS.runs], Path(flags.FLAGS.output))
+    compare.compare([Path(run) for run in flags.FLAGS.runs], Path(flags.FLAGS.output))
 
 
 if __name__ == "__main__":

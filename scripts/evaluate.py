@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import studies, subjects  # noqa: E402
+from kvae_tf import studies  # noqa: E402
+from kvae_tf.experiments import targets  # noqa: E402
 
 flags.DEFINE_string("run", "", "A run's folder.")
 flags.DEFINE_string("saved_model", "", "An export's version folder, as saved_models/box/1.")
@@ -26,7 +27,7 @@ flags.DEFINE_bool("validation", False, "Look at the validation part instead of t
 def main() -> None:
     """Flags to one call."""
     values = flags.FLAGS
-    subject = subjects.find(
+    subject = targets.find(
         values.run, values.saved_model, values.dataset, values.seed, values.validation
     )
     model_folder = Path(values.run) if values.run else Path(values.saved_model).parent

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import files, videos  # noqa: E402
-from kvae_tf import flags as settings_flags  # noqa: E402
-from kvae_tf.loaded import LoadedModel  # noqa: E402
+from kvae_tf.apps import videos  # noqa: E402
+from kvae_tf.data import storage  # noqa: E402
+from kvae_tf.experiments import flags as settings_flags  # noqa: E402
+from kvae_tf.export.loading import LoadedModel  # noqa: E402
 
 settings_flags.define_video()
 flags.DEFINE_integer("steps", 20, "Frames to forecast.")
@@ -24,7 +25,7 @@ def main() -> None:
         values.video, model, settings_flags.integers("crop"), values.annotations, values.sequence,
         ahead=values.steps,
     )  # fmt: skip
-    folder = files.make_folder(Path(values.output), "output")
+    folder = storage.make_folder(Path(values.output), "output")
     answer = videos.forecast(model, clip, values.steps)
     films, observed = videos.continued(answer, clip)
     for path in videos.write(folder, films, observed, answer, values.fps, values.format):

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import recording  # noqa: E402
+from kvae_tf.apps import recording  # noqa: E402
 
 flags.DEFINE_string("environment", None, "A name that gymnasium.make knows.")
 flags.DEFINE_string("output", None, "A new folder, for videos/ and actions.csv.")

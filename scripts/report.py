@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
 from absl import flags  # noqa: E402
 
-from kvae_tf import report  # noqa: E402
+from kvae_tf.visualisation import report  # noqa: E402
 
 flags.DEFINE_string("run", None, "A run's folder, or that of an export.")
 flags.DEFINE_string("output", "", "The HTML file; empty: report.html in that folder.")

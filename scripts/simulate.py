@@ -4,7 +4,7 @@ from pathlib import Path
 
 from absl import flags
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 flags.DEFINE_string("dataset", "box", "The world's name.")
 flags.DEFINE_string("output", None, "PATH.npz; PATH.gif, PATH.mp4 for one sequence; a folder.")
@@ -20,8 +20,8 @@ flags.mark_flag_as_required("output")
 def main() -> None:
     """Flags to one call."""
     cli.import_tensorflow_quietly()
-    from kvae_tf import flags as settings_flags
-    from kvae_tf import simulation
+    from kvae_tf.apps import simulation
+    from kvae_tf.experiments import flags as settings_flags
 
     values = flags.FLAGS
     simulation.write(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from absl import flags
 
-from kvae_tf import cli, sweep
+from kvae_tf.apps import cli
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import sweep
 
 flags.DEFINE_string("config", None, "The flagfile of all runs.")
 flags.DEFINE_string("sweep_dir", None, "Where the runs and results.csv go.")

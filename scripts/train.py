@@ -1,15 +1,15 @@
 """Trains a model: python scripts/train.py --flagfile=configs/pendulum.cfg."""
 
-from kvae_tf import cli
+from kvae_tf.apps import cli
 
 cli.import_tensorflow_quietly()
 
-from kvae_tf import experiment, flags  # noqa: E402
+from kvae_tf.experiments import flags, run  # noqa: E402
 
 
 def main() -> None:
     """Flags to one call."""
-    experiment.run(flags.settings())
+    run.run(flags.settings())
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from kvae_tf import cli, results_table
+from kvae_tf.apps import cli
+from kvae_tf.experiments import results_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     """Paths to one call."""
-    results_table.update(ROOT / "README.md", ROOT / "saved_models")
+    results_tables.update(ROOT / "README.md", ROOT / "saved_models")
 
 
 if __name__ == "__main__":

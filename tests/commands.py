@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Reads command lines, and runs each in a child of its own: nothing passes from one to the next.
 _PARENT = """
 import json, os, runpy, sys, traceback
-from kvae_tf import cli
+from kvae_tf.apps import cli
 cli.import_tensorflow_quietly()
-from kvae_tf import experiment, subjects
+from kvae_tf.experiments import run, targets
 name, folder = sys.argv[1], sys.argv[2]
 for number, arguments in enumerate(json.load(sys.stdin)):
     child = os.fork()

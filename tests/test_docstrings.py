@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ["", ".presets", ".data.datasets", ".data.sequence_data", ".lgssm.inference"]
+MODULES = ["", ".experiments.presets", ".data.datasets", ".data.sequence_data", ".lgssm.inference"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -4,8 +4,8 @@
 turn a part into tf.data. Knows no model.
 """
 
+from kvae_tf.data.archives import load_arrays, save_npz
 from kvae_tf.data.datasets import is_video, load
-from kvae_tf.data.files import load_arrays, save_npz
 from kvae_tf.data.missing import gap, missing_at_random, stateless_missing_at_random
 from kvae_tf.data.pipeline import (
     curriculum_batches,

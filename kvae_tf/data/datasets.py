@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 
 from kvae_tf.data import checks
+from kvae_tf.data.archives import HDF5, load_arrays, save_npz
 from kvae_tf.data.clips import load_videos
-from kvae_tf.data.files import HDF5, load_arrays, save_npz
 from kvae_tf.data.records import is_records, load_records
 from kvae_tf.data.sequence_data import Splits
 from kvae_tf.data.video import VIDEOS

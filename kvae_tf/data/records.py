@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import files
+from kvae_tf.data import storage
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.errors import UserError
 
@@ -153,7 +153,7 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
     if path.exists() and not (path / INDEX).exists():
         raise UserError(f"{path} exists and holds no {INDEX}, expected a new folder")
     try:
-        with files.whole_folder(path) as folder:
+        with storage.whole_folder(path) as folder:
             _write(folder, splits, shards)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
@@ -176,7 +176,7 @@ def load_records(path: str | os.PathLike, seed: int = 0) -> Splits:
     """
     del seed
     folder = Path(path).expanduser()
-    kind = files.read_json(folder / INDEX, "the index of shards")
+    kind = storage.read_json(folder / INDEX, "the index of shards")
     try:
         counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
         kind["dtype"], kind["shape"], kind["control_size"], kind["counted"], kind["state_names"]
@@ -210,7 +210,7 @@ def _write(folder, splits, shards):
                     file.write(_example(part, row))
         parts[name] = [len(index) for index in rows]
     train = splits.train
-    files.write_json(folder / INDEX, {
+    storage.write_json(folder / INDEX, {
         "version": 1,
         "shape": [train.num_steps, *train.frame_shape],
         "dtype": str(train.frames.dtype),

@@ -4,13 +4,7 @@ from kvae_tf.evaluation.batches import objects_of
 from kvae_tf.evaluation.bound import bound, importance_bound
 from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
 from kvae_tf.evaluation.coverage import coverage
-from kvae_tf.evaluation.curves import (
-    GAPS,
-    RATES,
-    Curve,
-    gap_curve,
-    missing_at_random_curve,
-)
+from kvae_tf.evaluation.curves import GAPS, RATES, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
 from kvae_tf.evaluation.objects import (

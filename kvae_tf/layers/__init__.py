@@ -1,7 +1,9 @@
 """Keras layers: frame encoders, decoders and likelihoods; what happens between frames."""
 
-from kvae_tf.layers.attention import RecurrentAttention, RecurrentRenderer
-from kvae_tf.layers.coupled import (
+from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
+from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
+from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
+from kvae_tf.layers.joint_filter import (
     CoupledPass,
     FilterState,
     FilterStep,
@@ -9,13 +11,8 @@ from kvae_tf.layers.coupled import (
     filter_start,
     filter_step,
 )
-from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
-from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
-from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
 from kvae_tf.layers.mode_mixture import ModeMixture
-from kvae_tf.layers.newtonian import NewtonianMixture
 from kvae_tf.layers.recurrent import InitialNetwork
-from kvae_tf.layers.transitions import GatedTransition, LocallyLinearTransition, transition_layer
 
 __all__ = [
     "BernoulliFrames",
@@ -29,16 +26,10 @@ __all__ = [
     "FrameDecoder",
     "FrameEncoder",
     "FrameFeatures",
-    "GatedTransition",
     "GaussianFrames",
     "InitialNetwork",
-    "LocallyLinearTransition",
     "ModeMixture",
-    "NewtonianMixture",
     "Parameters",
-    "RecurrentAttention",
-    "RecurrentRenderer",
     "coupled_pass",
     "frame_likelihood",
-    "transition_layer",
 ]

@@ -8,12 +8,7 @@ from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.prediction import forecast
 from kvae_tf.lgssm.results import FilterResult, ForecastResult, SmoothResult
-from kvae_tf.lgssm.sampling import (
-    joint_log_prob,
-    posterior_log_prob,
-    posterior_sample,
-    sample,
-)
+from kvae_tf.lgssm.sampling import joint_log_prob, posterior_log_prob, posterior_sample, sample
 from kvae_tf.lgssm.sequential import scan
 
 __all__ = [

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import replicas
 from kvae_tf.errors import UserError
+from kvae_tf.models import replicas
 
 QUERIES = ("encode", "decode", "filter", "smooth", "impute", "forecast", "generate")
 

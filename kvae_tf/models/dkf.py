@@ -17,13 +17,7 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.layers.recurrent import run
-from kvae_tf.models.nonlinear import (
-    Given,
-    NonlinearSSM,
-    Reading,
-    gaussian_draw,
-    split_moments,
-)
+from kvae_tf.models.nonlinear import Given, NonlinearSSM, Reading, gaussian_draw, split_moments
 
 INFERENCES = ("backward", "bidirectional")
 

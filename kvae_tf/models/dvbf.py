@@ -24,11 +24,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import replicas
 from kvae_tf.errors import UserError
-from kvae_tf.layers import InitialNetwork, transition_layer
+from kvae_tf.layers import InitialNetwork
 from kvae_tf.layers.recurrent import run
+from kvae_tf.models import replicas
 from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
+from kvae_tf.models.transitions import transition_layer
 
 RECOGNITIONS = ("filter", "smooth")
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
-from kvae_tf.models import batches
+from kvae_tf.models import inputs
 from kvae_tf.models.base import Bound, Frames, SequenceModel
 
 
@@ -95,7 +95,7 @@ class EDLSTM(SequenceModel):
     def elbo(self, batch, seed):
         """log p(v | u): exact where all frames are seen; of missing ones the mean is fed back."""
         del seed
-        frames, observed, controls = batches.inputs(batch, self.control_size)
+        frames, observed, controls = inputs.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         states = self._run(frames, observed, controls)
         log_p = self.likelihood.log_prob(self.decoder(states), frames)
@@ -157,12 +157,12 @@ class EDLSTM(SequenceModel):
         Raises:
           UserError: another method.
         """
-        batches.check_method(self, method)
-        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        inputs.check_method(self, method)
+        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
         states = self._run(frames, observed, controls)
         none = tf.zeros_like(states[..., :0])
         return Frames(self.decode(states), states, tf.zeros_like(states), states, none)
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1):
         """``Frames`` of the ``num_steps`` steps that follow the given ones; see ``KVAE``."""
-        return batches.forecast_by_imputation(self, frames, observed, controls, num_steps)
+        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)

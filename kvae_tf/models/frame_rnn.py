@@ -23,11 +23,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
-from kvae_tf.compiled import compile_with_gradient
+from kvae_tf import lgssm
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
-from kvae_tf.models import batches
+from kvae_tf.models import inputs, replicas
 from kvae_tf.models.base import Bound, Frames, Phase, SequenceModel
+from kvae_tf.models.xla_gradient import compile_with_gradient
 
 _INITIAL_LOG_STD = -1.0
 
@@ -131,7 +131,7 @@ class FrameRNN(SequenceModel):
 
         AE-RNN: log p(x | a) + log p(a) at the encodings; this bounds nothing.
         """
-        frames, observed, controls = batches.inputs(batch, self.control_size)
+        frames, observed, controls = inputs.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         a, log_q = self._sample(frames, seed)
         log_p = self._log_prior(a, observed, controls)
@@ -161,22 +161,22 @@ class FrameRNN(SequenceModel):
         while the weight of the first one rises. Without them a plain one starts by folding the
         plane of positions, and stays folded.
         """
-        frames, observed, _ = batches.inputs(batch, self.control_size)
+        frames, observed, _ = inputs.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        kept, scale, frames = batches.some_seen(self.decoded_frames, pick_seed, seen, frames)
+        kept, scale, frames = inputs.some_seen(self.decoded_frames, pick_seed, seen, frames)
         noisiness = 1.0 if self.variational else 1.0 - self._weight_risen()
         mean, std = self.encoder(frames)
         noise = replicas.normal(tf.shape(mean), noise_seed)
         a = mean + noisiness * std * noise
-        log_q = batches.log_normal(noise, tf.math.log(std))
-        other = noisiness * (batches.log_normal(a, 0.0) - log_q)
+        log_q = inputs.log_normal(noise, tf.math.log(std))
+        other = noisiness * (inputs.log_normal(a, 0.0) - log_q)
         other = tf.reduce_sum(scale * kept * other, axis=1)
         return self._bound(self._log_likelihood(a, frames, scale * kept), other, seen)
 
     def predictor_bound(self, batch, seed):
         """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
-        frames, observed, controls = batches.inputs(batch, self.control_size)
+        frames, observed, controls = inputs.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, seed))
         log_p = self._training_log_prior(a, observed, controls)
@@ -194,7 +194,7 @@ class FrameRNN(SequenceModel):
         if not self.variational:
             return mean, tf.zeros_like(mean[..., 0])
         noise = replicas.normal(tf.shape(mean), seed)
-        return mean + std * noise, batches.log_normal(noise, tf.math.log(std))
+        return mean + std * noise, inputs.log_normal(noise, tf.math.log(std))
 
     def _log_likelihood(self, a, frames, seen):
         return tf.reduce_sum(seen * self.likelihood.log_prob(self.decoder(a), frames), axis=1)
@@ -203,7 +203,7 @@ class FrameRNN(SequenceModel):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
         a, predicted, _ = self._run(a, observed, controls)
         log_std = self._log_stds(tf.shape(a)[1])
-        log_p = batches.log_normal((a - predicted) / tf.exp(log_std), log_std)
+        log_p = inputs.log_normal((a - predicted) / tf.exp(log_std), log_std)
         return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
 
     def _run(self, a, observed, controls):
@@ -272,8 +272,8 @@ class FrameRNN(SequenceModel):
         Raises:
           UserError: another method.
         """
-        batches.check_method(self, method)
-        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        inputs.check_method(self, method)
+        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         mean, std = self.encode(frames)
         a, _, h = self._run(mean, seen, controls)
@@ -283,15 +283,15 @@ class FrameRNN(SequenceModel):
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1):
         """``Frames`` of the ``num_steps`` steps that follow the given ones; see ``KVAE``."""
-        return batches.forecast_by_imputation(self, frames, observed, controls, num_steps)
+        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0):
         """``Frames``: encodings are drawn step by step, frames are the decoder's means; see
         ``KVAE``.
         """
-        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
         m = self.encoder.encoding_size
-        noise = tf.random.stateless_normal([num_steps, num_sequences, m], batches.pair(seed))
+        noise = tf.random.stateless_normal([num_steps, num_sequences, m], inputs.pair(seed))
         stds = tf.exp(self._log_stds(num_steps))
 
         def step(carry, inputs):

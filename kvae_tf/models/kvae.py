@@ -24,8 +24,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
-from kvae_tf.compiled import compile_with_gradient
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
     DynamicsParameterNetwork,
@@ -38,8 +37,9 @@ from kvae_tf.layers import (
     filter_step,
     frame_likelihood,
 )
-from kvae_tf.models import batches
+from kvae_tf.models import inputs, replicas
 from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
+from kvae_tf.models.xla_gradient import compile_with_gradient
 
 OBJECTIVES = ("collapsed", "sampled")
 
@@ -226,13 +226,13 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed, training=True, rest=True)
 
     def _bound(self, batch, seed, training=False, rest=False):
-        frames, observed, controls = batches.inputs(batch, self.control_size)
+        frames, observed, controls = inputs.inputs(batch, self.control_size)
         encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         log_prior = self._training_log_prior if training else self._log_prior
         # Only where XLA does not ask how many frames there are.
         if training and self._jit_engine and observed is not None:
-            q = Encoding(*batches.of_seen(self.encoder, frames, seen))
+            q = Encoding(*inputs.of_seen(self.encoder, frames, seen))
         else:
             q = self.encode(frames)
         a, log_q = self._sample(q, encoding_seed)
@@ -250,11 +250,11 @@ class KVAE(SequenceModel):
     def _sample(self, q, seed):
         """A draw of the encodings and its log q, ``[B, T]``."""
         noise = replicas.normal(tf.shape(q.mean), seed)
-        return q.mean + q.std * noise, batches.log_normal(noise, tf.math.log(q.std))
+        return q.mean + q.std * noise, inputs.log_normal(noise, tf.math.log(q.std))
 
     def _reconstruction(self, a, frames, seen, decoded_frames, seed):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
-        kept, scale, a, frames = batches.some_seen(decoded_frames, seed, seen, a, frames)
+        kept, scale, a, frames = inputs.some_seen(decoded_frames, seed, seen, a, frames)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
         return tf.reduce_sum(scale * kept * log_p, axis=1)
 
@@ -313,7 +313,7 @@ class KVAE(SequenceModel):
         Returns:
           ``Frames``.
         """
-        batches.check_method(self, method)
+        inputs.check_method(self, method)
         model, a, seen, std, weights = self._infer(frames, observed, controls)
         if method == "smooth":
             result = lgssm.smooth(model, a, seen)
@@ -333,7 +333,7 @@ class KVAE(SequenceModel):
           controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
           num_steps: K.
         """
-        return batches.forecast_by_imputation(self, frames, observed, controls, num_steps)
+        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0):
         """``Frames`` drawn from the prior: z and a are sampled, frames are the decoder's means.
@@ -344,8 +344,8 @@ class KVAE(SequenceModel):
           controls: ``[B, T, U]``; zero if absent.
           seed: an int or a stateless pair.
         """
-        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        return self._generate(num_sequences, num_steps, controls, batches.pair(seed))
+        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        return self._generate(num_sequences, num_steps, controls, inputs.pair(seed))
 
     def _generate(self, batch_size, num_steps, controls, seed):
         mixture = self.mixture
@@ -400,7 +400,7 @@ class KVAE(SequenceModel):
           ``encoding_stds``, ``latents`` and ``latent_covariances``, filtered, without a time axis.
         """
         given = (None if x is None else x[:, tf.newaxis] for x in (frames, observed, controls))
-        frames, seen, controls = batches.tensors(*given, self.control_size)
+        frames, seen, controls = inputs.tensors(*given, self.control_size)
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen[:, 0]
         q = self.encode(frames[:, 0])
         state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls[:, 0])
@@ -425,7 +425,7 @@ class KVAE(SequenceModel):
 
     def _infer(self, frames, observed, controls):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""
-        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
         if observed is None:
             observed = tf.ones(tf.shape(frames)[:2])
         q = self.encode(frames)

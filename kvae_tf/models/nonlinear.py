@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
-from kvae_tf.models import batches
+from kvae_tf.models import inputs, replicas
 from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
 
 NUM_DRAWS = 16  # of each sequence's states, for the moments that filter and smooth give
@@ -223,7 +223,7 @@ class NonlinearSSM(SequenceModel):
         return floor * tf.pow(self.initial_variance_floor / floor, tf.maximum(1.0 - done, 0.0))
 
     def _bound(self, batch, seed, training=False):
-        frames, observed, controls = batches.inputs(batch, self.control_size)
+        frames, observed, controls = inputs.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         read = self._read_in_training if training else self._read_for_bound
         reading = read(frames, seen, controls, seed)
@@ -313,7 +313,7 @@ class NonlinearSSM(SequenceModel):
           method: out of ``imputation_methods``; None: the best of them.
         """
         method = method or self.imputation_methods[0]
-        batches.check_method(self, method)
+        inputs.check_method(self, method)
         given = self._given(frames, observed, controls, smooth=method == "smooth")
         spread = tf.sqrt(tf.linalg.diag_part(self._moments(given).covariances))
         return self._frames(self._states(given, seed=None), spread)
@@ -329,7 +329,7 @@ class NonlinearSSM(SequenceModel):
         """
         frames = tf.convert_to_tensor(frames, tf.float32)
         batch, length = tf.shape(frames)[0], tf.shape(frames)[1]
-        controls = batches.pad_controls(controls, batch, length + num_steps, self.control_size)
+        controls = inputs.pad_controls(controls, batch, length + num_steps, self.control_size)
         # At the context's last step all that is known lies in the past.
         given = self._given(frames, observed, controls[:, :length], "smooth" in self.supports)
         future = controls[:, length - 1 : length - 1 + num_steps]
@@ -343,14 +343,14 @@ class NonlinearSSM(SequenceModel):
             noise = tf.random.stateless_normal(shape, noise_seed)
             return self._walk_freely(start, future, noise, self._parameters(parameter_seed))
 
-        many = states(_repeat(given), _repeat(future), batches.pair(0))
+        many = states(_repeat(given), _repeat(future), inputs.pair(0))
         spread = tf.sqrt(tf.linalg.diag_part(_moments(many).covariances))
         return self._frames(states(given, future, None), spread)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0):
         """``Frames``: states are drawn, frames are the decoder's means; see ``KVAE``."""
-        controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        parameter_seed, noise_seed = tf.unstack(tf.random.split(batches.pair(seed), 2))
+        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
+        parameter_seed, noise_seed = tf.unstack(tf.random.split(inputs.pair(seed), 2))
         noise = tf.random.stateless_normal([num_steps, num_sequences, self.latent_size], noise_seed)
         start = self._begin_freely(noise[0])
         later = self._walk_freely(
@@ -361,7 +361,7 @@ class NonlinearSSM(SequenceModel):
 
     def _given(self, frames, observed, controls, smooth):
         """What states are drawn from; a nest of tensors with a batch axis."""
-        frames, observed, controls = batches.tensors(frames, observed, controls, self.control_size)
+        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         return Given(self._read(frames, seen, controls, smooth), controls)
 
@@ -370,7 +370,7 @@ class NonlinearSSM(SequenceModel):
         return self._walk(*given, seed)[0]
 
     def _moments(self, given):
-        return _moments(self._states(_repeat(given), batches.pair(0)))
+        return _moments(self._states(_repeat(given), inputs.pair(0)))
 
     def _emitting(self, z):
         return z[..., : self.emission_size]

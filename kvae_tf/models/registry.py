@@ -8,14 +8,14 @@ import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
+from kvae_tf.experiments.settings import Settings
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.cannonball import Cannonball
+from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.dkf import DKF
 from kvae_tf.models.dvbf import DVBF
 from kvae_tf.models.ed_lstm import EDLSTM
 from kvae_tf.models.frame_rnn import FrameRNN
 from kvae_tf.models.kvae import KVAE
-from kvae_tf.settings import Settings
 
 # The settings that systems take, by their flags' names.
 _FRAMES = ("network", "units", "likelihood", "per_pixel_std", "variance_floor", "precision")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kvae_tf import files, plotting
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.studies import frames, latents, objects
 from kvae_tf.studies.report import Report, Subject
+from kvae_tf.visualisation import plotting
 
 STUDIES: dict[str, Callable[[Subject], Report]] = {
     study.__name__: study
@@ -56,8 +57,8 @@ def run(names: list[str], subject: Subject, folder: Path) -> None:
                 raise
             print(f"{name}: left out, {error}", flush=True)
             continue
-        files.write_json(folder / f"{name}.json", report.numbers)
-        files.write_csv(folder / f"{name}.csv", report.header, report.rows)
+        storage.write_json(folder / f"{name}.json", report.numbers)
+        storage.write_csv(folder / f"{name}.csv", report.header, report.rows)
         plotting.save_png(folder / f"{name}.png", report.picture)
         if report.animation:
             plotting.save_bytes(folder / f"{name}.gif", report.animation)

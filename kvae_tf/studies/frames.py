@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvae_tf import charts, data, evaluation, paper, plotting
+from kvae_tf import data, evaluation
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.curves import FIRST_SEEN
+from kvae_tf.studies import paper
 from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.visualisation import charts, plotting
 
 FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
 GENERATED, GENERATED_STEPS = 8, 60

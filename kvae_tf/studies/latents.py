@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import charts, evaluation, plotting
+from kvae_tf import evaluation
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.batches import masked_batches
 from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.visualisation import charts, plotting
 
 WALK_STEPS, STRIP_STEPS = 100, 45
 CONTROL_STEPS = 20

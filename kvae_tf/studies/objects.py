@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvae_tf import charts, evaluation, plotting
+from kvae_tf import evaluation
 from kvae_tf.data import gap
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.continuations import FIRST, LAST
 from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.visualisation import charts, plotting
 
 SHOWN = 8  # sequences in pictures
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf import data, experiment, simulation
+from kvae_tf import data
+from kvae_tf.apps import simulation
 from kvae_tf.data import records
 from kvae_tf.errors import UserError
-from kvae_tf.settings import Settings
+from kvae_tf.experiments import run
+from kvae_tf.experiments.settings import Settings
 
 SHARDS, BATCH = 4, 6
 
@@ -104,7 +106,7 @@ def test_training_from_shards(folder, tmp_path):
               "pretraining_epochs": 1,
               "batch_size": BATCH, "units": [8], "model": "vae_rnn",
               "missing_rate": 0.3}  # fmt: skip
-    metrics = experiment.run(Settings.from_dict(values))
+    metrics = run.run(Settings.from_dict(values))
     assert metrics["train/updates"] == 16
     assert np.isfinite(metrics["test/elbo_per_frame"])
 

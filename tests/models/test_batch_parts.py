@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf import presets, training
 from kvae_tf.data import WORLDS, training_batches
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import presets
+from kvae_tf.training import fit
 
 B = 6
 
@@ -29,8 +30,8 @@ def test_gradients_are_those_of_the_whole_batch(name, jit):
         settings = presets.settings("pendulum_smoke", model=name, batch_size=B, batch_parts=parts,
                                     network="mlp", state_size=16, jit="on" if jit else "off",
                                     dataset=world, pretraining_epochs=1)  # fmt: skip
-        model = training.build(settings, train)
-        model.compile(training.optimizer(model, settings, train))
+        model = fit.build(settings, train)
+        model.compile(fit.optimizer(model, settings, train))
         rate = 0.0 if name == "cannonball" else 0.3
         batch = next(iter(training_batches(train, B, 0, missing_rate=rate)))
         step = tf.function(model.training_gradients, jit_compile=jit)
@@ -49,8 +50,8 @@ def test_gradients_are_those_of_the_whole_batch(name, jit):
 def test_parts_that_do_not_divide_a_batch():
     train = WORLDS["pendulum"].splits(0, num_sequences=(B, 1, 1), num_steps=5).train
     settings = presets.settings("pendulum_smoke", batch_parts=4)
-    model = training.build(settings, train)
-    model.compile(training.optimizer(model, settings, train))
+    model = fit.build(settings, train)
+    model.compile(fit.optimizer(model, settings, train))
     batch = next(iter(training_batches(train, B, 0)))
     with pytest.raises(UserError, match="--batch_parts is 4, expected a divisor of the 6"):
         model.training_gradients(batch, tf.constant([0, 1], tf.int64))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kvae_tf import presets, training
 from kvae_tf.data import WORLDS, training_batches
+from kvae_tf.experiments import presets
+from kvae_tf.training import fit
 
 B = 8
 
@@ -18,8 +19,8 @@ def make(train, precision):
     settings = presets.settings("pendulum_smoke", model="vae_rnn", batch_size=B,
                                 precision=precision, pretraining_epochs=1, epochs=2,
                                 steps_per_epoch=20)  # fmt: skip
-    model = training.build(settings, train)
-    model.compile(training.optimizer(model, settings, train), run_eagerly=False)
+    model = fit.build(settings, train)
+    model.compile(fit.optimizer(model, settings, train), run_eagerly=False)
     return model
 
 

@@ -1,0 +1,1 @@
+"""What the scripts call: command line, videos, simulation, recording, benchmarks."""

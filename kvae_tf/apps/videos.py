@@ -1,0 +1,267 @@
+"""What a trained export says of one video: frames filled in or forecast, and the files of it.
+
+Long videos are answered in blocks, each with frames of context on both sides, so that memory stays
+bounded; what lies further away than the context says next to nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import data
+from kvae_tf.data import annotations, storage, video
+from kvae_tf.data.archives import HDF5, load_sequences
+from kvae_tf.data.clips import Clip
+from kvae_tf.errors import UserError
+from kvae_tf.export.loading import LoadedModel
+from kvae_tf.visualisation import films, plotting
+
+_BLOCK, _CONTEXT = 1000, 100  # frames
+_DRAWS = 16  # decoded encodings, for the frames' standard deviations
+_STRIP = 16  # frames of a film strip
+
+
+class Answer(NamedTuple):
+    """What a model says, step by step.
+
+    Attributes:
+      frames: ``[T, H, W, C]`` means.
+      frame_stds: ``[T, H, W, C]``, how much they vary with the encodings.
+      encodings: ``[T, m]``.
+      encoding_stds: ``[T, m]``.
+      latents: ``[T, n]``.
+      latent_stds: ``[T, n]``; empty where the model gives none.
+    """
+
+    frames: np.ndarray
+    frame_stds: np.ndarray
+    encodings: np.ndarray
+    encoding_stds: np.ndarray
+    latents: np.ndarray
+    latent_stds: np.ndarray
+
+
+def read(
+    path: str | os.PathLike,
+    model: LoadedModel,
+    crop: tuple[int, ...] = (),
+    annotations_path: str = "",
+    sequence: int = 0,
+    hidden: str = "",
+    ahead: int = 0,
+) -> Clip:
+    """A video in the form that a model takes: frames float32 in [0, 1], controls also ``ahead``.
+
+    Args:
+      path: a video file, a folder of pictures, or a ``.npz`` or HDF5 file of sequences.
+      model: says the size of the frames and how many controls there are.
+      crop: ``(top, left, height, width)`` of the part to keep, of videos.
+      annotations_path: a CSV file as in ``data.annotations``, of videos.
+      sequence: which one of a file of sequences.
+      hidden: frames to hide, as ``"10-19,25"``.
+      ahead: frames after the end for which controls may be known.
+
+    Raises:
+      UserError: a file is refused or does not fit the model, or ``hidden`` is no list of frames.
+    """
+    path = Path(path)
+    if path.suffix in (".npz", *HDF5):
+        found = load_sequences(path)
+        if not 0 <= sequence < len(found):
+            raise UserError(f"--sequence is {sequence}, expected 0 to {len(found) - 1}")
+        one = found.select(slice(sequence, sequence + 1))
+        clip = Clip(one.unit_frames[0], one.observed[0], one.controls[0])
+    else:
+        clip = _read_video(path, model, crop, annotations_path, ahead)
+    if clip.frames.shape[1:] != model.frame_shape:
+        raise UserError(
+            f"{path} has frames {clip.frames.shape[1:]}, expected {model.frame_shape}, as the "
+            "model was trained with"
+        )
+    if clip.controls.shape[1] != model.control_size:
+        raise UserError(
+            f"{path} has {clip.controls.shape[1]} controls, expected {model.control_size}, as the "
+            "model was trained with: pass --annotations with a column for each"
+        )
+    return clip._replace(observed=clip.observed * _mask(hidden, len(clip.frames)))
+
+
+def impute(model: LoadedModel, clip: Clip, method: str = "") -> Answer:
+    """All frames of a clip, also the missing ones.
+
+    Args:
+      model: an export that can ``impute``.
+      clip: the video.
+      method: ``"smooth"`` or ``"filter"``; empty: the best that the model can do.
+
+    Raises:
+      UserError: the model does not know the method.
+    """
+    method = method or model.imputation_methods[0]
+    length, parts = len(clip.frames), []
+    for start in range(0, length, _BLOCK):
+        stop = min(start + _BLOCK, length)
+        first, last = max(start - _CONTEXT, 0), min(stop + _CONTEXT, length)
+        part = Clip(*(x[first:last] for x in clip))
+        answer = _impute(model, part, method)
+        parts.append(Answer(*(x[start - first : stop - first] for x in answer)))
+    return Answer(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> Answer:
+    """The frames that follow a clip.
+
+    Args:
+      model: an export that can ``forecast``.
+      clip: the video, with controls for the frames to come; where there are none nothing acts.
+      num_steps: K.
+    """
+    if "forecast" not in model.supports:
+        raise UserError("the model cannot forecast")
+    if num_steps < 1:
+        raise UserError(f"--steps is {num_steps}, expected at least 1")
+    first = max(len(clip.frames) - _BLOCK, 0)
+    clip = Clip(*(x[first:] for x in clip))
+    lacking = max(len(clip.frames) + num_steps - len(clip.controls), 0)
+    controls = np.pad(clip.controls, [(0, lacking), (0, 0)])
+    result = model.forecast(
+        clip.frames[np.newaxis], clip.observed[np.newaxis], controls[np.newaxis], num_steps
+    )
+    return _answer(model, result, None)
+
+
+def write(
+    folder: Path,
+    shown: dict[str, np.ndarray],
+    observed: np.ndarray,
+    answer: Answer,
+    fps: float = 10.0,
+    kind: str = "gif",
+) -> list[Path]:
+    """A film side by side, a film strip, frames as npz and latents as CSV.
+
+    Args:
+      folder: where the files go.
+      shown: name -> ``[T, H, W, C]``, what the film and the strip show.
+      observed: ``[T]``, 1 = seen.
+      answer: what the model says of the same steps, or of the last of them.
+      fps: pictures a second.
+      kind: ``"gif"`` or ``"mp4"``.
+
+    Returns:
+      The files.
+    """
+    film = folder / f"film.{kind}"
+    films.write(film, films.side_by_side(shown, observed), fps)
+    steps = np.unique(np.linspace(0, len(observed) - 1, _STRIP).round().astype(int))
+    strip = plotting.film_strip(
+        [frames[steps] for frames in shown.values()], list(shown), observed[steps]
+    )
+    plotting.save_png(folder / "strip.png", strip)
+    first = len(observed) - len(answer.frames)
+    archive = io.BytesIO()
+    np.savez_compressed(
+        archive, frames=answer.frames, frame_stds=answer.frame_stds, observed=observed[first:]
+    )
+    plotting.save_bytes(folder / "frames.npz", archive.getvalue())
+    storage.write_csv(folder / "latents.csv", *_table(answer, observed, first))
+    return [film, *(folder / name for name in ("strip.png", "frames.npz", "latents.csv"))]
+
+
+def filled_in(answer: Answer, clip: Clip) -> dict[str, np.ndarray]:
+    """The films of an imputation: truth, what was seen, what was filled in, how sure it is."""
+    seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
+    return {
+        "truth": clip.frames,
+        "seen": clip.frames * seen,
+        "filled in": answer.frames,
+        "standard deviation": _visible(answer.frame_stds),
+    }
+
+
+def continued(answer: Answer, clip: Clip) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The films of a forecast, after the frames it starts from, and what was seen ``[T + K]``."""
+    seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
+    frames = np.concatenate([clip.frames * seen, answer.frames])
+    stds = np.concatenate([np.zeros_like(clip.frames), _visible(answer.frame_stds)])
+    observed = np.concatenate([clip.observed, np.zeros(len(answer.frames), np.float32)])
+    return {"seen, then forecast": frames, "standard deviation": stds}, observed
+
+
+def _visible(stds):
+    """Standard deviations as frames in which the largest is white."""
+    return stds / max(float(stds.max()), 1e-6)
+
+
+def _read_video(path, model, crop, annotations_path, ahead):
+    found = video.find(path)
+    if len(found) != 1:
+        raise UserError(f"{path} holds {len(found)} videos, expected one of them")
+    height, width, channels = model.frame_shape
+    frames = video.read(found[0], data.Form(crop or None, (height, width), channels))
+    length = len(frames)
+    name = found[0].name
+    known = annotations.read(annotations_path, {name: length}, ahead)[name]
+    return Clip(frames.astype(np.float32) / 255.0, known.observed[:length], known.controls)
+
+
+def _mask(hidden, length):
+    """1 but for the frames named."""
+    mask = np.ones(length, np.float32)
+    for word in filter(None, hidden.split(",")):
+        first, _, last = word.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise UserError(f"--hide is {hidden!r}, expected frames as 10-19,25")
+        first, last = int(first), int(last or first)
+        if not first <= last < length:
+            raise UserError(f"--hide is {hidden!r}, but there are frames 0 to {length - 1} only")
+        mask[first : last + 1] = 0.0
+    return mask
+
+
+def _impute(model, clip, method):
+    inputs = clip.frames[np.newaxis], clip.observed[np.newaxis], clip.controls[np.newaxis]
+    result = model.impute(*inputs, method=method)
+    query = method if method in model.supports else None
+    covariances = getattr(model, query)(*inputs).covariances if query else None
+    return _answer(model, result, covariances)
+
+
+def _answer(model, result, covariances):
+    draws = tf.random.stateless_normal([_DRAWS, *result.encodings.shape[1:]], [0, 0])
+    frames = model.decode(result.encodings + result.encoding_stds * draws)
+    latents = result.latents[0].numpy()
+    variances = np.zeros((len(latents), 0)) if covariances is None else np.maximum(
+        tf.linalg.diag_part(covariances)[0].numpy(), 0.0
+    )  # fmt: skip
+    return Answer(
+        result.frames[0].numpy(),
+        tf.math.reduce_std(frames, axis=0).numpy(),
+        result.encodings[0].numpy(),
+        result.encoding_stds[0].numpy(),
+        latents,
+        np.sqrt(variances),
+    )
+
+
+def _table(answer, observed, first):
+    """Header, and a row a step: encodings and latents with their standard deviations."""
+    columns = {
+        "encoding": answer.encodings,
+        "encoding_std": answer.encoding_stds,
+        "latent": answer.latents,
+        "latent_std": answer.latent_stds,
+    }
+    names = [f"{name}_{i + 1}" for name, x in columns.items() for i in range(x.shape[1])]
+    values = np.concatenate(list(columns.values()), axis=1)
+    rows = [
+        [first + t, int(observed[first + t]), *(f"{x:.6g}" for x in row)]
+        for t, row in enumerate(values.tolist())
+    ]
+    return ["frame", "observed", *names], rows

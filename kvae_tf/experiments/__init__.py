@@ -1,0 +1,1 @@
+"""From settings to results: flags, presets, runs, sweeps, comparisons."""

@@ -1,0 +1,62 @@
+"""Several runs beside each other: in which flags they differ, and what they reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kvae_tf.data import storage
+from kvae_tf.errors import UserError
+
+# Flags that say where a run lies, not what it is.
+_PLACES = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite", "image_epochs")
+
+
+def compare(runs: list[Path], output: Path) -> dict[str, object]:
+    """Writes the metrics of several runs into one file.
+
+    Args:
+      runs: folders with ``settings.json`` and ``metrics.json``.
+      output: a JSON file: ``flags`` that all share; ``runs``, each with its ``flags`` that differ,
+        its ``metrics`` and, where known, its training time in ``seconds``; ``mean`` and ``sd``
+        (with n - 1) over runs of the metrics they share.
+
+    Returns:
+      What was written.
+
+    Raises:
+      UserError: a run lacks a file, or no run is given.
+    """
+    if not runs:
+        raise UserError("--runs is empty, expected the folders of finished runs")
+    settings = [storage.read_json(run / "settings.json", "a finished run") for run in runs]
+    metrics = [storage.read_json(run / "metrics.json", "a finished run") for run in runs]
+    names = [name for name in settings[0] if name not in _PLACES]
+    shared = {n: settings[0][n] for n in names if all(s.get(n) == settings[0][n] for s in settings)}
+    numbers = {
+        name: np.array([found[name] for found in metrics], float)
+        for name in metrics[0]
+        if all(_shape(found.get(name)) == _shape(metrics[0][name]) for found in metrics)
+    }
+    spread = 1 if len(runs) > 1 else 0
+    found = {
+        "flags": shared,
+        "runs": [
+            {"flags": {n: s.get(n) for n in names if n not in shared}, "metrics": m, **_time(run)}
+            for run, s, m in zip(runs, settings, metrics, strict=True)
+        ],
+        "mean": {name: values.mean(axis=0).tolist() for name, values in numbers.items()},
+        "sd": {name: values.std(axis=0, ddof=spread).tolist() for name, values in numbers.items()},
+    }
+    storage.write_json(output, found)
+    return found
+
+
+def _time(run):
+    path = run / "time.json"
+    return {"seconds": storage.read_json(path, "a run's time")["seconds"]} if path.exists() else {}
+
+
+def _shape(value):
+    return None if value is None else np.shape(value)

@@ -1,0 +1,299 @@
+"""The README's results tables, made from the files under ``saved_models``.
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- /table -->``; each name has a function
+below, which reads metrics files and gives Markdown. No number is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kvae_tf.data import storage
+from kvae_tf.errors import UserError
+from kvae_tf.studies import paper
+
+WORLDS = ("box", "gravity", "polygon", "pong")
+_TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def update(readme: Path, saved_models: Path) -> None:
+    """Writes every table of the README anew.
+
+    Args:
+      readme: the Markdown file with the markers.
+      saved_models: the folder of exports with their metrics.
+
+    Raises:
+      UserError: a file is missing or no JSON, the README has no markers, or an unknown one.
+    """
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {readme}: {error.strerror}") from None
+    names = [match[1] for match in _TABLE.findall(text)]
+    unknown = sorted(set(names) - set(TABLES))
+    if unknown or not names:
+        raise UserError(
+            f"{readme} has the tables {', '.join(names) or 'none'}; expected some of "
+            f"{', '.join(TABLES)}"
+        )
+    storage.write_text(
+        readme, _TABLE.sub(lambda m: f"{m[1]}{TABLES[m[2]](saved_models)}\n{m[3]}", text)
+    )
+
+
+def pendulum(saved_models: Path) -> str:
+    """All metrics of the pendulum, but for lists."""
+    metrics = _read(saved_models / "pendulum" / "metrics.json")
+    rows = [
+        (name, f"{value:.4f}" if isinstance(value, float) else value)
+        for name, value in metrics.items()
+        if not isinstance(value, list)
+    ]
+    return _markdown(("metric", "value"), rows)
+
+
+def missing_at_random(saved_models: Path) -> str:
+    """Box: the fraction of incorrect pixels at each rate of missing frames."""
+    rates = [f"{x:g}" for x in _read(saved_models / "box" / "metrics.json")[
+        "missing_at_random/rates"]]  # fmt: skip
+    return _box_table(saved_models, "missing_at_random", "p", rates, paper.MISSING_AT_RANDOM)
+
+
+def gap(saved_models: Path) -> str:
+    """Box: the fraction of incorrect pixels for each length of a gap."""
+    lengths = _read(saved_models / "box" / "metrics.json")["gap/frames"]
+    return _box_table(saved_models, "gap", "frames", lengths, paper.GAP)
+
+
+def worlds(saved_models: Path) -> str:
+    """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
+    rows = []
+    for world in WORLDS:
+        for name, metrics in _systems(saved_models / world):
+            for method in ("smooth", "filter"):
+                if f"gap/{method}" in metrics:
+                    half = metrics[f"missing_at_random/{method}"][4]
+                    longest = metrics[f"gap/{method}"][-1]
+                    system = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
+                    rows.append((world, system, f"{half:.4f}", f"{longest:.4f}"))
+    return _markdown(("world", "system", "p = 0.5", "gap of 15"), rows)
+
+
+def seeds(saved_models: Path) -> str:
+    """Box, several seeds."""
+    found = _read(saved_models / "box" / "seeds.json")
+    rows = []
+    for key, index, label in _POINTS:
+        values = [run["metrics"][key][index] for run in found["runs"]]
+        rows.append(
+            (
+                label,
+                f"{found['mean'][key][index]:.4f} ± {found['sd'][key][index]:.4f}",
+                ", ".join(f"{value:.4f}" for value in values),
+            )
+        )
+    failed = sum(run["metrics"]["missing_at_random/smooth"][4] > 0.012 for run in found["runs"])
+    rows.append(("seeds that failed to learn", f"{failed} of {len(found['runs'])}", ""))
+    return _markdown(("error", "mean ± sd", "seeds"), rows)
+
+
+def missing_training(saved_models: Path) -> str:
+    """Box, trained with frames missing."""
+    found = _read(saved_models / "box" / "missing.json")
+    rows = [
+        (
+            f"{100 * run['flags']['missing_rate']:.0f} %",
+            run["metrics"]["train/updates"],
+            *(f"{run['metrics'][key][index]:.4f}" for key, index, _ in _POINTS),
+        )
+        for run in found["runs"]
+    ]
+    return _markdown(("missing in training", "updates", *(label for *_, label in _POINTS)), rows)
+
+
+def networks(saved_models: Path) -> str:
+    """Box at a reduced size, with each dynamics parameter network."""
+    found = _read(saved_models / "box" / "networks.json")
+    kinds = {}
+    for run in found["runs"]:
+        kinds.setdefault(run["flags"]["dynamics_network"], []).append(run["metrics"])
+    rows = []
+    for kind, runs in kinds.items():
+        cells = []
+        for key, index, _ in _POINTS:
+            values = [run[key][index] for run in runs]
+            cells.append(f"{_mean(values):.4f} ± {_sd(values):.4f}")
+        rows.append((kind, len(runs), *cells))
+    return _markdown(("network", "seeds", *(label for *_, label in _POINTS)), rows)
+
+
+def pendulum_bounds(saved_models: Path) -> str:
+    """Pendulum: the bounds of all systems, their parts, and the training time."""
+    rows = []
+    for name, runs in _pendulum_runs(saved_models).items():
+        cells = [
+            _spread([run["metrics"].get(f"test/{term}_per_frame", 0.0) for run in runs], 2)
+            for term in ("elbo", "reconstruction", "regularisation", "parameters")
+        ]
+        times = [run["seconds"] / 60.0 for run in runs if "seconds" in run]
+        minutes = f"{_mean(times):.1f}" if times else ""
+        rows.append((name, len(runs), *cells, minutes, paper.PENDULUM_BOUNDS.get(name, "")))
+    return _markdown(
+        ("system", "seeds", "bound", "reconstruction", "- KL of states", "- KL of weights",
+         "minutes", "*paper: bound*"),
+        rows,
+    )  # fmt: skip
+
+
+def pendulum_states(saved_models: Path) -> str:
+    """Pendulum: how much of the true state a straight map reads off latent samples."""
+    rows = []
+    for name, runs in _pendulum_runs(saved_models).items():
+        cells = [
+            _spread([run["metrics"][f"r2/{quantity}"] for run in runs], 3)
+            for quantity in ("sin", "cos", "velocity")
+        ]
+        reported = paper.PENDULUM_R_SQUARED.get(name)
+        rows.append((name, *cells, " / ".join(f"{x:.3f}" for x in reported) if reported else ""))
+    return _markdown(("system", "sin φ", "cos φ", "velocity", "*paper*"), rows)
+
+
+def cannonballs(saved_models: Path) -> str:
+    """Cannonballs, seed by seed: how well balls are told apart and followed."""
+    rows = []
+    for name, seed, metrics in _cannonball_runs(saved_models):
+        if "identity_switch_rate" in metrics:
+            rows.append(
+                (
+                    name,
+                    seed,
+                    *(f"{metrics[f'position_r2/{count}']:.3f}" for count in (1, 2)),
+                    f"{100 * metrics['identity_switch_rate']:.1f} %",
+                    f"{metrics['acceleration/ratio']:.3f}",
+                    f"{metrics['acceleration/angle_degrees']:.1f}°",
+                )
+            )
+    return _markdown(
+        ("system", "seed", "R², one ball", "R², two balls", "sequences with balls mixed up",
+         "acceleration / true", "angle off"),
+        rows,
+    )  # fmt: skip
+
+
+def continuations(saved_models: Path) -> str:
+    """Cannonballs, seed by seed: errors at the last frame generated, and amid those between."""
+    rows = []
+    for name, seed, metrics in _cannonball_runs(saved_models):
+        for group, index in (("generation", -1), ("interpolation", 10)):
+            if f"{group}/frames" in metrics:
+                cells = (
+                    metrics[f"{group}/{measure}"][index]
+                    for measure in ("nats", "incorrect_pixels", "position_error")
+                )
+                frame = metrics[f"{group}/frames"][index]
+                rows.append((name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)))
+    header = ("system", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
+    return _markdown(header, rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    table.__name__: table
+    for table in (
+        pendulum,
+        pendulum_bounds,
+        pendulum_states,
+        cannonballs,
+        continuations,
+        missing_at_random,
+        gap,
+        worlds,
+        seeds,
+        missing_training,
+        networks,
+    )
+}
+
+_METHODS = {"smooth": "smoothing", "filter": "filtering"}
+_SYSTEMS = {
+    "kvae": "KVAE",
+    "dvbf": "DVBF",
+    "dkf": "DKF",
+    "ae_rnn": "AE-RNN",
+    "vae_rnn": "VAE-RNN",
+    "cannonball": "Cannonball",
+    "ed_lstm": "ED-LSTM",
+}
+_POINTS = (
+    ("missing_at_random/smooth", 4, "p = 0.5, smoothing"),
+    ("missing_at_random/filter", 4, "p = 0.5, filtering"),
+    ("gap/smooth", -1, "gap of 15, smoothing"),
+)
+
+
+def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
+    """A world's KVAE, and the runs of its ``baselines.json``, if any: name and metrics."""
+    yield "KVAE", _read(folder / "metrics.json")
+    path = folder / "baselines.json"
+    for run in _read(path)["runs"] if path.exists() else ():
+        name = _SYSTEMS[run["flags"]["model"]]
+        # A KVAE among the baselines is the one with the released hyperparameters.
+        yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
+
+
+def _pendulum_runs(saved_models):
+    """The runs of ``pendulum/systems.json`` by system and kind of frame network."""
+    found = _read(saved_models / "pendulum" / "systems.json")
+    groups = {}
+    for run in found["runs"]:
+        flags = found["flags"] | run["flags"]
+        groups.setdefault(f"{_SYSTEMS[flags['model']]}, {flags['network']}", []).append(run)
+    return groups
+
+
+def _cannonball_runs(saved_models):
+    """System, seed and metrics of the runs of ``cannonball/systems.json``."""
+    found = _read(saved_models / "cannonball" / "systems.json")
+    for run in found["runs"]:
+        flags = found["flags"] | run["flags"]
+        yield _SYSTEMS[flags["model"]], flags["seed"], run["metrics"]
+
+
+def _spread(values, digits):
+    return f"{_mean(values):.{digits}f} ± {_sd(values):.{digits}f}"
+
+
+def _box_table(saved_models, group, label, x, reported):
+    rows = []
+    for name, metrics in _systems(saved_models / "box"):
+        for method, word in _METHODS.items():
+            values = metrics.get(f"{group}/{method}")
+            if values:
+                system = f"{name}, {word}" if name.startswith("KVAE") else name
+                rows.append((system, *(f"{value:.4f}" for value in values)))
+    for key, values in reported.items():
+        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _SYSTEMS[key]
+        rows.append((f"*paper: {system}*", *(f"*{value:.4f}*" for value in values)))
+    return _markdown((label, *x), rows)
+
+
+def _markdown(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _mean(values):
+    return sum(values) / len(values)
+
+
+def _sd(values):
+    if len(values) < 2:
+        return 0.0
+    middle = _mean(values)
+    return (sum((value - middle) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+
+
+def _read(path):
+    return storage.read_json(path, "the metrics of a trained model")

@@ -1,0 +1,176 @@
+"""An experiment from settings to results: data, model, training, evaluation, export."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from kvae_tf import data, evaluation
+from kvae_tf.data import storage
+from kvae_tf.errors import UserError
+from kvae_tf.experiments.settings import Settings
+from kvae_tf.export import model_card
+from kvae_tf.export.saved_model import export
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.training import distribution, restarts
+from kvae_tf.training.fit import build, compile_model, jit, train
+from kvae_tf.visualisation import events, figures, plotting, projector
+
+# What a resumed run may change without becoming another run.
+_FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
+         "cache_dir", "test_sequences", "profile_updates"}  # fmt: skip
+
+
+def run(settings: Settings) -> dict[str, object]:
+    """Trains, evaluates and exports.
+
+    Args:
+      settings: the whole experiment.
+
+    Returns:
+      The metrics, as written to RUN_DIR/metrics.json; of a worker that is not the chief, none.
+
+    Raises:
+      UserError: bad input, a checkpoint that does not fit, or a bound that is no longer a number.
+    """
+    strategy = distribution.create(settings.training.strategy)  # before anything that computes
+    run_dir = storage.make_folder(settings.run.run_dir, "run_dir")
+    version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
+    storage.make_folder(version_dir.parent, "export_dir")
+    if distribution.is_chief(strategy):
+        _check_folder(run_dir, settings)
+    with strategy.scope():
+        if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
+            tf.config.experimental.enable_op_determinism()
+        splits = load_data(settings)
+        model = build(settings, splits.train)
+        if distribution.is_chief(strategy):
+            _claim(run_dir, settings)
+        checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+        try:
+            _train(model, checkpoints, settings, splits, run_dir)
+        except distribution.PEER_IS_GONE:
+            if strategy.num_replicas_in_sync == 1:
+                raise
+            distribution.begin_again()
+    if not distribution.is_chief(strategy):
+        return {}
+    if settings.training.patience:
+        checkpoints.restore_best()
+    projector.write(run_dir / "logs" / "projector", model, splits.validation)
+    test = splits.test.select(slice(0, settings.data.test_sequences or None))
+    metrics = evaluation.evaluate(model, test, splits.train)
+    metrics["test/sequences"] = len(test)
+    metrics["train/updates"] = int(model.optimizer.iterations.numpy())
+    storage.write_json(run_dir / "metrics.json", metrics)
+    export(model, version_dir)
+    _describe(version_dir.parent, settings, model, metrics, test, run_dir)
+    for name, value in metrics.items():
+        print(f"{name}: {model_card.format_value(value)}")
+    print(f"SavedModel: {version_dir}")
+    return metrics
+
+
+def _train(model, checkpoints, settings, splits, run_dir):
+    """From the last checkpoint, or from the best start."""
+    if settings.run.resume and checkpoints.restore_last():
+        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
+    elif settings.training.starts > 1:
+        restarts.compete(model, checkpoints, settings, splits, run_dir)
+    train(model, checkpoints, settings, splits, run_dir)
+
+
+def load_data(settings: Settings, **options) -> data.Splits:
+    """The data set that the settings name.
+
+    Args:
+      settings: the whole experiment.
+      **options: of ``data.load``, beyond those that the settings say.
+    """
+    chosen = settings.data
+    if chosen.draw_walls:
+        options["draw_walls"] = True
+    if data.is_video(chosen.dataset):
+        options |= {
+            "form": data.Form(chosen.crop or None, chosen.frame_size or None, chosen.channels),
+            "window": chosen.window,
+            "stride": chosen.stride,
+            "annotations_path": chosen.annotations,
+        }
+    splits = data.load(chosen.dataset, settings.training.seed, chosen.cache_dir or None, **options)
+    return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
+
+
+def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
+    """A run's settings, trained model and data.
+
+    Args:
+      run_dir: the folder of a run of which at least one epoch is done.
+
+    Raises:
+      UserError: there is no such run, or its checkpoint is damaged.
+    """
+    settings = read_settings(run_dir / "settings.json", run_dir=str(run_dir))
+    splits = load_data(settings)
+    model = build(settings, splits.train)
+    checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+    best = settings.training.patience > 0
+    if not (checkpoints.restore_best() if best else checkpoints.restore_last()):
+        raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
+    return settings, model, splits
+
+
+def read_settings(path: Path, **changes) -> Settings:
+    """The settings in a ``settings.json``, some of them replaced.
+
+    Raises:
+      UserError: the file is missing or holds no settings.
+    """
+    return Settings.from_dict(storage.read_json(path, "the settings of a run") | changes)
+
+
+def _describe(folder, settings, model, metrics, test, run_dir):
+    """Puts the metrics, the model card and a few pictures beside an export."""
+    storage.write_json(folder / "metrics.json", metrics)
+    places = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
+    storage.write_json(
+        folder / "settings.json",
+        {name: value for name, value in settings.to_dict().items() if name not in places},
+    )
+    storage.write_text(folder / "README.md", model_card.write(settings, model, metrics))
+    for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
+        kind = "gif" if picture.data.startswith(b"GIF") else "png"
+        plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
+    objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
+    if objects:
+        plotting.save_png(folder / "stages.png", events.stages(objects))
+
+
+def _check_folder(run_dir, settings):
+    """Refuses to mix two runs in one folder."""
+    path = run_dir / "settings.json"
+    mine = settings.to_dict()
+    if path.exists() and settings.run.resume:
+        theirs = storage.read_json(path, "the settings of the run")
+        for name, value in theirs.items():
+            if name not in _FREE and name in mine and mine[name] != value:
+                raise UserError(
+                    f"--{name} is {mine[name]}, but the checkpoint in --run_dir={run_dir} was "
+                    f"written with {value}: use that value, or another --run_dir"
+                )
+    elif path.exists() and not settings.run.overwrite:
+        raise UserError(
+            f"--run_dir={run_dir} holds a run: pass --resume to go on with it, --overwrite to "
+            "start afresh, or choose another folder"
+        )
+
+
+def _claim(run_dir, settings):
+    """Notes the run's settings, in place of an older run."""
+    path = run_dir / "settings.json"
+    if path.exists() and not settings.run.resume:
+        for name in ("checkpoints", "logs", "starts"):
+            shutil.rmtree(run_dir / name, ignore_errors=True)
+    storage.write_json(path, settings.to_dict())

@@ -1,0 +1,168 @@
+"""Many runs over a grid, or over random draws, of flags: resumable, results in one CSV."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kvae_tf.data import storage
+from kvae_tf.errors import UserError
+
+_TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
+
+
+def grid(space: str) -> list[dict[str, str]]:
+    """Every combination of the values of some flags.
+
+    Args:
+      space: ``"learning_rate=0.001,0.002;seed=0,1,2"``.
+
+    Raises:
+      UserError: it is not of this form.
+    """
+    choices = {name: _values(name, text) for name, text in _parse(space).items()}
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
+
+
+def draws(space: str, count: int, seed: int = 0) -> list[dict[str, str]]:
+    """Random values of some flags.
+
+    Args:
+      space: as of ``grid``, or with ranges: ``"learning_rate=log:1e-4:1e-2"`` (uniform in the
+        logarithm), ``"clip_norm=uniform:1:100"``, ``"num_modes=integer:2:9"``.
+      count: how many draws.
+      seed: of the draws, of which the first ones are the same for every ``count``.
+
+    Raises:
+      UserError: it is not of this form.
+    """
+    choices = _parse(space)
+    found = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        found.append({name: _draw(name, text, rng) for name, text in choices.items()})
+    return found
+
+
+def run(
+    config: str,
+    points: list[dict[str, str]],
+    folder: Path,
+    fixed: Sequence[str] = (),
+    jobs: int = 1,
+) -> Path:
+    """Trains every point in a folder of its own; those that are finished already are left alone.
+
+    Args:
+      config: the flagfile of all runs.
+      points: flag values of each run.
+      folder: of the sweep; a run's folder is named by its values.
+      fixed: further flags of all runs, as ``--epochs=3``.
+      jobs: runs at the same time.
+
+    Returns:
+      The CSV file: a row a run, its flags and all metrics that are numbers.
+
+    Raises:
+      UserError: runs failed; the message names the first one and its log.
+    """
+    if jobs < 1:
+        raise UserError(f"--jobs is {jobs}, expected at least 1")
+    storage.make_folder(folder, "sweep_dir")
+    runs = {_name(point): point for point in points}
+
+    def train(name):
+        if (folder / name / "metrics.json").exists():
+            print(f"{name}: is finished already", flush=True)
+            return 0
+        (folder / name).mkdir(exist_ok=True)
+        flags = [f"--{flag}={value}" for flag, value in runs[name].items()]
+        command = [sys.executable, str(_TRAIN), f"--flagfile={config}", *fixed, *flags]
+        with open(folder / name / "log.txt", "w", encoding="utf-8") as log:
+            command += [f"--run_dir={folder / name}", "--resume"]
+            status = subprocess.run(command, stdout=log, stderr=log).returncode
+        print(f"{name}: {'finished' if not status else f'failed, status {status}'}", flush=True)
+        return status
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        statuses = dict(zip(runs, pool.map(train, runs), strict=True))
+    table = folder / "results.csv"
+    storage.write_csv(table, *_table(folder, runs))
+    failed = [name for name, status in statuses.items() if status]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed, the first is {failed[0]}: see "
+            f"{folder / failed[0] / 'log.txt'}"
+        )
+    return table
+
+
+def _parse(space):
+    found = {}
+    for part in filter(None, space.split(";")):
+        name, sign, text = part.strip().partition("=")
+        if not sign or not text or not name:
+            raise UserError(f"{part!r} is no flag with values, expected NAME=VALUE,VALUE")
+        found[name.strip().lstrip("-")] = text
+    if not found:
+        raise UserError("the space is empty, expected NAME=VALUE,VALUE;NAME=VALUE,VALUE")
+    return found
+
+
+def _values(name, text):
+    if ":" in text:
+        raise UserError(f"{name}={text} is a range, expected values for a grid: VALUE,VALUE")
+    return text.split(",")
+
+
+def _draw(name, text, rng):
+    if ":" not in text:
+        return str(rng.choice(text.split(",")))
+    kind, _, limits = text.partition(":")
+    try:
+        low, high = map(float, limits.split(":"))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if kind not in ("uniform", "log", "integer") or low > high or (kind == "log" and low <= 0):
+        raise UserError(
+            f"{name}={text} is no range, expected log:LOW:HIGH, uniform:LOW:HIGH or "
+            "integer:LOW:HIGH"
+        )
+    if kind == "integer":
+        return str(rng.integers(int(low), int(high) + 1))
+    if kind == "log":
+        return f"{np.exp(rng.uniform(np.log(low), np.log(high))):.4g}"
+    return f"{rng.uniform(low, high):.4g}"
+
+
+def _name(point):
+    return ",".join(f"{flag}={value}" for flag, value in point.items()).replace("/", "_")
+
+
+def _table(folder, runs):
+    """Header and rows: the flags and metrics of the runs that are finished."""
+    found = {
+        name: storage.read_json(folder / name / "metrics.json", "the metrics of a run")
+        for name in runs
+        if (folder / name / "metrics.json").exists()
+    }
+    metrics = sorted({key for values in found.values() for key, value in values.items()
+                      if isinstance(value, (int, float))})  # fmt: skip
+    flags = list(dict.fromkeys(flag for point in runs.values() for flag in point))
+    rows = [
+        [
+            name,
+            *(runs[name].get(flag, "") for flag in flags),
+            *(values.get(metric, "") for metric in metrics),
+        ]
+        for name, values in found.items()
+    ]
+    return ["run", *flags, *metrics], rows

@@ -1,0 +1,58 @@
+"""Encoder and decoder of an export as LiteRT (TensorFlow Lite) files, for small devices.
+
+One frame a call: what happens between frames stays with TensorFlow.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.export.loading import LoadedModel
+from kvae_tf.visualisation import plotting
+
+
+def convert(model: LoadedModel, folder: Path) -> list[Path]:
+    """Writes ``encoder.tflite`` and ``decoder.tflite``.
+
+    The encoder takes ``frames [1, H, W, C]`` and gives ``encodings`` and ``encoding_stds``
+    ``[1, m]``; the decoder takes ``encodings [1, m]`` and gives ``frames [1, H, W, C]``.
+
+    Args:
+      model: an export with ``encode`` and ``decode``.
+      folder: where the files go.
+
+    Returns:
+      The two files.
+
+    Raises:
+      UserError: the model has no encoder of single frames.
+    """
+    if not {"encode", "decode"} <= model.supports:
+        raise UserError(f"{model.path} does not encode single frames: it has no such LiteRT form")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, *model.frame_shape], name="frames")])
+    def encoder(frames):
+        q = model.encode(frames[tf.newaxis])
+        return {"encodings": q.mean[0], "encoding_stds": q.std[0]}
+
+    blank = model.encode(tf.zeros([1, 1, *model.frame_shape])).mean
+
+    @tf.function(input_signature=[tf.TensorSpec([1, blank.shape[-1]], name="encodings")])
+    def decoder(encodings):
+        return {"frames": model.decode(encodings[tf.newaxis])[0]}
+
+    paths = []
+    for function in (encoder, decoder):
+        module = tf.Module()
+        module.model = model.module  # holds the variables
+        # By way of a SavedModel, since only then the names of inputs and outputs stay.
+        with tempfile.TemporaryDirectory() as temporary:
+            tf.saved_model.save(module, temporary, signatures=function)
+            converted = tf.lite.TFLiteConverter.from_saved_model(temporary).convert()
+        paths.append(folder / f"{function.python_function.__name__}.tflite")
+        plotting.save_bytes(paths[-1], converted)
+    return paths

@@ -1,0 +1,482 @@
+r"""Several independent objects, each a Newtonian state-space model, drawn into one frame.
+
+Chiappa and Paquet. Every object n has a position a_t^n, the noisy emission of a linear Gaussian
+state-space model; a recurrent renderer makes the frame of all positions, a recurrent attention
+reads them off again:
+
+    p(v, a) = Π_t p(v_t | a_t^{1:N})  Π_n p(a_{1:T}^n)                  equations 2, 5, 10
+    q(a | v) = Π_{t,n} N(a_t^n; μ(s_t^n), σ²(s_t^n))                    equation 9
+    bound   = E_q[ln p(v | a)] + E_q[ln p(a)] - E_q[ln q(a | v)]        equation 7
+
+with ln p(a^n) exact, by one Kalman filter for each component of the start, and the entropy of q in
+closed form. While the weight β of the last two terms falls to 1 the bound is annealed.
+
+Section 2.3 names what is wrong with this q: the dynamics have no part in it, and it gets stuck
+where an object is now this ball, now that. With ``posterior="smoothed"`` attention only reads
+positions, with an error of its own, and q is what the state-space model makes of the readings;
+frames can then only be drawn along trajectories that obey Newton.
+
+======  ==================  ====================
+letter  name                shape
+======  ==================  ====================
+v       ``frames``          ``[B, T, H, W, C]``
+a       ``encodings``       ``[B, T, N · m]``
+h       ``latents``         ``[B, T, N · 2m]``
+z       ``mode_weights``    ``[B, T, N · K]``
+N       ``num_objects``     ``[B]``
+======  ==================  ====================
+
+Where a frame is missing, attention is shown what the model expects there: the rendered predictions
+of the Kalman filters (section 3.5).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.errors import UserError
+from kvae_tf.layers import BernoulliFrames, Encoding
+from kvae_tf.models import inputs, replicas
+from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
+from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
+from kvae_tf.models.cannonball.newtonian import NewtonianMixture
+
+POSTERIORS = ("attention", "smoothed")
+
+_POSITION_SIZE = 2
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class Cannonball(SequenceModel):
+    """Independent objects that move by Newton's laws.
+
+    Batches also hold ``num_objects [B]``; without it every sequence shows ``max_objects``.
+
+    Args:
+      frame_shape: ``(H, W, C)``.
+      control_size: 0; nothing acts on the objects.
+      max_objects: the most objects in a sequence.
+      state_size: of attention and renderer.
+      num_components: K, of each object's start.
+      motion_step: δ at the start.
+      transition_noise: Σ_H at the start, a variance.
+      learn_noise: learn Σ_H.
+      emission_noise: Σ_A at the start, a variance.
+      initial_variance: Σ_k at the start, a variance.
+      initial_spread: standard deviation of the means μ_k at the start.
+      kl_weight: β at the start.
+      kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
+      frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
+        posterior only its noises do.
+      resting_updates: attention rests for so many updates, and the others learn from what it reads.
+      joint_updates: after so many updates noises and start are no longer learned by gradients, but
+        fitted from outside; 0: never.
+      posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
+      **training: ``noise_seed`` and the like of the base class.
+
+    Raises:
+      UserError: controls are given, or the posterior is unknown.
+    """
+
+    def __init__(
+        self,
+        frame_shape,
+        control_size=0,
+        max_objects=2,
+        state_size=256,
+        num_components=2,
+        motion_step=0.1,
+        transition_noise=1e-3,
+        learn_noise=True,
+        emission_noise=1.0,
+        initial_variance=1.0,
+        initial_spread=1.0,
+        kl_weight=1.0,
+        kl_updates=0,
+        frozen_updates=0,
+        resting_updates=0,
+        joint_updates=0,
+        posterior="attention",
+        **training,
+    ):
+        if posterior not in POSTERIORS:
+            raise UserError(f"posterior is {posterior!r}, expected one of {', '.join(POSTERIORS)}")
+        if control_size:
+            raise UserError(
+                f"the data have controls of size {control_size}, expected none: nothing acts on "
+                "the objects of this model"
+            )
+        super().__init__(**training)
+        self.frame_shape = tuple(frame_shape)
+        self.control_size = 0
+        self.max_objects = max_objects
+        self.kl_weight = kl_weight
+        self.kl_updates = kl_updates
+        self.frozen_updates = frozen_updates
+        self.resting_updates = resting_updates
+        self.joint_updates = joint_updates
+        self.posterior = posterior
+        self.attention = RecurrentAttention(
+            max_objects, state_size, _POSITION_SIZE, name="attention"
+        )
+        self.renderer = RecurrentRenderer(frame_shape, state_size, _POSITION_SIZE, name="renderer")
+        self.likelihood = BernoulliFrames(name="likelihood")
+        self.motion = NewtonianMixture(
+            num_components,
+            _POSITION_SIZE,
+            motion_step,
+            transition_noise,
+            emission_noise,
+            initial_variance,
+            initial_spread,
+            learn_noise,
+            name="motion",
+        )
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        del input_shape
+        self.attention.build((None, None, *self.frame_shape))
+        self.renderer.build()
+        self.likelihood.build((None, *self.frame_shape))
+        self.motion.build()
+        self.built = True
+
+    @property
+    def term_names(self):
+        return ("reconstruction", "regularisation")
+
+    @property
+    def encoding_size(self):
+        return self.max_objects * _POSITION_SIZE
+
+    @property
+    def dynamics_variables(self):
+        return self.motion.trainable_variables
+
+    @property
+    def phases(self):
+        """At first the motion rests, so that attention and renderer find smooth trajectories.
+
+        A smoothed posterior asks for smooth trajectories itself, as long as the noises are small:
+        then only these rest. Attention that begins with good readings rests until the others know
+        them. In the end noises and start, where gradients get stuck, are left to ``refit``.
+        """
+        changes = (self.frozen_updates, self.resting_updates, self.joint_updates)
+        begins = sorted({0, *changes})
+        lengths = [*np.diff(begins), 0]
+        return [
+            Phase(self.training_bound, self._moving(begin), int(length))
+            for begin, length in zip(begins, lengths, strict=True)
+        ]
+
+    def _moving(self, done):
+        """The variables that learn after so many updates."""
+        motion, resting = self.motion, []
+        if done < self.resting_updates:
+            resting += self.attention.trainable_variables
+        if done < self.frozen_updates:
+            noises = self.posterior == "smoothed"
+            resting += motion.noise_variables if noises else motion.trainable_variables
+        if self.joint_updates and done >= self.joint_updates:
+            resting += motion.noise_variables + motion.start_variables
+        return _without(self.trainable_variables, resting)
+
+    # The bound.
+
+    def elbo(self, batch, seed):
+        """Equation 7, at one draw of the positions."""
+        return self._bound(batch, seed, 1.0)
+
+    def training_bound(self, batch, seed):
+        """``elbo``; annealed, its last two terms are multiplied with the present β."""
+        weight = 1.0
+        if self.kl_updates:
+            done = tf.cast(self.optimizer.iterations, tf.float32) / self.kl_updates
+            weight = tf.pow(self.kl_weight, 1.0 - tf.minimum(done, 1.0))
+        return self._bound(batch, seed, weight)
+
+    def _bound(self, batch, seed, weight):
+        frames, observed, _ = inputs.inputs(batch, 0)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        num_objects = self._counts(frames, batch.get("num_objects"))
+        q = self.locate(frames, observed, num_objects)
+        draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
+        a, log_ratio = draw(q, seen, seed)
+        present = self._present(num_objects)  # [B, N]
+        everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
+        log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)
+        reconstruction = tf.reduce_sum(seen * log_p, axis=1)
+        regularisation = tf.reduce_sum(present * log_ratio, axis=1)
+        terms = {"reconstruction": reconstruction, "regularisation": regularisation}
+        return Bound(
+            reconstruction + regularisation,
+            terms,
+            tf.maximum(tf.reduce_sum(seen, axis=1), 1.0),
+            reconstruction + weight * regularisation,
+        )
+
+    def _draw(self, q, seen, seed):
+        """a from equation 9, and ln p(a) plus the entropy of q, ``[B, N]``."""
+        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
+        entropy = tf.reduce_sum(tf.math.log(q.std) + 0.5 * (1.0 + math.log(2.0 * math.pi)), axis=-1)
+        entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)
+        return a, self._each_object(self.motion.log_prob, seen, a) + entropy
+
+    def _draw_smoothed(self, q, seen, seed):
+        """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
+        everywhere = tf.repeat(seen, self.max_objects, axis=0)
+        a, log_ratio = self.motion.posterior_sample(
+            _apart(q.mean), self._variances(q), everywhere, seed
+        )
+        return _together(a, self.max_objects), tf.reshape(log_ratio, [-1, self.max_objects])
+
+    # Positions.
+
+    def locate(self, frames, observed=None, num_objects=None):
+        """An ``Encoding`` of the objects' positions, ``[B, T, N, 2]``, by attention alone.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen. Where a frame is missing the moments mean nothing.
+          num_objects: ``[B]``; all that there can be if absent.
+        """
+        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
+        num_objects = self._counts(frames, num_objects)
+        if observed is None:
+            return self.attention(frames, num_objects)
+        return self._locate_with_gaps(frames, observed, num_objects)
+
+    def _locate_with_gaps(self, frames, seen, num_objects):
+        """Attention beside Kalman filters, whose rendered predictions it sees in the gaps."""
+        batch, N, K = tf.shape(frames)[0], self.max_objects, self.motion.num_components
+        n, m = 2 * _POSITION_SIZE, _POSITION_SIZE
+        present = self._present(num_objects)
+        components = tf.tile(tf.range(K), [batch * N])
+        law = self.motion.model(components)
+        A, u, Q = law.transition, law.transition_offset, tf.linalg.diag(law.transition_noise)
+
+        def step(carry, given):
+            states, means, covariances, log_weights = carry
+            frame, seen = given
+            best = tf.one_hot(tf.argmax(log_weights, axis=-1), K)[..., tf.newaxis]  # [B, N, K, 1]
+            expected = tf.reduce_sum(best * tf.reshape(means, [batch, N, K, n])[..., :m], axis=2)
+            rendered = self.likelihood.mean(self.renderer(expected, present))
+            shown = tf.where(seen[:, None, None, None] > 0, frame, tf.stop_gradient(rendered))
+            states = self.attention.step(states, self.attention.project(shown))
+            q = self.attention.read(states)
+            positions = tf.repeat(tf.reshape(q.mean, [-1, 1, m]), K, axis=0)
+            now = law._replace(initial_mean=means, initial_covariance=covariances)
+            if self.posterior == "smoothed":
+                variances = tf.repeat(tf.reshape(tf.square(q.std), [-1, 1, m]), K, axis=0)
+                now = now._replace(emission_noise=law.emission_noise + variances)
+            result = lgssm.filter(
+                now,
+                positions,
+                tf.repeat(seen, N * K)[:, tf.newaxis],
+            )
+            log_weights += tf.reshape(result.log_likelihood, [batch, N, K])
+            means = tf.linalg.matvec(A, result.filtered_means[:, 0]) + u
+            P = result.filtered_covariances[:, 0]
+            covariances = tf.matmul(A @ P, A, transpose_b=True) + Q
+            return (states, means, covariances, log_weights), (q.mean, q.std)
+
+        prior = tf.nn.log_softmax(self.motion.component_logits)
+        start = (
+            self.attention.start(num_objects),
+            law.initial_mean,
+            law.initial_covariance,
+            tf.zeros([batch, N, K]) + prior,
+        )
+        inputs = (tf.transpose(frames, [1, 0, 2, 3, 4]), tf.transpose(seen))
+        shapes = [[frames.shape[0], N, m]] * 2
+        _, moments = lgssm.scan(step, start, inputs, shapes)
+        return Encoding(*(tf.transpose(x, [1, 0, 2, 3]) for x in moments))
+
+    def components(self, frames, observed=None, num_objects=None):
+        """p(z = k | a) of each object at the means of q, ``[B, N, K]``; arguments as ``locate``."""
+        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
+        q = self.locate(frames, observed, num_objects)
+        return tf.nn.softmax(self._component_log_probs(q, observed))
+
+    # Queries.
+
+    def decode(self, encodings, num_objects=None):
+        """Frame means in [0, 1], ``[B, T, H, W, C]``, of positions ``[B, T, N · 2]``."""
+        num_objects = self._counts(encodings, num_objects)
+        a = self._split(encodings)
+        present = tf.repeat(self._present(num_objects)[:, tf.newaxis], tf.shape(a)[1], axis=1)
+        return self.likelihood.mean(self.renderer(a, present))
+
+    def filter(self, frames, observed=None, controls=None, num_objects=None):
+        """``Latents`` given the frames up to each step; otherwise as ``smooth``."""
+        return self._infer(frames, observed, controls, num_objects, smooth=False)[0]
+
+    def smooth(self, frames, observed=None, controls=None, num_objects=None):
+        """``Latents`` given all frames, of the likeliest component of each object.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen.
+          controls: not used.
+          num_objects: ``[B]``; all that there can be if absent.
+
+        Returns:
+          Moments ``[B, T, 4N]`` and ``[B, T, 4N, 4N]``; each object has four, x, y and velocities.
+        """
+        return self._infer(frames, observed, controls, num_objects, smooth=True)[0]
+
+    def impute(self, frames, observed=None, controls=None, method="smooth", num_objects=None):
+        """``Frames``: positions by attention where frames were seen, by the motion elsewhere.
+
+        Args:
+          frames: ``[B, T, H, W, C]``; anything where unobserved.
+          observed: ``[B, T]``, 1 = seen.
+          controls: not used.
+          method: ``"smooth"`` or ``"filter"``.
+          num_objects: ``[B]``; all that there can be if absent. What an object is that is not
+            there is 0.
+        """
+        inputs.check_method(self, method)
+        latents, q, weights, seen = self._infer(
+            frames, observed, controls, num_objects, method == "smooth"
+        )
+        shape = tf.shape(q.mean)
+        known = seen[..., tf.newaxis, tf.newaxis] > 0
+        means = tf.reshape(latents.means, tf.concat([shape[:3], [2 * _POSITION_SIZE]], 0))
+        variances = tf.reshape(tf.linalg.diag_part(latents.covariances), tf.shape(means))
+        expected, variances = means[..., :_POSITION_SIZE], variances[..., :_POSITION_SIZE]
+        spread = tf.sqrt(variances + self.motion.emission_noise)
+        a, std = q
+        if self.posterior == "smoothed":
+            a, variances = self.motion.moments(expected, q.mean, tf.square(q.std), variances)
+            std = tf.sqrt(variances)
+        there = self._present(self._counts(frames, num_objects))[:, tf.newaxis, :, tf.newaxis]
+        a = _join(there * tf.where(known, a, expected))
+        return Frames(
+            self.decode(a, num_objects),
+            a,
+            _join(there * tf.where(known, std, spread)),
+            _join(there * means),
+            tf.repeat(_join(weights)[:, tf.newaxis], shape[1], axis=1),
+        )
+
+    def forecast(self, frames, observed=None, controls=None, num_steps=1, num_objects=None):
+        """``Frames`` of the ``num_steps`` steps that follow the given ones (section 3.4)."""
+        del controls
+        frames = tf.cast(frames, tf.float32)
+        shape = tf.shape(frames)
+        observed = tf.ones(shape[:2]) if observed is None else tf.cast(observed, tf.float32)
+        result = self.impute(
+            tf.concat([frames, tf.zeros([shape[0], num_steps, *self.frame_shape])], axis=1),
+            tf.concat([observed, tf.zeros([shape[0], num_steps])], axis=1),
+            method="filter",
+            num_objects=num_objects,
+        )
+        return Frames(*(x[:, shape[1] :] for x in result))
+
+    def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None):
+        """``Frames`` drawn from the prior: positions are sampled, frames are the renderer's means.
+
+        Args:
+          num_sequences: B.
+          num_steps: T.
+          controls: not used.
+          seed: an int or a stateless pair.
+          num_objects: ``[B]``; all that there can be if absent.
+        """
+        del controls
+        count = num_sequences * self.max_objects
+        a = self.motion.sample(count, num_steps, inputs.pair(seed))
+        a = _join(_together(a, self.max_objects))
+        return Frames(
+            self.decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),
+            tf.zeros_like(a[..., :0]),
+        )  # fmt: skip
+
+    def _infer(self, frames, observed, controls, num_objects, smooth):
+        """``Latents``, the ``Encoding``, p(z | a) ``[B, N, K]`` and the mask."""
+        del controls
+        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        q = self.locate(frames, observed, num_objects)
+        shape = tf.shape(q.mean)  # [B, T, N, 2]
+        log_weights = self._component_log_probs(q, seen)
+        best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
+        law = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
+        a, mask = _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0)
+        if smooth:
+            result = lgssm.smooth(law, a, mask)
+            h, P = result.smoothed_means, result.smoothed_covariances
+        else:
+            result = lgssm.filter(law, a, mask)
+            h, P = result.filtered_means, result.filtered_covariances
+        N, n = self.max_objects, 2 * _POSITION_SIZE
+        h = _together(h, N)
+        P = tf.reshape(P, [shape[0], N, shape[1], n, n])
+        # Objects are independent: the covariance of all is block diagonal.
+        P = tf.einsum("bitjk,il->btijlk", P, tf.eye(N))
+        size = N * n
+        latents = Latents(_join(h), tf.reshape(P, [shape[0], shape[1], size, size]))
+        return latents, q, tf.nn.softmax(log_weights), seen
+
+    def _component_log_probs(self, q, observed):
+        """ln p(z = k, a) of each object, ``[B, N, K]``."""
+        found = functools.partial(self.motion.component_log_probs, variances=self._variances(q))
+        return self._each_object(found, observed, q.mean)
+
+    def _variances(self, q):
+        """Of attention's readings, ``[B · N, T, m]``; None where they are the positions."""
+        return tf.square(_apart(q.std)) if self.posterior == "smoothed" else None
+
+    def _each_object(self, function, observed, positions):
+        """``function`` of the trajectories of all objects, with axes ``[B, N, ...]``."""
+        mask = None if observed is None else tf.repeat(observed, self.max_objects, axis=0)
+        found = function(_apart(positions), mask)
+        shape = tf.concat([[tf.shape(positions)[0], self.max_objects], tf.shape(found)[1:]], 0)
+        return tf.reshape(found, shape)
+
+    def _counts(self, frames, num_objects):
+        """``[B]`` int32."""
+        if num_objects is None:
+            return tf.fill([tf.shape(frames)[0]], self.max_objects)
+        return tf.cast(num_objects, tf.int32)
+
+    def _present(self, num_objects):
+        """``[B, N]``, 1 = the object is there."""
+        return tf.sequence_mask(num_objects, self.max_objects, tf.float32)
+
+    def _split(self, encodings):
+        shape = tf.shape(encodings)
+        split = tf.reshape(encodings, [shape[0], shape[1], self.max_objects, _POSITION_SIZE])
+        return tf.ensure_shape(split, [None, None, self.max_objects, _POSITION_SIZE])
+
+
+def _without(variables, resting):
+    resting = {id(variable) for variable in resting}
+    return [variable for variable in variables if id(variable) not in resting]
+
+
+def _apart(positions):
+    """``[B, T, N, m] -> [B · N, T, m]``."""
+    shape = tf.shape(positions)
+    moved = tf.transpose(positions, [0, 2, 1, 3])
+    return tf.reshape(moved, [-1, shape[1], positions.shape[-1]])
+
+
+def _together(x, max_objects):
+    """``[B · N, T, m] -> [B, T, N, m]``; undoes ``_apart``."""
+    shape = tf.shape(x)
+    split = tf.reshape(x, [-1, max_objects, shape[1], x.shape[-1]])
+    return tf.transpose(split, [0, 2, 1, 3])
+
+
+def _join(x):
+    """The last two axes as one."""
+    return tf.reshape(x, tf.concat([tf.shape(x)[:-2], [x.shape[-2] * x.shape[-1]]], axis=0))

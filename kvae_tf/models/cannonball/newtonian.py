@@ -1,0 +1,331 @@
+r"""Objects that move by Newton's laws: a linear Gaussian state-space model with a mixed start.
+
+Chiappa and Paquet, equations 3, 4 and 10; every object of every sequence follows the same law.
+
+    z       ~ Categorical(π)
+    h_1     ~ N(μ_z, Σ_z)
+    h_{t+1} = A h_t + u + noise,  noise ~ N(0, Σ_H)      A = [I, δI; 0, I]
+    a_t     = B h_t + noise,      noise ~ N(0, Σ_A)      B = [I, 0]
+
+======  ========================  ===============
+letter  name                      shape
+======  ========================  ===============
+a       ``positions``             ``[L, T, m]``
+h       ``latents``               ``[L, T, 2m]``: positions, then velocities
+z       component                 one of K
+δ       ``step``                  ``[]``
+u       ``force``                 ``[2m]``
+Σ_H     ``transition_noise``      ``[2m]``, its diagonal
+Σ_A     ``emission_noise``        ``[m]``, its diagonal
+μ       ``initial_means``         ``[K, 2m]``
+Σ       ``initial_covariances``   ``[K, 2m, 2m]``
+======  ========================  ===============
+
+L numbers objects, whatever sequence they are of.
+
+Noisy readings y_t of the positions, of known variances R_t, give a posterior in which the dynamics
+take part (the remedy that section 2.3 hopes for):
+
+    q(h, a) ∝ g(h_1) Π_t p(h_{t+1} | h_t) p(a_t | h_t) N(y_t; a_t, R_t)
+
+where g is the one Gaussian with the moments of the mixed start, so that q stays Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from kvae_tf import lgssm
+from kvae_tf.layers.mode_mixture import NOISE_FLOOR
+from kvae_tf.models.cannonball.gaussian_mixture import GaussianMixture
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class NewtonianMixture(keras.layers.Layer):
+    """log p(a) of whole trajectories, and all that the exact engine says of them.
+
+    Args:
+      num_components: K.
+      position_size: m.
+      step: δ at the start.
+      transition_noise: Σ_H at the start, a variance.
+      emission_noise: Σ_A at the start, a variance.
+      initial_variance: Σ_k at the start, a variance.
+      initial_spread: standard deviation of the positions' means μ_k among each other at the start.
+      learn_transition_noise: whether Σ_H is learned.
+    """
+
+    def __init__(
+        self,
+        num_components=2,
+        position_size=2,
+        step=0.1,
+        transition_noise=1e-3,
+        emission_noise=1.0,
+        initial_variance=1.0,
+        initial_spread=1.0,
+        learn_transition_noise=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._settings = {
+            "num_components": num_components,
+            "position_size": position_size,
+            "step": step,
+            "transition_noise": transition_noise,
+            "emission_noise": emission_noise,
+            "initial_variance": initial_variance,
+            "initial_spread": initial_spread,
+            "learn_transition_noise": learn_transition_noise,
+        }
+        self.num_components = num_components
+        self.position_size = position_size
+
+    def build(self, input_shape=None):
+        del input_shape
+        K, m, s = self.num_components, self.position_size, self._settings
+        n = 2 * m
+
+        def weight(name, shape, start, trainable=True):
+            if not callable(start):
+                start = keras.initializers.Constant(start)
+            return self.add_weight(shape=shape, initializer=start, trainable=trainable, name=name)
+
+        self.log_step = weight("log_step", (), math.log(s["step"]))
+        self.force = weight("force", (n,), 0.0)
+        learn = s["learn_transition_noise"]
+        self.log_transition_noise = weight(
+            "log_transition_noise", (n,), math.log(s["transition_noise"]), learn
+        )
+        self.log_emission_noise = weight("log_emission_noise", (m,), math.log(s["emission_noise"]))
+        self.component_logits = weight("component_logits", (K,), 0.0)
+        spread = keras.initializers.RandomNormal(stddev=s["initial_spread"])
+        self.start_positions = weight("start_positions", (K, m), spread)
+        self.start_velocities = weight("start_velocities", (K, m), 0.0)
+        self.start_log_scales = weight(
+            "start_log_scales", (K, n), 0.5 * math.log(s["initial_variance"])
+        )
+        # Below the diagonal of the factors of Σ_k.
+        self.start_corners = weight("start_corners", (K, n * (n - 1) // 2), 0.0)
+        self.built = True
+
+    @property
+    def noise_variables(self) -> list:
+        """Those of Σ_H and Σ_A."""
+        return [self.log_transition_noise, self.log_emission_noise]
+
+    @property
+    def start_variables(self) -> list:
+        """Those of π, μ and Σ."""
+        return [
+            self.component_logits,
+            self.start_positions,
+            self.start_velocities,
+            self.start_log_scales,
+            self.start_corners,
+        ]
+
+    # The parameters as the equations have them.
+
+    @property
+    def step(self) -> tf.Tensor:
+        """δ, positive."""
+        return tf.exp(self.log_step)
+
+    @property
+    def transition(self) -> tf.Tensor:
+        """A, ``[2m, 2m]``."""
+        n = 2 * self.position_size
+        return tf.eye(n) + self.step * np.eye(n, k=self.position_size, dtype=np.float32)
+
+    @property
+    def emission(self) -> tf.Tensor:
+        """B, ``[m, 2m]``."""
+        return tf.eye(self.position_size, 2 * self.position_size)
+
+    @property
+    def transition_noise(self) -> tf.Tensor:
+        """The diagonal of Σ_H, ``[2m]``."""
+        return tf.exp(self.log_transition_noise)
+
+    @property
+    def emission_noise(self) -> tf.Tensor:
+        """The diagonal of Σ_A, ``[m]``."""
+        return tf.exp(self.log_emission_noise) + NOISE_FLOOR
+
+    @property
+    def initial_means(self) -> tf.Tensor:
+        """μ, ``[K, 2m]``."""
+        return tf.concat([self.start_positions, self.start_velocities], axis=1)
+
+    @property
+    def initial_factors(self) -> tf.Tensor:
+        """Lower triangular factors of Σ, ``[K, 2m, 2m]``."""
+        n = 2 * self.position_size
+        rows = [[i, j] for i in range(n) for j in range(i)]
+        corners = tf.transpose(
+            tf.scatter_nd(rows, tf.transpose(self.start_corners), [n, n, self.num_components]),
+            [2, 0, 1],
+        )
+        return tf.linalg.set_diag(corners, tf.exp(self.start_log_scales))
+
+    @property
+    def initial_covariances(self) -> tf.Tensor:
+        """Σ, ``[K, 2m, 2m]``."""
+        factors = self.initial_factors
+        return tf.matmul(factors, factors, transpose_b=True)
+
+    @property
+    def initial_moments(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean ``[2m]`` and covariance ``[2m, 2m]`` of the mixed start."""
+        weights = tf.nn.softmax(self.component_logits)[:, tf.newaxis]
+        mean = tf.reduce_sum(weights * self.initial_means, axis=0)
+        rest = self.initial_means - mean
+        within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
+        return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
+
+    def set_emission_noise(self, noise: np.ndarray) -> None:
+        """Another Σ_A, ``[m]``, in the place of what was learned."""
+        least = NOISE_FLOOR * 1e-3
+        self.log_emission_noise.assign(np.log(np.maximum(noise - NOISE_FLOOR, least)))
+
+    def set_start(self, start: GaussianMixture) -> None:
+        """Another mixed start, of K components in 2m dimensions, likewise."""
+        m, n = self.position_size, 2 * self.position_size
+        factors = np.linalg.cholesky(start.covariances)
+        below = np.tril_indices(n, -1)
+        self.component_logits.assign(np.log(start.weights))
+        self.start_positions.assign(start.means[:, :m])
+        self.start_velocities.assign(start.means[:, m:])
+        self.start_log_scales.assign(np.log(np.diagonal(factors, axis1=1, axis2=2)))
+        self.start_corners.assign(factors[:, below[0], below[1]])
+
+    # What follows from them.
+
+    def model(self, components: tf.Tensor, variances: tf.Tensor | None = None) -> lgssm.LGSSM:
+        """The state-space model of objects with known components.
+
+        Args:
+          components: ``[L]``.
+          variances: ``[L, T, m]``, of readings of the positions; None: these are seen themselves.
+        """
+        # Products, not gathers, whose gradients would be sparse.
+        chosen = tf.one_hot(components, self.num_components)
+        return self._law(
+            chosen @ self.initial_means,
+            tf.tensordot(chosen, self.initial_covariances, 1),
+            variances,
+        )
+
+    def component_log_probs(self, positions, observed=None, variances=None) -> tf.Tensor:
+        """log p(z = k, a) of each object, ``[L, K]``, by a Kalman filter for each component.
+
+        Args:
+          positions: ``[L, T, m]``.
+          observed: ``[L, T]``, 1 = seen, or None.
+          variances: of readings, if the positions are such; as for ``model``.
+        """
+        K, count = self.num_components, tf.shape(positions)[0]
+        components = tf.tile(tf.range(K), [count])
+        log_p = lgssm.log_likelihood(
+            self.model(components, None if variances is None else tf.repeat(variances, K, axis=0)),
+            tf.repeat(positions, K, axis=0),
+            None if observed is None else tf.repeat(observed, K, axis=0),
+        )
+        return tf.nn.log_softmax(self.component_logits) + tf.reshape(log_p, [count, K])
+
+    def log_prob(self, positions, observed=None) -> tf.Tensor:
+        """log p(a) of each object, ``[L]``, equation 10; arguments as above."""
+        return tf.reduce_logsumexp(self.component_log_probs(positions, observed), axis=1)
+
+    def posterior_sample(self, readings, variances, observed, seed) -> tuple[tf.Tensor, tf.Tensor]:
+        """A draw of q(h, a), see the module's last equation, and what it says of -KL(q || p).
+
+        Args:
+          readings: y, ``[L, T, m]``.
+          variances: R, ``[L, T, m]``.
+          observed: ``[L, T]``, 1 = seen.
+          seed: a stateless pair.
+
+        Returns:
+          a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats, of which only the start and
+          the readings are left: all else is the same in both.
+        """
+        state_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
+        mean, covariance = self.initial_moments
+        law = self._law(mean, covariance, variances)
+        evidence = lgssm.log_likelihood(law, readings, observed)
+        h = lgssm.posterior_sample(law, readings, observed, state_seed)[0]
+        expected = h[..., : self.position_size]
+        centre, spread = self.moments(expected, readings, variances)
+        noise = tf.random.stateless_normal(tf.shape(readings), position_seed)
+        a = centre + tf.sqrt(spread) * noise
+        log_reading = -0.5 * tf.reduce_sum(
+            tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
+        )
+        normal = tfp.distributions.MultivariateNormalTriL
+        start, guess = h[:, 0], normal(mean, tf.linalg.cholesky(covariance))
+        log_starts = normal(self.initial_means, self.initial_factors).log_prob(start[:, tf.newaxis])
+        log_start = tf.reduce_logsumexp(
+            tf.nn.log_softmax(self.component_logits) + log_starts, axis=-1
+        )
+        log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
+        return a, log_ratio + log_start - guess.log_prob(start)
+
+    def smooth(self, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
+        """Moments of h given readings, under the start g, ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
+
+        Args:
+          readings: y, ``[L, T, m]``.
+          variances: R, ``[L, T, m]``.
+        """
+        found = lgssm.smooth(self._law(*self.initial_moments, variances), readings)
+        return found.smoothed_means, found.smoothed_covariances
+
+    def moments(
+        self, expected, readings, variances, uncertainty=0.0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance of a_t given a reading, and B h_t up to its own uncertainty.
+
+        Args:
+          expected: the mean of B h_t, ``[..., m]``.
+          readings: y_t, ``[..., m]``.
+          variances: R_t, ``[..., m]``.
+          uncertainty: variance of B h_t, ``[..., m]``; 0: it is known.
+        """
+        gain = self.emission_noise / (self.emission_noise + variances)
+        variance = gain * variances + tf.square(1.0 - gain) * uncertainty
+        return expected + gain * (readings - expected), variance
+
+    def likeliest(self, positions, observed=None) -> tf.Tensor:
+        """The most likely component of each object, ``[L]`` int32; arguments as above."""
+        found = tf.argmax(self.component_log_probs(positions, observed), axis=1)
+        return tf.cast(found, tf.int32)
+
+    def sample(self, count, num_steps, seed) -> tf.Tensor:
+        """Trajectories ``[L, T, m]`` of so many objects; ``seed`` is a stateless pair."""
+        pick_seed, walk_seed = tf.unstack(tf.random.split(seed, 2))
+        logits = tf.convert_to_tensor(self.component_logits)[tf.newaxis]
+        components = tf.random.stateless_categorical(logits, count, pick_seed)[0]
+        _, positions = lgssm.sample(self.model(components), walk_seed, num_steps, count)
+        return positions
+
+    def _law(self, initial_mean, initial_covariance, variances=None):
+        noise = self.emission_noise
+        return lgssm.LGSSM(
+            self.transition,
+            tf.convert_to_tensor(self.force),
+            self.transition_noise,
+            self.emission,
+            noise if variances is None else noise + variances,
+            initial_mean,
+            initial_covariance,
+        )
+
+    def get_config(self):
+        return super().get_config() | self._settings

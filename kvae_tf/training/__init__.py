@@ -1,0 +1,1 @@
+"""Building, compiling and training the model that settings describe."""

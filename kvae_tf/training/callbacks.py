@@ -1,0 +1,153 @@
+"""What happens beside the updates: throughput, time, NaN guard, checkpoints, pictures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData, storage
+from kvae_tf.errors import UserError
+from kvae_tf.training.checkpoints import Checkpoints
+from kvae_tf.visualisation import figures
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds ``frames_per_second`` and ``learning_rate`` to the epoch's logs (put it first).
+
+    Args:
+      frames_per_step: frames in a batch.
+    """
+
+    def __init__(self, frames_per_step: int):
+        super().__init__()
+        self.frames_per_step = frames_per_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+        self._step = int(self.model.optimizer.iterations.numpy())
+        self._seconds = None
+
+    def on_test_begin(self, logs=None):
+        # The validation at the end of an epoch is not training time.
+        if self._seconds is None:
+            self._seconds = time.perf_counter() - self._start
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self._seconds or time.perf_counter() - self._start
+        steps = int(self.model.optimizer.iterations.numpy()) - self._step
+        logs["frames_per_second"] = self.frames_per_step * steps / seconds
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class Clock(keras.callbacks.Callback):
+    """Keeps the training time, resumed runs included, in a JSON file (put it last).
+
+    What a killed epoch had taken is lost, as its updates are.
+
+    Args:
+      path: the file: ``seconds`` and ``epochs``.
+      done: epochs before this run.
+    """
+
+    def __init__(self, path: Path, done: int):
+        super().__init__()
+        self.path = path
+        before = storage.read_json(path, "a run's time") if done and path.exists() else {}
+        self._before = before.get("seconds", 0.0)
+
+    def on_train_begin(self, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self._before + time.perf_counter() - self._start
+        storage.write_json(self.path, {"seconds": seconds, "epochs": epoch + 1})
+
+
+class NaNGuard(keras.callbacks.Callback):
+    """Stops the training when a term of the bound is no longer a number.
+
+    The last good checkpoint is the one of the epoch before: nothing is written after a NaN.
+
+    Args:
+      folder: where the checkpoints are, for the message.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs)
+
+    def _check(self, logs):
+        bad = [name for name, value in (logs or {}).items() if not np.all(np.isfinite(value))]
+        if not bad:
+            return
+        # The sums are not finite because a term is not: name the term.
+        terms = [name for name in bad if name not in ("loss", "elbo", "val_loss", "val_elbo")]
+        step = int(self.model.optimizer.iterations.numpy())
+        raise UserError(
+            f"{', '.join(terms or bad)} not finite after update {step}: training stopped, the last "
+            f"good checkpoint is kept in {self.folder} (try a lower --learning_rate or --clip_norm)"
+        )
+
+
+class SaveAndStop(keras.callbacks.Callback):
+    """Writes a checkpoint each epoch; ends the training when the validation bound stalls.
+
+    Args:
+      checkpoints: where to.
+      patience: epochs to wait for a better bound, 0 for ever.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, patience: int):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        progress = self.checkpoints.progress
+        bound = float(logs["val_elbo"])
+        is_best = bound > float(progress.best.numpy())
+        if is_best:
+            progress.best.assign(bound)
+        progress.waited.assign(0 if is_best else progress.waited + 1)
+        progress.epoch.assign(epoch + 1)
+        stop = self.patience and int(progress.waited.numpy()) >= self.patience
+        if stop:
+            progress.stopped.assign(1)
+            self.model.stop_training = True
+        self.checkpoints.save(is_best)
+
+
+class Pictures(keras.callbacks.Callback):
+    """TensorBoard images and film strips of a few validation sequences.
+
+    Args:
+      folder: the log folder.
+      data: validation sequences.
+      every: epochs between two sets; the first and the last epoch always write one.
+    """
+
+    def __init__(self, folder: Path, data: SequenceData, every: int):
+        super().__init__()
+        self.folder = folder
+        self.data = data.select(slice(0, 8))
+        self.every = every
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if epoch and (epoch + 1) % self.every and not last:
+            return
+        writer = tf.summary.create_file_writer(str(self.folder))
+        with writer.as_default(step=epoch + 1):
+            for tag, picture in figures.pictures(self.model, self.data).items():
+                figures.write_summary(tag, picture)
+        writer.close()

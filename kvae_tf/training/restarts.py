@@ -1,0 +1,73 @@
+"""Several initialisations compete, and the one that is ahead after a few epochs goes on.
+
+Which local optimum a training of latent dynamics ends in is mostly decided by its first epochs:
+whether the states hold a velocity, or which object an attention follows. The judge is what the
+training itself minimises, on held-out sequences; no truth but the frames is looked at.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from kvae_tf import data
+from kvae_tf.data import storage
+from kvae_tf.experiments.settings import Settings
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.training.checkpoints import Checkpoints
+from kvae_tf.training.fit import build, compile_model, train
+
+_HELD_OUT = 250  # sequences that judge
+
+
+def compete(
+    model: SequenceModel,
+    checkpoints: Checkpoints,
+    settings: Settings,
+    splits: data.Splits,
+    run_dir: Path,
+) -> None:
+    """Trains ``--starts`` initialisations for ``--starting_epochs`` and restores the best.
+
+    Each has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on with the one
+    it was at. ``RUN_DIR/starts/losses.json`` says how they did, ``RUN_DIR/time.json`` what all of
+    them took.
+
+    Args:
+      model: built and compiled; its values are replaced.
+      checkpoints: its checkpoints, where the best state is saved.
+      settings: the whole experiment.
+      splits: the data.
+      run_dir: the run's folder.
+    """
+    epochs = settings.training.starting_epochs
+    folders = [run_dir / "starts" / str(start) for start in range(settings.training.starts)]
+    losses, seconds = [], 0.0
+    for start, folder in enumerate(folders):
+        print(f"start {start + 1} of {len(folders)}")
+        one = build(settings, splits.train, start)
+        states = compile_model(one, settings, splits.train, folder / "checkpoints")
+        states.restore_last()
+        train(one, states, settings, splits, folder, epochs)
+        losses.append(held_out_loss(one, splits.validation))
+        seconds += storage.read_json(folder / "time.json", "a start's time")["seconds"]
+    best = min(range(len(losses)), key=losses.__getitem__)
+    storage.write_json(run_dir / "starts" / "losses.json", {"losses": losses, "best": best})
+    storage.write_json(run_dir / "time.json", {"seconds": seconds, "epochs": epochs})
+    winner = Checkpoints(folders[best] / "checkpoints", model)
+    winner.restore_last()
+    for mine, theirs in zip(checkpoints.progress.variables, winner.progress.variables, strict=True):
+        mine.assign(theirs)
+    checkpoints.save(is_best=True)
+    for folder in folders:
+        shutil.rmtree(folder / "checkpoints")
+    print(f"start {best + 1} goes on: losses {', '.join(f'{loss:.3f}' for loss in losses)}")
+
+
+def held_out_loss(model: SequenceModel, validation: data.SequenceData) -> float:
+    """What the training minimises at present, on up to 250 held-out sequences, with fixed noise."""
+    part = validation.select(slice(0, _HELD_OUT))
+    batch = next(iter(data.evaluation_batches(part, len(part))))
+    return float(tf.function(model.held_out_loss)(batch))

@@ -1,0 +1,1 @@
+"""Arrays and models to pictures, films, TensorBoard figures and the HTML report."""

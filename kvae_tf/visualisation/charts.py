@@ -1,0 +1,170 @@
+"""Numbers in, charts out: error curves, mode weights over the plane; pictures as ``plotting``'s."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kvae_tf.errors import UserError
+from kvae_tf.visualisation.plotting import blank, new_figure, render
+
+_LISTED = 8  # lines whose names find room among them
+_CAPTION = 24  # pixels
+
+
+def curves(
+    x: list[float],
+    lines: dict[str, list[float]],
+    errors: dict[str, list[float]] | None = None,
+    dashed: dict[str, list[float]] | None = None,
+    x_label: str = "",
+    y_label: str = "",
+    from_zero: bool = True,
+) -> np.ndarray:
+    """Lines over one axis, with bars of one standard error.
+
+    Args:
+      x: where the values lie.
+      lines: name -> values.
+      errors: name -> standard errors, of lines that have them.
+      dashed: name -> values to compare with, drawn dashed; a line of the same name lends its
+        colour.
+      x_label: of the horizontal axis.
+      y_label: of the vertical axis.
+      from_zero: the vertical axis begins there.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: a line has not one value for each ``x``.
+    """
+    for name, values in {**lines, **(dashed or {})}.items():
+        if len(values) != len(x):
+            raise UserError(f"curve {name!r} has {len(values)} values, expected {len(x)}")
+    figure, axes = new_figure(6, 4, 1, 1)
+    axis, colours = axes[0, 0], {}
+    for name, values in lines.items():
+        spread = (errors or {}).get(name)
+        drawn = axis.errorbar(x, values, yerr=spread, marker="o", ms=3, lw=1.5, label=name)
+        colours[name] = drawn[0].get_color()
+    for name, values in (dashed or {}).items():
+        axis.plot(x, values, "--", lw=1, color=colours.get(name), label=f"{name} (paper)")
+    axis.set(xlabel=x_label, ylabel=y_label)
+    if from_zero:
+        axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    # A long list of names would hide the lines.
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > _LISTED else {}
+    axis.legend(frameon=False, fontsize=8, **beside)
+    return render(figure)
+
+
+def mode_map(encodings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mode weights over the plane of encodings, a panel a mode (Fraccaro et al. 2017, figure 4).
+
+    Args:
+      encodings: ``[N, 2]``, a_{t-1}.
+      weights: ``[N, K]``, alpha_t.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: the shapes are not as above.
+    """
+    if encodings.ndim != 2 or encodings.shape[1] != 2 or len(weights) != len(encodings):
+        raise UserError(
+            f"encodings and mode weights have shapes {encodings.shape}, {weights.shape}, expected "
+            "[N, 2] and [N, K]"
+        )
+    K = weights.shape[1]
+    columns = min(K, 4)
+    rows = -(-K // columns)
+    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    for k, axis in enumerate(axes.flat):
+        if k >= K:
+            axis.set_axis_off()
+            continue
+        dots = axis.scatter(*encodings.T, c=weights[:, k], s=2, vmin=0, vmax=1, cmap="viridis")
+        axis.set(title=f"mode {k + 1}", xlabel="a1", ylabel="a2", aspect="equal")
+        figure.colorbar(dots, ax=axis)
+    return render(figure)
+
+
+def scatter(points: np.ndarray, colours: dict[str, np.ndarray], columns: int = 4) -> np.ndarray:
+    """The same points in several panels, each coloured by another quantity (Karl et al., figure 3).
+
+    Args:
+      points: ``[N, 2]``.
+      colours: a panel's title -> ``[N]``.
+      columns: panels in a row.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    columns = min(columns, len(colours))
+    rows = -(-len(colours) // columns)
+    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    for axis in axes.flat[len(colours) :]:
+        axis.set_axis_off()
+    for axis, (title, values) in zip(axes.flat, colours.items(), strict=False):
+        dots = axis.scatter(*points.T, c=values, s=2, cmap="viridis")
+        axis.set(title=title)
+        figure.colorbar(dots, ax=axis)
+    return render(figure)
+
+
+def stack(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures one under another on white, or side by side where the widest leaves room for it."""
+    width = max(picture.shape[1] for picture in pictures)
+    rows = [[]]
+    for picture in pictures:
+        if sum(p.shape[1] for p in rows[-1]) + picture.shape[1] > width:
+            rows.append([])
+        rows[-1].append(picture)
+    canvases = []
+    for row in rows:
+        canvas = np.full((max(len(p) for p in row), width, 3), 255, np.uint8)
+        left = 0
+        for picture in row:
+            canvas[: len(picture), left : left + picture.shape[1]] = picture
+            left += picture.shape[1]
+        canvases.append(canvas)
+    return np.concatenate(canvases)
+
+
+def captioned(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Pictures of one width, one under another, each below its name."""
+    strips = []
+    for name, picture in pictures.items():
+        figure = blank(_CAPTION, picture.shape[1])
+        figure.text(0.5, 0.5, name, ha="center", va="center", fontsize=10)
+        strips += [render(figure, tight=False), picture]
+    return stack(strips)
+
+
+def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.ndarray:
+    """Ways through the plane, a panel a sequence (Chiappa and Paquet, figures 3, 8 and 9).
+
+    Args:
+      panels: for each sequence, name -> several ``[T, 2]``; a name has the same colour everywhere.
+      columns: panels in a row.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(3.2 * columns, 3.0 * rows, rows, columns)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        for c, (name, several) in enumerate(panel.items()):
+            colour = "black" if not c else f"C{(c - 1) % 10}"
+            for n, way in enumerate(several):
+                label = None if n else name
+                axis.plot(*way.T, "-", color=colour, lw=2.5 if not c else 1.2, label=label)
+                axis.plot(*way[0], "o", color=colour, ms=4)
+        axis.set(aspect="equal")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    return render(figure)

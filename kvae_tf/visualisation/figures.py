@@ -1,0 +1,105 @@
+"""The pictures that TensorBoard shows of a model: from the models' contract to ``plotting``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+from tensorboard.plugins.image import metadata as image_plugin
+
+from kvae_tf import evaluation
+from kvae_tf.data import SequenceData, gap
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.visualisation import charts, plotting
+
+_DIMENSIONS = 8  # of encodings, the most that are drawn
+
+
+class Picture(NamedTuple):
+    """An encoded image and its size in pixels; TensorBoard plays a GIF as it shows a PNG."""
+
+    width: int
+    height: int
+    data: bytes
+
+
+def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[str, Picture]:
+    """A model's pictures of a few sequences, by TensorBoard tag.
+
+    Args:
+      model: any system; what it cannot answer is left out.
+      data: at least one sequence.
+      seed: of the generated sequences.
+
+    Returns:
+      ``reconstructions``, ``imputations``, ``latents/trajectories``, ``latents/mode_weights`` and,
+      of several objects, ``latents/objects`` as PNGs and ``generated`` as an animated GIF.
+    """
+    frames, observed, controls = data.unit_frames, data.observed, data.controls
+    of = evaluation.objects_of(model, data)
+    one = {name: x[:1] for name, x in of.items()}
+    found = {}
+    if "impute" in model.supports:
+        known = evaluation.encodings(model, data)
+        means = model.decode(known[:1], **one).numpy()
+        if not data.is_vector:
+            strip = [frames[0], means[0]]
+            found["reconstructions"] = _png(
+                plotting.film_strip(strip, labels=["data", "model"], observed=observed[0])
+            )
+    if model.max_objects:
+        found["latents/objects"] = _png(charts.paths(_objects(model, data)))
+    if "impute" in model.supports and data.num_steps >= 3:
+        mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
+        filled = {
+            method: model.impute(frames, mask, controls, method=method, **of)
+            for method in model.imputation_methods
+        }
+        found["imputations"] = _png(_imputations(frames, mask, filled, data.is_vector))
+        shown = (slice(3), slice(None), slice(_DIMENSIONS))
+        encodings = {method: result.encodings.numpy()[shown] for method, result in filled.items()}
+        found["latents/trajectories"] = _png(
+            plotting.latent_trajectories(known[shown], observed=mask[:3], others=encodings)
+        )
+        weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
+        if weights.size:
+            found["latents/mode_weights"] = _png(plotting.mode_weights(weights, observed=mask[0]))
+    if "generate" in model.supports and not data.is_vector:
+        drawn = model.generate(len(data), 2 * data.num_steps, seed=seed, **of).frames.numpy()
+        found["generated"] = _gif(plotting.grid_gif(drawn))
+    return found
+
+
+def _objects(model, data):
+    """Each sequence's ways; through the epochs, figure 5a of Chiappa and Paquet."""
+    places = evaluation.latent_positions(model, data)
+    counts = [model.max_objects] * len(data) if data.num_objects is None else data.num_objects
+    return [{"inferred": [places[n, :, i] for i in range(count)]} for n, count in enumerate(counts)]
+
+
+def _imputations(frames, mask, filled, is_vector):
+    """Film strips of one sequence; of vectors, the entries of three over time."""
+    if is_vector:
+        shown = (slice(3), slice(None), 0, slice(_DIMENSIONS), 0)
+        others = {method: result.frames.numpy()[shown] for method, result in filled.items()}
+        return plotting.latent_trajectories(frames[shown], observed=mask[:3], others=others)
+    rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
+    rows += [filled[method].frames[0].numpy() for method in filled]
+    return plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
+
+
+def write_summary(tag: str, picture: Picture) -> None:
+    """Writes a picture to the default summary writer under its default step."""
+    values = [str(picture.width).encode(), str(picture.height).encode(), picture.data]
+    metadata = image_plugin.create_summary_metadata(display_name=tag, description="")
+    tf.summary.write(tag, tf.constant(values), metadata=metadata)
+
+
+def _png(image):
+    height, width = image.shape[:2]
+    return Picture(width, height, plotting.encode_png(image))
+
+
+def _gif(data):
+    # Bytes 6 to 10 of a GIF are its width and height, little-endian.
+    return Picture(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"), data)

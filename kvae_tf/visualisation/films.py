@@ -1,0 +1,90 @@
+"""Moving pictures: films side by side under their names, written as GIF or MP4."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from kvae_tf.errors import UserError
+from kvae_tf.visualisation import plotting
+
+FORMATS = (".gif", ".mp4")
+_HEADER, _DPI = 18, 100  # pixels of the names' line
+
+
+def side_by_side(
+    films: dict[str, np.ndarray], observed: np.ndarray | None = None, scale: int | None = None
+) -> np.ndarray:
+    """Films of one length beside each other, each under its name.
+
+    Args:
+      films: name -> ``[T, H, W, C]`` in [0, 1].
+      observed: ``[T]``, 1 = seen; missing frames carry an orange border, the others a grey one.
+      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+
+    Returns:
+      Pictures, uint8 ``[T, height, width, 3]``.
+
+    Raises:
+      UserError: the films are none, or differ in shape.
+    """
+    framed = {
+        name: plotting.framed(film, observed, scale, target=128) for name, film in films.items()
+    }
+    shapes = {pictures.shape for pictures in framed.values()}
+    if len(shapes) != 1:
+        raise UserError(f"films have shapes {sorted(shapes)}, expected at least one, all alike")
+    header = np.concatenate([_name(name, x.shape[2]) for name, x in framed.items()], axis=1)
+    pictures = np.concatenate(list(framed.values()), axis=2)
+    header = np.broadcast_to(header, (len(pictures), *header.shape))
+    return np.concatenate([header, pictures], axis=1)
+
+
+def write(path: Path, pictures: np.ndarray, fps: float = 10) -> None:
+    """Writes pictures as a film, whole or not at all.
+
+    Args:
+      path: ends in ``.gif`` or ``.mp4``.
+      pictures: uint8 ``[T, height, width, 3]``.
+      fps: pictures a second; a GIF has at most 50.
+
+    Raises:
+      UserError: another format, or the package ``av`` is missing.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path} ends in {path.suffix!r}, expected {' or '.join(FORMATS)}")
+    data = plotting.encode_gif(pictures, fps) if path.suffix == ".gif" else _mp4(pictures, fps)
+    plotting.save_bytes(path, data)
+
+
+def _mp4(pictures, fps):
+    """H.264 in an MP4 container, as bytes."""
+    try:
+        import av
+    except ImportError:
+        raise UserError("writing .mp4 needs the package av: pip install 'kvae_tf[video]'") from None
+    # Colour is stored for 2 by 2 pixels, so both sides have to be even.
+    pad = [(0, 0), *((0, size % 2) for size in pictures.shape[1:3]), (0, 0)]
+    pictures = np.pad(pictures, pad, constant_values=255)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(fps))
+        stream.height, stream.width = pictures.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "12"}
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def _name(name, width):
+    """A line of text, ``[height, width, 3]``."""
+    figure = Figure(figsize=((width + 0.5) / _DPI, (_HEADER + 0.5) / _DPI), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    figure.text(0.5, 0.45, name, ha="center", va="center", fontsize=8)
+    return plotting.render(figure, tight=False)[:_HEADER, :width]

@@ -1,0 +1,85 @@
+"""A made-up environment on film."""
+
+import csv
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from kvae_tf.apps import recording
+from kvae_tf.data import video
+from kvae_tf.errors import UserError
+
+
+class Space:
+    """Three actions, drawn in turn."""
+
+    n, start, drawn = 3, 0, 0
+
+    def seed(self, seed):
+        self.drawn = 0
+
+    def sample(self):
+        self.drawn += 1
+        return self.drawn % 3
+
+
+class Lamp:
+    """A lamp as bright as the last action; the second episode is short."""
+
+    action_space = Space()
+    episode, closed = 0, False
+
+    def reset(self, seed):
+        self.episode, self.t, self.light = self.episode + 1, 0, 0
+
+    def render(self):
+        return np.full((20, 40, 3), 100 * self.light, np.uint8)
+
+    def step(self, action):
+        self.t, self.light = self.t + 1, action
+        return None, 0.0, self.episode == 2 and self.t == 4, False, {}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def gymnasium(monkeypatch):
+    module = types.ModuleType("gymnasium")
+    module.error = types.SimpleNamespace(Error=KeyError)
+    module.lamp = Lamp()
+    module.make = lambda name, render_mode: {"Lamp": module.lamp}[name]
+    monkeypatch.setitem(sys.modules, "gymnasium", module)
+    return module
+
+
+def test_videos_and_actions(gymnasium, tmp_path):
+    recording.record("Lamp", tmp_path / "out", episodes=2, steps=6, hold=2, size=16)
+    frames = video.read(tmp_path / "out" / "videos" / "0000.mp4")
+    assert frames.shape == (6, 8, 16, 1)
+    assert len(video.read(tmp_path / "out" / "videos" / "0001.mp4")) == 4
+    with open(tmp_path / "out" / "actions.csv") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["video", "frame", "action_0", "action_1", "action_2"]
+    assert len(rows) == 1 + 6 + 4
+    actions = np.array([row[2:] for row in rows[1:7]], int).argmax(1)
+    assert actions.tolist() == [1, 1, 2, 2, 0, 0]
+    # What was done at t shows at t + 1.
+    np.testing.assert_allclose(frames[1:].mean((1, 2, 3)), 100 * actions[:-1], atol=3)
+    assert gymnasium.lamp.closed
+
+
+def test_refusals(gymnasium, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--environment=Moon cannot be filmed"):
+        recording.record("Moon", tmp_path / "out")
+    with pytest.raises(UserError, match="exists, expected a new folder"):
+        recording.record("Lamp", tmp_path)
+    monkeypatch.setattr(Lamp, "render", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        recording.record("Lamp", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    with pytest.raises(UserError, match="pip install 'gymnasium"):
+        recording.record("Lamp", tmp_path / "out")

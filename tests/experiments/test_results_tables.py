@@ -1,0 +1,174 @@
+"""Runs beside each other, and the README's tables made of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kvae_tf.errors import UserError
+from kvae_tf.experiments import compare, results_tables
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def metrics(scale=1.0, methods=("smooth", "filter")):
+    found = {"missing_at_random/rates": [0.1 * i for i in range(1, 11)],
+             "gap/frames": list(range(1, 16, 2)), "train/updates": 6000}  # fmt: skip
+    for i, method in enumerate(methods):
+        found[f"missing_at_random/{method}"] = [scale * (k + i) / 1000 for k in range(10)]
+        found[f"gap/{method}"] = [scale * (k + i) / 1000 for k in range(8)]
+    return found
+
+
+def make_run(folder, flags, found):
+    write(folder / "settings.json", {"run_dir": str(folder), "latent_size": 4, **flags})
+    write(folder / "metrics.json", found)
+    return folder
+
+
+def test_compare_tells_what_is_shared_and_what_differs(tmp_path):
+    runs = [
+        make_run(tmp_path / str(s), {"model": "kvae", "seed": s}, {"a/b": s, "c/d": [s, 2.0]})
+        for s in (1, 3)
+    ]
+    found = compare.compare(runs, tmp_path / "out" / "seeds.json")
+    assert json.loads((tmp_path / "out" / "seeds.json").read_text()) == found
+    assert found["flags"] == {"latent_size": 4, "model": "kvae"}
+    assert [run["flags"] for run in found["runs"]] == [{"seed": 1}, {"seed": 3}]
+    assert found["mean"] == {"a/b": 2.0, "c/d": [2.0, 2.0]}
+    np.testing.assert_allclose(found["sd"]["c/d"], [np.sqrt(2.0), 0.0])
+
+
+def test_compare_keeps_to_what_all_have(tmp_path):
+    one = make_run(tmp_path / "1", {"model": "kvae"}, {"a/b": 1.0, "gap/smooth": [1.0]})
+    two = make_run(tmp_path / "2", {"model": "ae_rnn"}, {"a/b": 2.0})
+    found = compare.compare([one, two], tmp_path / "out.json")
+    assert set(found["mean"]) == {"a/b"}
+    assert found["runs"][0]["metrics"]["gap/smooth"] == [1.0]
+
+
+@pytest.mark.parametrize("name", ["settings.json", "metrics.json"])
+def test_compare_names_what_is_missing(tmp_path, name):
+    run = make_run(tmp_path / "1", {}, {})
+    (run / name).unlink()
+    with pytest.raises(UserError, match=f"1/{name} does not exist"):
+        compare.compare([run], tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.fixture
+def saved_models(tmp_path):
+    folder = tmp_path / "saved_models"
+    write(folder / "pendulum" / "metrics.json", {"test/elbo_per_frame": 939.123456, "x": [1]})
+    for world in results_tables.WORLDS:
+        write(folder / world / "metrics.json", metrics())
+        runs = [
+            make_run(tmp_path / world / model, {"model": model}, metrics(2.0, ("filter",)))
+            for model in ("ae_rnn", "vae_rnn")
+        ]
+        compare.compare(runs, folder / world / "baselines.json")
+    for name, flag, values in (
+        ("seeds", "seed", (0, 1, 2)),
+        ("missing", "missing_rate", (0.0, 0.4)),
+        ("networks", "dynamics_network", ("lstm", "lstm", "mlp")),
+    ):
+        runs = [
+            make_run(tmp_path / name / str(i), {"model": "kvae", flag: value}, metrics(1.0 + i))
+            for i, value in enumerate(values)
+        ]
+        compare.compare(runs, folder / "box" / f"{name}.json")
+    states = {f"r2/{name}": 0.9 for name in ("sin", "cos", "velocity")}
+    runs = [
+        make_run(
+            tmp_path / f"{model}_{seed}",
+            {"model": model, "network": "mlp", "seed": seed},
+            states | {"test/elbo_per_frame": 900.0 + seed, "test/reconstruction_per_frame": 905.0,
+                      "test/regularisation_per_frame": -5.0},
+        )
+        for model in ("kvae", "dvbf")
+        for seed in (0, 2)
+    ]  # fmt: skip
+    for run in runs[2:]:
+        write(run / "time.json", {"seconds": 90.0, "epochs": 3})
+    compare.compare(runs, folder / "pendulum" / "systems.json")
+    continued = {"generation/frames": [5, 6]} | {
+        f"generation/{measure}": [1.0, 2.5]
+        for measure in ("nats", "incorrect_pixels", "position_error")
+    }
+    located = {"position_r2/1": 0.99, "position_r2/2": 0.96, "identity_switch_rate": 0.042,
+               "acceleration/ratio": 1.05, "acceleration/angle_degrees": 3.6}  # fmt: skip
+    runs = [
+        make_run(tmp_path / model, {"model": model, "seed": seed}, found)
+        for model, seed, found in (
+            ("cannonball", 1, continued | located),
+            ("ed_lstm", 0, continued),
+        )
+    ]
+    compare.compare(runs, folder / "cannonball" / "systems.json")
+    return folder
+
+
+def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
+    readme = tmp_path / "README.md"
+    tables = "\n".join(f"<!-- table {n} -->\nold\n<!-- /table -->" for n in results_tables.TABLES)
+    readme.write_text(f"before\n{tables}\nafter\n")
+    results_tables.update(readme, saved_models)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    for line in (
+        "| test/elbo_per_frame | 939.1235 |",
+        "| KVAE, smoothing | 0.0000 | 0.0010 | 0.0020 |",
+        "| AE-RNN | 0.0000 | 0.0020 |",
+        "| *paper: KVAE, smoothing* | *0.0057* |",
+        "| pong | KVAE, filtering | 0.0050 | 0.0080 |",
+        "| pong | VAE-RNN | 0.0080 | 0.0140 |",
+        "| p = 0.5, smoothing | 0.0080 ± 0.0040 | 0.0040, 0.0080, 0.0120 |",
+        "| seeds that failed to learn | 0 of 3 |",
+        "| 40 % | 6000 | 0.0080 |",
+        "| lstm | 2 | 0.0060 ± 0.0028 |",
+        "| mlp | 1 | 0.0120 ± 0.0000 |",
+        "| KVAE, mlp | 2 | 901.00 ± 1.41 | 905.00 ± 0.00 | -5.00 ± 0.00 | 0.00 ± 0.00 |",
+        "| DVBF, mlp | 2 | 901.00 ± 1.41 |",
+        "| 1.5 | 798.56 |",
+        "| Cannonball | 1 | 0.990 | 0.960 | 4.2 % | 1.050 | 3.6° |",
+        "| ED-LSTM | 0 | generation | 6 | 2.5 | 2.5 | 2.5 |",
+        "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.961 / 0.982 / 0.916 |",
+    ):
+        assert line in text, line
+    results_tables.update(readme, saved_models)
+    assert readme.read_text() == text
+
+
+def test_a_world_without_baselines_has_its_kvae_alone(saved_models):
+    (saved_models / "box" / "baselines.json").unlink()
+    table = results_tables.gap(saved_models)
+    assert "| KVAE, filtering |" in table
+    assert "| AE-RNN |" not in table
+
+
+def test_a_failed_seed_is_counted(saved_models):
+    path = saved_models / "box" / "seeds.json"
+    found = json.loads(path.read_text())
+    found["runs"][2]["metrics"]["missing_at_random/smooth"][4] = 0.0121
+    path.write_text(json.dumps(found))
+    assert "| seeds that failed to learn | 1 of 3 |" in results_tables.seeds(saved_models)
+
+
+def test_wrong_markers_and_missing_files_are_told(saved_models, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- table moon -->\n<!-- /table -->")
+    with pytest.raises(UserError, match="moon; expected some of pendulum"):
+        results_tables.update(readme, saved_models)
+    readme.write_text("nothing")
+    with pytest.raises(UserError, match="none; expected"):
+        results_tables.update(readme, saved_models)
+    readme.write_text("<!-- table seeds -->\n<!-- /table -->")
+    (saved_models / "box" / "seeds.json").unlink()
+    with pytest.raises(UserError, match="seeds.json does not exist"):
+        results_tables.update(readme, saved_models)
+    assert "table seeds" in readme.read_text()

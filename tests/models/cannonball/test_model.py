@@ -1,0 +1,208 @@
+"""Several objects: the bound term by term, positions in gaps, queries, phases of training."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import special, stats
+
+from kvae_tf import lgssm
+from kvae_tf.errors import UserError
+from kvae_tf.models import Cannonball
+from kvae_tf.models.cannonball.model import POSTERIORS
+
+SHAPE = (6, 6, 1)
+B, T, N, K, M = 3, 7, 2, 2, 2
+RNG = np.random.default_rng(0)
+FRAMES = (RNG.random((B, T, *SHAPE)) > 0.7).astype(np.float32)
+COUNTS = np.array([1, 2, 2], np.int32)
+OBSERVED = np.ones((B, T), np.float32)
+OBSERVED[:, 2:5] = 0
+PAIR = tf.constant([0, 7], tf.int64)
+BATCH = {"frames": FRAMES, "num_objects": COUNTS}
+
+
+def new(**options):
+    keras.utils.set_random_seed(0)
+    model = Cannonball(SHAPE, max_objects=N, state_size=9, num_components=K, **options)
+    model.build()
+    for variable in model.trainable_variables:
+        variable.assign_add(np.random.default_rng(1).normal(size=variable.shape, scale=0.3))
+    return model
+
+
+@pytest.fixture(scope="module", params=POSTERIORS)
+def model(request):
+    return new(posterior=request.param)
+
+
+def test_bound_term_by_term():
+    model = new()
+    bound = model.elbo(BATCH, PAIR)
+    q = model.attention(FRAMES, COUNTS)
+    mean, std = (x.numpy() for x in q)
+    a = mean + std * tf.random.stateless_normal(mean.shape, PAIR).numpy()
+    present = (np.arange(N) < COUNTS[:, None]).astype(np.float32)
+    logits = model.renderer(a, np.repeat(present[:, None], T, axis=1)).numpy().astype(float)
+    p = special.expit(logits)
+    log_x = (FRAMES * np.log(p) + (1 - FRAMES) * np.log1p(-p)).sum((1, 2, 3, 4))
+    np.testing.assert_allclose(bound.terms["reconstruction"], log_x, rtol=1e-5)
+    entropy = stats.norm(0, std).entropy().sum((1, 3))  # [B, N]
+    prior = np.stack([model.motion.log_prob(a[:, :, n]) for n in range(N)], axis=1)
+    expected = (present * (prior + entropy)).sum(1)
+    np.testing.assert_allclose(bound.terms["regularisation"], expected, rtol=1e-4)
+    np.testing.assert_allclose(bound.elbo, sum(bound.terms.values()), rtol=1e-6)
+
+
+def test_bound_with_the_smoothed_posterior():
+    model = new(posterior="smoothed")
+    bound = model.elbo(BATCH | {"observed": OBSERVED}, PAIR)
+    q = model.locate(FRAMES, OBSERVED, COUNTS)
+    apart = [tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, T, M]) for x in q]
+    seen = np.repeat(OBSERVED, N, axis=0)
+    a, log_ratio = model.motion.posterior_sample(apart[0], tf.square(apart[1]), seen, PAIR)
+    a = tf.transpose(tf.reshape(a, [B, N, T, M]), [0, 2, 1, 3])
+    present = (np.arange(N) < COUNTS[:, None]).astype(np.float32)
+    logits = model.renderer(a, np.repeat(present[:, None], T, axis=1))
+    log_x = OBSERVED * model.likelihood.log_prob(logits, FRAMES)
+    np.testing.assert_allclose(bound.terms["reconstruction"], log_x.numpy().sum(1), rtol=1e-4)
+    expected = (present * log_ratio.numpy().reshape(B, N)).sum(1)
+    np.testing.assert_allclose(bound.terms["regularisation"], expected, rtol=1e-4)
+
+
+def test_absent_objects_cost_nothing_and_show_nothing(model):
+    keras.utils.set_random_seed(0)
+    with_more = Cannonball(SHAPE, max_objects=3, state_size=9, num_components=K)
+    with_more.build()
+    weights = model.get_weights()
+    for variable, value in zip(with_more.weights, weights, strict=True):
+        if variable.shape == value.shape:
+            variable.assign(value)
+        else:  # the start states of up to three objects
+            start = variable.numpy()
+            start[:N, :N] = value
+            variable.assign(start)
+    q, r = (m.locate(FRAMES, None, np.ones(B, np.int32)) for m in (model, with_more))
+    np.testing.assert_allclose(q.mean[:, :, 0], r.mean[:, :, 0], atol=1e-6)
+    frames = [
+        m.decode(tf.reshape(x.mean, [B, T, -1]), np.ones(B, np.int32))
+        for m, x in ((model, q), (with_more, r))
+    ]
+    np.testing.assert_allclose(*frames, atol=1e-6)
+
+
+def test_missing_frames_are_never_looked_at(model):
+    other = np.where(OBSERVED[..., None, None, None] > 0, FRAMES, np.nan)
+    for method in model.imputation_methods:
+        one = model.impute(FRAMES, OBSERVED, method=method, num_objects=COUNTS)
+        two = model.impute(other, OBSERVED, method=method, num_objects=COUNTS)
+        for x, y in zip(one, two, strict=True):
+            np.testing.assert_array_equal(x, y)
+    batch = BATCH | {"observed": OBSERVED}
+    bounds = [model.elbo(batch | {"frames": frames}, PAIR) for frames in (FRAMES, other)]
+    np.testing.assert_array_equal(bounds[0].elbo, bounds[1].elbo)
+    np.testing.assert_array_equal(bounds[0].num_frames, OBSERVED.sum(1))
+
+
+def test_attention_is_shown_what_the_motion_expects(model):
+    """In a gap: the rendered prediction of the likeliest component, of the frames before."""
+    counts = np.full(B, N, np.int32)
+    before = model.attention(FRAMES[:, :2], counts)
+    gap = model.locate(FRAMES, OBSERVED, counts)
+    np.testing.assert_allclose(gap.mean[:, :2], before.mean, atol=1e-5)
+    expected = model.forecast(FRAMES[:, :2], num_steps=1, num_objects=counts)
+    shown = tf.concat([FRAMES[:, :2], expected.frames], axis=1)
+    np.testing.assert_allclose(gap.mean[:, 2], model.attention(shown, counts).mean[:, 2], atol=1e-4)
+
+
+def test_where_all_is_seen_gaps_make_no_difference(model):
+    ones = np.ones((B, T), np.float32)
+    for one, two in zip(model.locate(FRAMES, ones, COUNTS),
+                        model.locate(FRAMES, None, COUNTS), strict=True):  # fmt: skip
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_filled_in_positions_are_those_of_the_exact_engine(model):
+    q = model.locate(FRAMES, OBSERVED, COUNTS)
+    probabilities = model.components(FRAMES, OBSERVED, COUNTS).numpy()
+    result = model.impute(FRAMES, OBSERVED, num_objects=COUNTS)
+    found = result.encodings.numpy().reshape(B, T, N, M)
+    known = OBSERVED > 0
+    there = np.arange(N) < COUNTS[:, None]
+    if model.posterior == "attention":
+        means = q.mean.numpy() * there[:, None, :, None]
+        np.testing.assert_allclose(found[known], means[known], atol=1e-6)
+    np.testing.assert_array_equal(found[~known][COUNTS.repeat(3) == 1, 1], 0.0)
+    np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
+    for n in range(N):
+        readings = model.posterior == "smoothed"
+        variances = tf.square(q.std[:, :, n]) if readings else None
+        law = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)), variances)
+        smoothed = lgssm.smooth(law, q.mean[:, :, n], OBSERVED)
+        np.testing.assert_allclose(
+            found[there[:, n], 2:5, n],
+            smoothed.smoothed_means.numpy()[there[:, n], 2:5, :M],
+            rtol=1e-3,
+            atol=1e-3,
+        )
+        if readings:
+            expected, covariances = smoothed.smoothed_means[..., :M], smoothed.smoothed_covariances
+            # The noisy position is one more state, seen by the reading alone.
+            noise, r = model.motion.emission_noise.numpy(), variances.numpy()
+            P = tf.linalg.diag_part(covariances)[..., :M].numpy()
+            mean = (expected / noise + q.mean[:, :, n] / r) / (1 / noise + 1 / r)
+            spread = np.sqrt(noise * r / (noise + r) + (r / (noise + r)) ** 2 * P)
+            std = result.encoding_stds.numpy().reshape(B, T, N, M)[:, :, n]
+            here = known & there[:, n][:, None]
+            np.testing.assert_allclose(found[:, :, n][here], mean[here], rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(std[here], spread[here], rtol=1e-3, atol=1e-3)
+    latents = model.smooth(FRAMES, OBSERVED, num_objects=COUNTS)
+    assert latents.means.shape == (B, T, 4 * N)
+    covariance = latents.covariances.numpy()
+    np.testing.assert_array_equal(covariance[..., :4, 4:], 0.0)
+    assert np.linalg.eigvalsh(covariance.astype(float)).min() > 0
+
+
+def test_draws_follow_the_motion_and_the_seed(model):
+    one, same, other = (model.generate(4, 5, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.frames, same.frames)
+    assert np.abs(one.frames - other.frames).max() > 0
+    assert one.encodings.shape == (4, 5, N * M)
+    np.testing.assert_allclose(one.frames, model.decode(one.encodings), atol=1e-6)
+
+
+def test_the_motion_rests_at_first_and_the_weight_falls():
+    model = new(frozen_updates=2, kl_weight=100.0, kl_updates=4)
+    optimizer = keras.optimizers.SGD(1e-3)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)
+    step = tf.function(model.train_step)
+
+    def moved():
+        before = [variable.numpy() for variable in model.motion.trainable_variables]
+        step(BATCH)
+        after = [variable.numpy() for variable in model.motion.trainable_variables]
+        return any(np.any(old != new) for old, new in zip(before, after, strict=True))
+
+    assert [moved() for _ in range(4)] == [False, False, True, True]
+    for updates, weight in ((0, 100.0), (2, 10.0), (4, 1.0), (9, 1.0)):
+        optimizer.iterations.assign(updates)
+        bound = model.training_bound(BATCH, PAIR)
+        expected = bound.terms["reconstruction"] + weight * bound.terms["regularisation"]
+        np.testing.assert_allclose(bound.annealed, expected, rtol=1e-4)
+
+
+def test_config_rebuilds_the_model(model):
+    again = Cannonball.from_config(model.get_config())
+    again.build()
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.elbo(BATCH, PAIR).elbo, again.elbo(BATCH, PAIR).elbo)
+
+
+def test_bad_arguments(model):
+    with pytest.raises(UserError, match="controls of size 2"):
+        Cannonball(SHAPE, control_size=2)
+    with pytest.raises(UserError, match="'tight'"):
+        Cannonball(SHAPE, posterior="tight")
+    with pytest.raises(UserError, match="'best'"):
+        model.impute(FRAMES, method="best")
