@@ -46,7 +46,7 @@ def record(
     rng = np.random.default_rng(seed)
     rows = []
     try:
-        with storage.whole_folder(output) as folder:
+        with storage.atomic_directory(output) as folder:
             for episode in range(episodes):
                 name = f"{episode:04d}.mp4"
                 pictures, actions = _episode(world, rng, seed + episode, steps, hold, size)

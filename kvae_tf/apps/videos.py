@@ -27,7 +27,7 @@ _DRAWS = 16  # decoded encodings, for the frames' standard deviations
 _STRIP = 16  # frames of a film strip
 
 
-class Answer(NamedTuple):
+class VideoPrediction(NamedTuple):
     """What a model says, step by step.
 
     Attributes:
@@ -92,7 +92,7 @@ def read(
     return clip._replace(observed=clip.observed * _mask(hidden, len(clip.frames)))
 
 
-def impute(model: LoadedModel, clip: Clip, method: str = "") -> Answer:
+def impute(model: LoadedModel, clip: Clip, method: str = "") -> VideoPrediction:
     """All frames of a clip, also the missing ones.
 
     Args:
@@ -110,11 +110,11 @@ def impute(model: LoadedModel, clip: Clip, method: str = "") -> Answer:
         first, last = max(start - _CONTEXT, 0), min(stop + _CONTEXT, length)
         part = Clip(*(x[first:last] for x in clip))
         answer = _impute(model, part, method)
-        parts.append(Answer(*(x[start - first : stop - first] for x in answer)))
-    return Answer(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts.append(VideoPrediction(*(x[start - first : stop - first] for x in answer)))
+    return VideoPrediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> Answer:
+def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> VideoPrediction:
     """The frames that follow a clip.
 
     Args:
@@ -140,7 +140,7 @@ def write(
     folder: Path,
     shown: dict[str, np.ndarray],
     observed: np.ndarray,
-    answer: Answer,
+    answer: VideoPrediction,
     fps: float = 10.0,
     kind: str = "gif",
 ) -> list[Path]:
@@ -174,7 +174,7 @@ def write(
     return [film, *(folder / name for name in ("strip.png", "frames.npz", "latents.csv"))]
 
 
-def filled_in(answer: Answer, clip: Clip) -> dict[str, np.ndarray]:
+def filled_in(answer: VideoPrediction, clip: Clip) -> dict[str, np.ndarray]:
     """The films of an imputation: truth, what was seen, what was filled in, how sure it is."""
     seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
     return {
@@ -185,7 +185,7 @@ def filled_in(answer: Answer, clip: Clip) -> dict[str, np.ndarray]:
     }
 
 
-def continued(answer: Answer, clip: Clip) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def continued(answer: VideoPrediction, clip: Clip) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The films of a forecast, after the frames it starts from, and what was seen ``[T + K]``."""
     seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
     frames = np.concatenate([clip.frames * seen, answer.frames])
@@ -204,7 +204,7 @@ def _read_video(path, model, crop, annotations_path, ahead):
     if len(found) != 1:
         raise UserError(f"{path} holds {len(found)} videos, expected one of them")
     height, width, channels = model.frame_shape
-    frames = video.read(found[0], data.Form(crop or None, (height, width), channels))
+    frames = video.read(found[0], data.FrameTransform(crop or None, (height, width), channels))
     length = len(frames)
     name = found[0].name
     known = annotations.read(annotations_path, {name: length}, ahead)[name]
@@ -240,7 +240,7 @@ def _answer(model, result, covariances):
     variances = np.zeros((len(latents), 0)) if covariances is None else np.maximum(
         tf.linalg.diag_part(covariances)[0].numpy(), 0.0
     )  # fmt: skip
-    return Answer(
+    return VideoPrediction(
         result.frames[0].numpy(),
         tf.math.reduce_std(frames, axis=0).numpy(),
         result.encodings[0].numpy(),

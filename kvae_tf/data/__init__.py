@@ -16,12 +16,12 @@ from kvae_tf.data.pipeline import (
 from kvae_tf.data.records import load_records
 from kvae_tf.data.records import write as save_records
 from kvae_tf.data.sequence_data import SequenceData, Splits, from_vectors, split
-from kvae_tf.data.video import Form
+from kvae_tf.data.video import FrameTransform
 from kvae_tf.data.worlds import WORLDS
 
 __all__ = [
     "WORLDS",
-    "Form",
+    "FrameTransform",
     "SequenceData",
     "Splits",
     "curriculum_batches",

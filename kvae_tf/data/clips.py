@@ -34,7 +34,7 @@ class Clip(NamedTuple):
 def load_videos(
     path: str | os.PathLike,
     seed: int = 0,
-    form: video.Form = video.WHOLE,
+    transform: video.FrameTransform = video.WHOLE,
     window: int = 0,
     stride: int = 0,
     annotations_path: str = "",
@@ -48,7 +48,7 @@ def load_videos(
     Args:
       path: what ``video.find`` takes.
       seed: of the shuffle of the videos.
-      form: what becomes of each frame.
+      transform: what becomes of each frame.
       window: frames T of a sequence; 0: whole stretches, the shorter ones padded with missing
         frames.
       stride: frames from the start of one window to that of the next; 0: a window.
@@ -62,7 +62,7 @@ def load_videos(
     stride = checks.integer("stride", stride, minimum=0) or window
     if window == 1:
         raise UserError("--window is 1, expected 0 or at least 2 frames")
-    clips = _clips(path, form, annotations_path)
+    clips = _clips(path, transform, annotations_path)
     parts = _deal(clips, checks.fractions(fractions), seed, path)
     length = window or max(len(clip.frames) for part in parts for clip in part)
     parts = [[piece for clip in part for piece in _cut(clip, window, stride)] for part in parts]
@@ -76,10 +76,10 @@ def load_videos(
     return Splits(*(_joined(part, length) for part in parts))
 
 
-def _clips(path, form, annotations_path):
+def _clips(path, transform, annotations_path):
     """Every video whole."""
     files = video.find(path)
-    frames = {file.name: video.read(file, form) for file in files}
+    frames = {file.name: video.read(file, transform) for file in files}
     shapes = {name: x.shape[1:] for name, x in frames.items()}
     first = next(iter(shapes))
     for name, shape in shapes.items():

@@ -153,7 +153,7 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
     if path.exists() and not (path / INDEX).exists():
         raise UserError(f"{path} exists and holds no {INDEX}, expected a new folder")
     try:
-        with storage.whole_folder(path) as folder:
+        with storage.atomic_directory(path) as folder:
             _write(folder, splits, shards)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot write {path}: {error}") from error

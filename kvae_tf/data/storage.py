@@ -77,7 +77,7 @@ def read_json(path: str | os.PathLike, expected: str) -> object:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
     """A folder to fill, which takes the place of ``path`` when the block ends without an error.
 
     Whatever was at ``path`` stays there until then, and for good where there is an error.

@@ -21,7 +21,7 @@ _MOST = 4 * 2**30  # bytes of frames in memory
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
-class Form(NamedTuple):
+class FrameTransform(NamedTuple):
     """What becomes of each frame, in this order.
 
     Attributes:
@@ -35,7 +35,7 @@ class Form(NamedTuple):
     channels: int = 1
 
 
-WHOLE = Form()
+WHOLE = FrameTransform()
 
 
 def find(path: str | os.PathLike) -> list[Path]:
@@ -67,12 +67,12 @@ def find(path: str | os.PathLike) -> list[Path]:
     return found
 
 
-def read(path: str | os.PathLike, form: Form = WHOLE) -> np.ndarray:
+def read(path: str | os.PathLike, transform: FrameTransform = WHOLE) -> np.ndarray:
     """All frames of a video, uint8 ``[T, H, W, C]``.
 
     Args:
       path: a video file or a folder of pictures.
-      form: what becomes of each frame; only the result is kept in memory.
+      transform: what becomes of each frame; only the result is kept in memory.
 
     Raises:
       UserError: a file is missing, damaged, empty or of another size than the first, the part to be
@@ -87,7 +87,7 @@ def read(path: str | os.PathLike, form: Form = WHOLE) -> np.ndarray:
                 f"{name} is {picture.size[1]}x{picture.size[0]}, expected {first[1]}x{first[0]} "
                 "as the first frame"
             )
-        frame = _formed(picture, form, name)
+        frame = _transformed(picture, transform, name)
         size += frame.nbytes
         if size > _MOST:
             raise UserError(
@@ -175,19 +175,19 @@ def _decoded(path):
         )
 
 
-def _formed(picture, form, name):
+def _transformed(picture, transform, name):
     """A frame as ``[H, W, C]``."""
-    if form.crop:
-        top, left, height, width = form.crop
+    if transform.crop:
+        top, left, height, width = transform.crop
         if top + height > picture.size[1] or left + width > picture.size[0]:
             raise UserError(
-                f"--crop={','.join(map(str, form.crop))} (top, left, height, width) does not lie "
+                f"--crop={','.join(map(str, transform.crop))} (top, left, height, width) does not lie "
                 f"in {name}, which is {picture.size[1]}x{picture.size[0]}"
             )
         picture = picture.crop((left, top, left + width, top + height))
-    picture = picture.convert("L" if form.channels == 1 else "RGB")
-    if form.size and form.size != picture.size[::-1]:
+    picture = picture.convert("L" if transform.channels == 1 else "RGB")
+    if transform.size and transform.size != picture.size[::-1]:
         # The mean of the pixels that become one, so that thin things stay visible.
-        picture = picture.resize(form.size[::-1], Image.Resampling.BOX)
+        picture = picture.resize(transform.size[::-1], Image.Resampling.BOX)
     frame = np.asarray(picture, np.uint8)
     return frame if frame.ndim == 3 else frame[..., np.newaxis]

@@ -21,7 +21,7 @@ from kvae_tf.evaluation.objects import (
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
 from kvae_tf.evaluation.regression import Regression, latent_samples, quantities, regression
-from kvae_tf.evaluation.summary import evaluate
+from kvae_tf.evaluation.summary import evaluate, format_value
 
 __all__ = [
     "GAPS",
@@ -41,6 +41,7 @@ __all__ = [
     "fit_objects",
     "fit_positions",
     "forecast_errors",
+    "format_value",
     "gap_curve",
     "generation",
     "identity_switches",

@@ -80,3 +80,10 @@ def flat(group: str, x_name: str, curve: Curve) -> dict[str, list[float]]:
         found[f"{group}/{method}"] = measures["incorrect_pixels"]
         found[f"{group}/{method}_se"] = curve.standard_errors[method]["incorrect_pixels"]
     return found
+
+
+def format_value(value: object) -> str:
+    """A metric as people read it: four decimals, lists with commas."""
+    if isinstance(value, list):
+        return ", ".join(map(format_value, value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
+import sys
 
 from absl import flags
 
 from kvae_tf.errors import UserError
-from kvae_tf.experiments.settings import Settings
+from kvae_tf.experiments.settings import Settings, fields, parts
 
 
 def define() -> None:
-    """Defines a flag for every field of every part of ``Settings``."""
-    for part in Settings.__dataclass_fields__.values():
-        kind = type(part.default)
-        types = typing.get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            _define(field, types[field.name])
+    """Defines a flag for every setting of every model.
+
+    None of them has a default of its own: what is not said keeps the default of the settings.
+    """
+    for field in fields().values():
+        _define(field)
 
 
 def settings() -> Settings:
     """The settings that the parsed flags say.
 
     Raises:
-      UserError: a value outside its limits; the message names the flag.
+      UserError: a value outside its limits, or a flag on the command line that the chosen model
+        does not have (in a flagfile such flags are left out); the message names the flag.
     """
-    values = {}
-    for part in Settings.__dataclass_fields__.values():
-        kind = type(part.default)
-        types = typing.get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            value = flags.FLAGS[field.name].value
-            if types[field.name] == tuple[int, ...]:
-                value = _integers(field.name, value)
-            values[field.name] = value
+    known = fields()
+    values = {name: flags.FLAGS[name].value for name in known if flags.FLAGS[name].present}
+    for name, value in values.items():
+        if isinstance(known[name].default, tuple):
+            values[name] = _integers(name, value)
+    model = values.get("model", known["model"].default)
+    own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in own and _is_on_command_line(name):
+            raise UserError(f"--{name} is set, but --model={model} has no such setting")
     return Settings.from_dict(values)
+
+
+def _is_on_command_line(name):
+    words = [word.partition("=")[0].lstrip("-") for word in sys.argv[1:] if word.startswith("-")]
+    return name in words or f"no{name}" in words
 
 
 def define_video() -> None:
@@ -60,20 +67,19 @@ def integers(name: str) -> tuple[int, ...]:
     return _integers(name, flags.FLAGS[name].value)
 
 
-def _define(field, kind):
+def _define(field):
     name, default, text = field.name, field.default, field.metadata["help"]
-    if kind is bool:
-        flags.DEFINE_bool(name, default, text)
-    elif kind is int:
-        flags.DEFINE_integer(name, default, text)
-    elif kind is float:
-        flags.DEFINE_float(name, default, text)
-    elif kind is str and field.metadata["choices"]:
-        flags.DEFINE_enum(name, default, list(field.metadata["choices"]), text)
-    elif kind is str:
-        flags.DEFINE_string(name, default, text)
-    else:
-        flags.DEFINE_list(name, ",".join(map(str, default)), text)
+    if field.metadata["choices"] and isinstance(default, str):
+        flags.DEFINE_enum(name, None, list(field.metadata["choices"]), text)
+        return
+    define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        tuple: flags.DEFINE_list,
+    }[type(default)]
+    define(name, None, text)
 
 
 def _integers(name, words):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
-from kvae_tf.experiments.settings import Settings
+from kvae_tf.experiments.settings import Settings, fields
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.training import fit
+from kvae_tf.training.build import build, jit, optimizer
 
 # Beside the package in a clone, under the environment's folder where it was installed.
 _FOLDERS = (Path(__file__).parents[2] / "configs", Path(sys.prefix) / "share/kvae_tf/configs")
@@ -43,11 +42,7 @@ def flags(name: str) -> dict[str, object]:
     path = _folder() / f"{name}.cfg"
     if not path.exists():
         raise UserError(f"preset {name!r} is unknown, expected one of: {', '.join(names())}")
-    defaults = {
-        field.name: field.default
-        for part in dataclasses.fields(Settings)
-        for field in dataclasses.fields(type(part.default))
-    }
+    defaults = {name: field.default for name, field in fields().items()}
     values = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("--"):
@@ -83,9 +78,9 @@ def create(name: str, train: SequenceData, **changes) -> SequenceModel:
     Raises:
       UserError: there is no such preset or setting, or the data do not fit.
     """
-    chosen = settings(name, **{"starts": 1} | changes)
-    model = fit.build(chosen, train)
-    model.compile(optimizer=fit.optimizer(model, chosen, train), jit_compile=fit.jit(chosen))
+    plan = settings(name, **{"starts": 1} | changes).plan
+    model = build(plan, train)
+    model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
     return model
 
 

@@ -6,21 +6,23 @@ import shutil
 from pathlib import Path
 
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 from kvae_tf import data, evaluation
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.experiments.settings import Settings
+from kvae_tf.experiments.settings import PLACES, Settings
 from kvae_tf.export import model_card
+from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training import distribution, restarts
-from kvae_tf.training.fit import build, compile_model, jit, train
+from kvae_tf.training.build import build, compile_model, jit
+from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, figures, plotting, projector
 
 # What a resumed run may change without becoming another run.
-_FREE = {"epochs", "patience", "image_epochs", "run_dir", "export_dir", "resume", "overwrite",
-         "cache_dir", "test_sequences", "profile_updates"}  # fmt: skip
+_FREE = {*PLACES, "epochs", "patience", "image_epochs", "test_sequences", "profile_updates"}
 
 
 def run(settings: Settings) -> dict[str, object]:
@@ -42,44 +44,27 @@ def run(settings: Settings) -> dict[str, object]:
     if distribution.is_chief(strategy):
         _check_folder(run_dir, settings)
     with strategy.scope():
-        if not jit(settings):  # XLA and TensorFlow's deterministic kernels exclude each other
+        if not jit(settings.plan):  # XLA and TensorFlow's deterministic kernels exclude each other
             tf.config.experimental.enable_op_determinism()
         splits = load_data(settings)
-        model = build(settings, splits.train)
+        model = build(settings.plan, splits.train)
         if distribution.is_chief(strategy):
             _claim(run_dir, settings)
-        checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
         try:
-            _train(model, checkpoints, settings, splits, run_dir)
+            _train(model, settings, splits, run_dir)
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
             distribution.begin_again()
     if not distribution.is_chief(strategy):
         return {}
-    if settings.training.patience:
-        checkpoints.restore_best()
-    projector.write(run_dir / "logs" / "projector", model, splits.validation)
-    test = splits.test.select(slice(0, settings.data.test_sequences or None))
-    metrics = evaluation.evaluate(model, test, splits.train)
-    metrics["test/sequences"] = len(test)
-    metrics["train/updates"] = int(model.optimizer.iterations.numpy())
-    storage.write_json(run_dir / "metrics.json", metrics)
+    metrics = _evaluate(model, settings, splits, run_dir)
     export(model, version_dir)
-    _describe(version_dir.parent, settings, model, metrics, test, run_dir)
+    _describe(version_dir, settings, model, metrics, splits, run_dir)
     for name, value in metrics.items():
-        print(f"{name}: {model_card.format_value(value)}")
+        print(f"{name}: {evaluation.format_value(value)}")
     print(f"SavedModel: {version_dir}")
     return metrics
-
-
-def _train(model, checkpoints, settings, splits, run_dir):
-    """From the last checkpoint, or from the best start."""
-    if settings.run.resume and checkpoints.restore_last():
-        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
-    elif settings.training.starts > 1:
-        restarts.compete(model, checkpoints, settings, splits, run_dir)
-    train(model, checkpoints, settings, splits, run_dir)
 
 
 def load_data(settings: Settings, **options) -> data.Splits:
@@ -94,13 +79,41 @@ def load_data(settings: Settings, **options) -> data.Splits:
         options["draw_walls"] = True
     if data.is_video(chosen.dataset):
         options |= {
-            "form": data.Form(chosen.crop or None, chosen.frame_size or None, chosen.channels),
+            "transform": data.FrameTransform(
+                chosen.crop or None, chosen.frame_size or None, chosen.channels
+            ),
             "window": chosen.window,
             "stride": chosen.stride,
             "annotations_path": chosen.annotations,
         }
     splits = data.load(chosen.dataset, settings.training.seed, chosen.cache_dir or None, **options)
     return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
+
+
+def _train(model, settings, splits, run_dir):
+    """From the last checkpoint, or from the best start, to the last epoch; or the best one."""
+    plan = settings.plan
+    checkpoints = compile_model(model, plan, splits.train, run_dir / "checkpoints")
+    if settings.run.resume and checkpoints.restore_last():
+        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
+    elif plan.training.starts > 1:
+        restarts.select_best(model, checkpoints, plan, splits, run_dir)
+    if distribution.is_chief(tf.distribute.get_strategy()):
+        _write_hparams(run_dir / "logs", settings)
+    train(model, checkpoints, plan, splits, run_dir)
+    if plan.training.patience and distribution.is_chief(tf.distribute.get_strategy()):
+        checkpoints.restore_best()
+
+
+def _evaluate(model, settings, splits, run_dir):
+    """The metrics of the test part, which are written to RUN_DIR/metrics.json."""
+    projector.write(run_dir / "logs" / "projector", model, splits.validation)
+    test = splits.test.select(slice(0, settings.data.test_sequences or None))
+    metrics = evaluation.evaluate(model, test, splits.train)
+    metrics["test/sequences"] = len(test)
+    metrics["train/updates"] = int(model.optimizer.iterations.numpy())
+    storage.write_json(run_dir / "metrics.json", metrics)
+    return metrics
 
 
 def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
@@ -114,8 +127,8 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
     """
     settings = read_settings(run_dir / "settings.json", run_dir=str(run_dir))
     splits = load_data(settings)
-    model = build(settings, splits.train)
-    checkpoints = compile_model(model, settings, splits.train, run_dir / "checkpoints")
+    model = build(settings.plan, splits.train)
+    checkpoints = compile_model(model, settings.plan, splits.train, run_dir / "checkpoints")
     best = settings.training.patience > 0
     if not (checkpoints.restore_best() if best else checkpoints.restore_last()):
         raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
@@ -131,16 +144,16 @@ def read_settings(path: Path, **changes) -> Settings:
     return Settings.from_dict(storage.read_json(path, "the settings of a run") | changes)
 
 
-def _describe(folder, settings, model, metrics, test, run_dir):
+def _describe(version_dir, settings, model, metrics, splits, run_dir):
     """Puts the metrics, the model card and a few pictures beside an export."""
+    folder = version_dir.parent
     storage.write_json(folder / "metrics.json", metrics)
-    places = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
-    storage.write_json(
-        folder / "settings.json",
-        {name: value for name, value in settings.to_dict().items() if name not in places},
-    )
-    storage.write_text(folder / "README.md", model_card.write(settings, model, metrics))
-    for tag, picture in figures.pictures(model, test.select(slice(0, 8))).items():
+    shown = {name: value for name, value in settings.to_dict().items() if name not in PLACES}
+    storage.write_json(folder / "settings.json", shown)
+    exported = LoadedModel(version_dir)
+    card = model_card.write(settings.spec, settings.model, shown, exported, metrics)
+    storage.write_text(folder / "README.md", card)
+    for tag, picture in figures.pictures(model, splits.test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
         plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
     objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
@@ -174,3 +187,13 @@ def _claim(run_dir, settings):
         for name in ("checkpoints", "logs", "starts"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
     storage.write_json(path, settings.to_dict())
+
+
+def _write_hparams(folder, settings):
+    """What TensorBoard's hparams page shows of a run."""
+    values = {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in settings.to_dict().items()
+    }
+    with tf.summary.create_file_writer(str(folder / "train")).as_default(step=0):
+        hparams.hparams(values, trial_id=settings.run.run_dir)

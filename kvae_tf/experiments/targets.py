@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae_tf import data
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import run
+from kvae_tf.experiments import run as experiment
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.studies import Subject
@@ -39,15 +39,15 @@ def find(
     changes = {"dataset": dataset} if dataset else {}
     changes |= {} if seed is None else {"seed": seed}
     if run:
-        settings, model, splits = run.restore(Path(run))
+        settings, model, splits = experiment.restore(Path(run))
         if changes:
             settings = Settings.from_dict(settings.to_dict() | changes)
-            splits = run.load_data(settings)
+            splits = experiment.load_data(settings)
     else:
         model = LoadedModel(saved_model)
         path = Path(saved_model).parent / "settings.json"
-        settings = run.read_settings(path, run_dir="unused", **changes)
-        splits = run.load_data(settings)
+        settings = experiment.read_settings(path, run_dir="unused", **changes)
+        splits = experiment.load_data(settings)
     for what in ("frame_shape", "control_size"):
         expected, found = getattr(model, what), getattr(splits.test, what)
         if expected != found:
@@ -67,5 +67,7 @@ def _longer(settings, splits, validation, num_steps):
         return None
     sizes = np.ones(3, int)
     sizes[1 if validation else 2] = len(splits.test)
-    parts = run.load_data(settings, num_sequences=tuple(map(int, sizes)), num_steps=num_steps)
+    parts = experiment.load_data(
+        settings, num_sequences=tuple(map(int, sizes)), num_steps=num_steps
+    )
     return parts.validation if validation else parts.test

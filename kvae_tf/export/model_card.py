@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvae_tf.experiments.settings import Settings
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.evaluation import format_value
+from kvae_tf.export.loading import LoadedModel
+from kvae_tf.models.settings import ModelSettings
+from kvae_tf.models.spec import ModelSpec
 
 _CARD = """# {title}
 
-{system}, trained on `{dataset}`: frames {frame_shape}, {control_size} control(s),
-{encoding_size}-dimensional encodings, {dynamics}, `{network}` halves {units}, {parameters:,}
-parameters.
+{summary} ({paper}), trained on `{dataset}`: frames {frame_shape}, {control_size} control(s),
+{parts}; {parameters:,} parameters.
 
 ## Results on the test part
 
-| metric | value |
-| --- | --- |
-{rows}
+{results}
 
 `{bound}` in nats per frame (sum over pixels, mean over frames and sequences){floor}. Lists of
 `missing_at_random` and `gap` are fractions of incorrect pixels on hidden frames.
@@ -30,16 +29,19 @@ TensorFlow is all that is needed, and the folder `1` beside this page:
 import tensorflow as tf
 
 model = tf.saved_model.load("1")
-filled = model.signatures["impute"](
-    frames=frames,  # float32 [B, T, {frame}] in [0, 1]; NaN allowed where missing
-    observed=observed,  # float32 [B, T], 1 = seen; may be left out
-    controls=controls,  # float32 [B, T, {control_size}], acts from t to t + 1; may be left out
-)
+filled = model.{query}(
+    frames,  # float32 [B, T, {frame}] in [0, 1]; anything where missing
+    observed=observed,  # float32 [B, T], 1 = seen; may be left out: all
+{arguments})
 filled["frames"], filled["encodings"], filled["encoding_stds"]
 ```
 
-Signatures: {signatures}. Batch and time are dynamic; `forecast` takes `num_steps`, `generate`
-`num_sequences`, `num_steps` and `seed`.
+Batch and time are dynamic. In `model.signatures[...]`, and over REST, every input is named and
+required; scalars 1.0 for `observed` and 0.0 for `controls` stand for "all seen" and "none".
+
+| signature | inputs | outputs |
+| --- | --- | --- |
+{signatures}
 
 ## Training
 
@@ -49,65 +51,79 @@ Signatures: {signatures}. Batch and time are dynamic; `forecast` takes `num_step
 """
 
 
-_SYSTEMS = {
-    "kvae": "A Kalman variational auto-encoder (Fraccaro et al. 2017)",
-    "dvbf": "A deep variational Bayes filter (Karl et al. 2017)",
-    "dkf": "A deep Kalman filter (Krishnan et al. 2015)",
-    "ae_rnn": "AE-RNN, an auto-encoder of frames and an LSTM over its encodings",
-    "vae_rnn": "VAE-RNN, a variational auto-encoder of frames and an LSTM over its encodings",
-    "cannonball": "Independent Newtonian objects (Chiappa and Paquet 2018)",
-    "ed_lstm": "ED-LSTM, an LSTM between an encoder and a decoder of frames",
-}
-
-
-def write(settings: Settings, model: SequenceModel, metrics: dict[str, object]) -> str:
-    """The model card as Markdown.
+def write(
+    spec: ModelSpec,
+    settings: ModelSettings,
+    flags: dict[str, object],
+    model: LoadedModel,
+    metrics: dict[str, object],
+) -> str:
+    """The card as Markdown.
 
     Args:
-      settings: the experiment.
-      model: the trained model.
-      metrics: what ``metrics.json`` says.
+      spec: of the model.
+      settings: of the model.
+      flags: every setting that is shown, by its flag's name.
+      model: the export.
+      metrics: what was measured on the test part.
     """
-    floor = metrics.get("test/variance_floor")
     height, width, channels = model.frame_shape
+    floor = metrics.get("test/variance_floor")
+    arguments = ""
+    if model.control_size:
+        arguments += (
+            f"    controls=controls,  # float32 [B, T, {model.control_size}], acts from t to t + 1; "
+            "may be left out: zeros\n"
+        )
+    if model.max_objects:
+        arguments += (
+            f"    num_objects=num_objects,  # int32 [B], 1 to {model.max_objects}; may be left out: "
+            f"{model.max_objects}\n"
+        )
     return _CARD.format(
-        title=f"{settings.model.model} on {Path(settings.data.dataset).stem}",
-        dataset=settings.data.dataset,
+        title=f"{spec.title} on {Path(str(flags['dataset'])).stem}",
+        summary=spec.summary,
+        paper=spec.paper,
+        dataset=flags["dataset"],
         frame_shape=f"{height}x{width}x{channels}",
         frame=f"{height}, {width}, {channels}",
         control_size=model.control_size,
-        encoding_size=model.encoding_size,
-        system=_SYSTEMS[settings.model.model],
-        dynamics=_dynamics(settings.model),
-        bound=model.bound_name,
-        signatures=", ".join(f"`{name}`" for name in (*sorted(model.supports), model.bound_name)),
-        network=settings.model.network,
-        units=list(settings.model.units),
-        parameters=model.count_params(),
-        rows="\n".join(f"| {key} | {format_value(value)} |" for key, value in metrics.items()),
+        parts=spec.describe(settings),
+        parameters=model.num_parameters,
+        results=_results(metrics),
         floor="" if floor is None else f", with a variance floor of {floor:g}",
-        flags="\n".join(
-            f"--{key}={_flag(value)}"
-            for key, value in settings.to_dict().items()
-            if key not in ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
+        bound=model.bound_name,
+        query="impute",
+        arguments=arguments,
+        signatures="\n".join(
+            f"| `{name}` | {_names(inputs)} | {_names(outputs)} |"
+            for name, (inputs, outputs) in model.signatures.items()
         ),
+        flags="\n".join(f"--{name}={_flag(value)}" for name, value in flags.items()),
     )
 
 
-def _dynamics(model):
-    states = f"{model.latent_size}-dimensional latent states"
-    return {
-        "kvae": f"{states}, {model.num_modes} modes",
-        "dvbf": f"{states}, {model.transition.replace('_', ' ')} transition",
-        "dkf": f"{states}, dense transition of {model.transition_units} units",
-    }.get(model.model, f"an LSTM of {model.dynamics_units} units")
+def _results(metrics):
+    """A table of the single numbers, then one for each group of lists of equal length."""
+    single = {name: value for name, value in metrics.items() if not isinstance(value, list)}
+    rows = "\n".join(f"| {name} | {format_value(value)} |" for name, value in single.items())
+    tables = [f"| metric | value |\n| --- | --- |\n{rows}"]
+    groups = {}
+    for name, value in metrics.items():
+        if isinstance(value, list):
+            group = name.partition("/")[0]
+            groups.setdefault((group, len(value)), {})[name] = value
+    for columns in groups.values():
+        names = list(columns)
+        header = "| " + " | ".join(names) + " |\n|" + " --- |" * len(names)
+        lines = zip(*columns.values(), strict=True)
+        body = "\n".join("| " + " | ".join(map(format_value, line)) + " |" for line in lines)
+        tables.append(f"{header}\n{body}")
+    return "\n\n".join(tables)
 
 
-def format_value(value: object) -> str:
-    """A metric as people read it: four decimals, lists with commas."""
-    if isinstance(value, list):
-        return ", ".join(map(format_value, value))
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def _names(specs):
+    return ", ".join(f"`{name}`" for name in specs) or "none"
 
 
 def _flag(value):

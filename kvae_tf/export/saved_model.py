@@ -46,7 +46,7 @@ def export(model: SequenceModel, path: Path) -> None:
       path: the version's folder, for instance ``saved_models/pendulum/1``.
     """
     module = Exported(model)
-    with storage.whole_folder(path) as folder:
+    with storage.atomic_directory(path) as folder:
         tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
 
 

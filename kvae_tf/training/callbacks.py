@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -151,3 +152,18 @@ class Pictures(keras.callbacks.Callback):
             for tag, picture in figures.pictures(self.model, self.data).items():
                 figures.write_summary(tag, picture)
         writer.close()
+
+
+class EpochLines(keras.callbacks.Callback):
+    """One line an epoch, where the output is no terminal and progress bars would fill a log."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if verbosity():
+            return
+        values = ", ".join(f"{name} {float(value):.5g}" for name, value in (logs or {}).items())
+        print(f"epoch {epoch + 1} of {self.params['epochs']}: {values}", flush=True)
+
+
+def verbosity() -> int:
+    """Keras' ``verbose`` of a training: progress bars on a terminal, nothing elsewhere."""
+    return int(sys.stdout.isatty())

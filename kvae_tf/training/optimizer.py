@@ -1,4 +1,4 @@
-"""The optimiser of trainings in phases: Adam with rest, and learning rates by the leg."""
+"""The optimiser of trainings in phases, and learning rates that change from one to the next."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ import keras
 import tensorflow as tf
 
 
-class RestingAdam(keras.optimizers.Adam):
+@keras.saving.register_keras_serializable("kvae_tf")
+class PhasedAdam(keras.optimizers.Adam):
     """Adam (Kingma and Ba 2015) that leaves a variable alone while its gradient is zero throughout.
 
-    Plain Adam goes on moving a variable that a phase of the training lets rest, by its old
-    momentum, and later takes its first steps as if it had been at work all along, several times too
-    long. Here each variable counts its own updates; where none rests, this is Adam.
+    Plain Adam goes on moving a variable that rests in a phase of the training, by its old momentum,
+    and later takes its first steps as if it had been at work all along, several times too long.
+    Here each variable counts its own updates; where none rests, this is Adam.
 
     Args:
       learning_rate: a number or a schedule.
-      quick_variables: variables that take longer steps.
-      factor: so many times longer.
+      quick_variables: variables with a learning rate of their own.
+      factor: of their learning rate.
       **options: of Adam.
     """
 
     def __init__(self, learning_rate=0.001, quick_variables=(), factor=1.0, **options):
         super().__init__(learning_rate, **options)
-        self._quick = {id(variable) for variable in quick_variables}
         self.factor = factor
+        self.set_quick_variables(quick_variables)
+
+    def set_quick_variables(self, variables: Sequence[keras.Variable]) -> None:
+        """Says which variables have a learning rate of their own; before ``build``."""
+        self._quick = {id(variable) for variable in variables}
 
     def build(self, variables):
         """Creates momenta and a count for each variable."""
@@ -53,33 +58,50 @@ class RestingAdam(keras.optimizers.Adam):
         m, v = tf.convert_to_tensor(m), tf.convert_to_tensor(v)
         self.assign_sub(variable, rate * m / (tf.sqrt(v) + self.epsilon))
 
+    def get_config(self):
+        """The arguments but for the variables, which a model's ``compile_from_config`` sets."""
+        return super().get_config() | {"factor": self.factor}
 
-class Leg(NamedTuple):
-    """So many updates under one schedule, which counts from the leg's start."""
+
+class SchedulePiece(NamedTuple):
+    """One schedule of several.
+
+    Attributes:
+      updates: how long it holds.
+      schedule: counts updates from the start of the piece.
+    """
 
     updates: int
     schedule: keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
-class Legs(keras.optimizers.schedules.LearningRateSchedule):
-    """Schedules one after another; the last goes on for ever.
+class PiecewiseSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Schedules one after another; the last has no end.
 
     Args:
-      legs: at least one.
+      pieces: at least one.
     """
 
-    def __init__(self, legs: Sequence[Leg]):
-        self.legs = [Leg(*leg) for leg in legs]
+    def __init__(self, pieces: Sequence[SchedulePiece]):
+        self.pieces = [SchedulePiece(*piece) for piece in pieces]
 
     def __call__(self, step):
         step, start = tf.cast(step, tf.float32), 0.0
-        rate = tf.cast(self.legs[0].schedule(step), tf.float32)
-        for before, leg in zip(self.legs[:-1], self.legs[1:], strict=True):
+        rate = tf.cast(self.pieces[0].schedule(step), tf.float32)
+        for before, piece in zip(self.pieces[:-1], self.pieces[1:], strict=True):
             start += before.updates
-            here = leg.schedule(tf.maximum(step - start, 0.0))
+            here = piece.schedule(tf.maximum(step - start, 0.0))
             rate = tf.where(step >= start, tf.cast(here, tf.float32), rate)
         return rate
 
     def get_config(self):
-        return {"legs": self.legs}
+        """The pieces, each as its length and its serialised schedule."""
+        serialize = keras.optimizers.schedules.serialize
+        return {"pieces": [[piece.updates, serialize(piece.schedule)] for piece in self.pieces]}
+
+    @classmethod
+    def from_config(cls, config):
+        """The schedule that ``get_config`` describes."""
+        deserialize = keras.optimizers.schedules.deserialize
+        return cls([(updates, deserialize(schedule)) for updates, schedule in config["pieces"]])

@@ -14,18 +14,18 @@ import tensorflow as tf
 
 from kvae_tf import data
 from kvae_tf.data import storage
-from kvae_tf.experiments.settings import Settings
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training.checkpoints import Checkpoints
-from kvae_tf.training.fit import build, compile_model, train
+from kvae_tf.training.build import TrainingPlan, build, compile_model
+from kvae_tf.training.fit import train
 
 _HELD_OUT = 250  # sequences that judge
 
 
-def compete(
+def select_best(
     model: SequenceModel,
     checkpoints: Checkpoints,
-    settings: Settings,
+    plan: TrainingPlan,
     splits: data.Splits,
     run_dir: Path,
 ) -> None:
@@ -38,19 +38,19 @@ def compete(
     Args:
       model: built and compiled; its values are replaced.
       checkpoints: its checkpoints, where the best state is saved.
-      settings: the whole experiment.
+      plan: the whole training.
       splits: the data.
       run_dir: the run's folder.
     """
-    epochs = settings.training.starting_epochs
-    folders = [run_dir / "starts" / str(start) for start in range(settings.training.starts)]
+    epochs = plan.training.starting_epochs
+    folders = [run_dir / "starts" / str(start) for start in range(plan.training.starts)]
     losses, seconds = [], 0.0
     for start, folder in enumerate(folders):
         print(f"start {start + 1} of {len(folders)}")
-        one = build(settings, splits.train, start)
-        states = compile_model(one, settings, splits.train, folder / "checkpoints")
+        one = build(plan, splits.train, start)
+        states = compile_model(one, plan, splits.train, folder / "checkpoints")
         states.restore_last()
-        train(one, states, settings, splits, folder, epochs)
+        train(one, states, plan, splits, folder, epochs)
         losses.append(held_out_loss(one, splits.validation))
         seconds += storage.read_json(folder / "time.json", "a start's time")["seconds"]
     best = min(range(len(losses)), key=losses.__getitem__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae_tf.data import storage
-from kvae_tf.export.model_card import format_value
+from kvae_tf.evaluation import format_value
 from kvae_tf.visualisation import charts, events, plotting
 
 _PAGE = """<!doctype html>

@@ -527,7 +527,7 @@ def test_step_reports_per_frame_and_weighs_the_reconstruction():
 
 
 def test_the_encoder_rests_at_last():
-    model = new(frozen_updates=1, joint_updates=2, jit_engine=True)
+    model = new(frozen_updates=1, settling_start=2, jit_engine=True)
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from kvae_tf.errors import UserError
-from kvae_tf.layers import transition_layer
+from kvae_tf.models.dvbf.transitions import transition_layer
 
 B, N, U, M = 4, 3, 2, 5
 

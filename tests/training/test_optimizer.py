@@ -7,7 +7,7 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.experiments import presets
 from kvae_tf.training import fit
-from kvae_tf.training.optimizer import Leg, Legs, RestingAdam
+from kvae_tf.training.optimizer import SchedulePiece, PiecewiseSchedule, PhasedAdam
 
 schedules = keras.optimizers.schedules
 
@@ -28,16 +28,16 @@ GRADIENTS = np.random.default_rng(0).normal(size=(20, 3))
 
 def test_without_rest_it_is_adam():
     expected = run(keras.optimizers.Adam(0.1, global_clipnorm=1.0), GRADIENTS)
-    found = run(RestingAdam(0.1, global_clipnorm=1.0), GRADIENTS)
+    found = run(PhasedAdam(0.1, global_clipnorm=1.0), GRADIENTS)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_rest_neither_moves_nor_counts():
     rest = np.zeros((7, 3))
     rested = np.concatenate([GRADIENTS[:10], rest, GRADIENTS[10:]])
-    found = run(RestingAdam(0.1), rested)
+    found = run(PhasedAdam(0.1), rested)
     np.testing.assert_array_equal(found[10:17], np.repeat(found[9:10], 7, axis=0))
-    expected = run(RestingAdam(0.1), GRADIENTS)
+    expected = run(PhasedAdam(0.1), GRADIENTS)
     np.testing.assert_allclose(np.delete(found, range(10, 17), 0), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -45,12 +45,12 @@ def test_a_zero_among_others_is_no_rest():
     gradients = GRADIENTS.copy()
     gradients[5:, 0] = 0.0
     expected = run(keras.optimizers.Adam(0.1), gradients)
-    np.testing.assert_allclose(run(RestingAdam(0.1), gradients), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(PhasedAdam(0.1), gradients), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_quick_variables_take_longer_steps():
     quick, slow = (keras.Variable(np.zeros(3, np.float32)) for _ in range(2))
-    optimizer = RestingAdam(0.01, [quick], factor=5.0)
+    optimizer = PhasedAdam(0.01, [quick], factor=5.0)
     optimizer.build([slow, quick])
     for gradient in GRADIENTS:
         optimizer.apply([tf.constant(gradient, tf.float32)] * 2, [slow, quick])
@@ -59,7 +59,7 @@ def test_quick_variables_take_longer_steps():
 
 def test_each_leg_counts_from_its_start():
     first, second = schedules.CosineDecay(0.1, 10), schedules.ExponentialDecay(0.5, 4, 0.5)
-    legs = Legs([Leg(10, first), Leg(5, second)])
+    legs = PiecewiseSchedule([SchedulePiece(10, first), SchedulePiece(5, second)])
     expected = [float(first(i)) for i in range(10)] + [float(second(i)) for i in range(15)]
     np.testing.assert_allclose([float(legs(i)) for i in range(25)], expected, rtol=1e-6)
 

@@ -50,7 +50,7 @@ class LinearFeatures(NamedTuple):
     roughness: np.ndarray
 
 
-def begin(model: Cannonball, train: SequenceData) -> None:
+def initialise_attention(model: Cannonball, train: SequenceData) -> None:
     """Lets attention begin with the best features, as wide as objects' starts are thought to be.
 
     Args:

@@ -74,8 +74,8 @@ class Cannonball(SequenceModel):
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
-      resting_updates: attention rests for so many updates, and the others learn from what it reads.
-      joint_updates: after so many updates noises and start are no longer learned by gradients, but
+      attention_frozen_updates: attention rests for so many updates, and the others learn from what it reads.
+      settling_start: after so many updates noises and start are no longer learned by gradients, but
         fitted from outside; 0: never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
       **training: ``noise_seed`` and the like of the base class.
@@ -100,8 +100,8 @@ class Cannonball(SequenceModel):
         kl_weight=1.0,
         kl_updates=0,
         frozen_updates=0,
-        resting_updates=0,
-        joint_updates=0,
+        attention_frozen_updates=0,
+        settling_start=0,
         posterior="attention",
         **training,
     ):
@@ -119,8 +119,8 @@ class Cannonball(SequenceModel):
         self.kl_weight = kl_weight
         self.kl_updates = kl_updates
         self.frozen_updates = frozen_updates
-        self.resting_updates = resting_updates
-        self.joint_updates = joint_updates
+        self.attention_frozen_updates = attention_frozen_updates
+        self.settling_start = settling_start
         self.posterior = posterior
         self.attention = RecurrentAttention(
             max_objects, state_size, _POSITION_SIZE, name="attention"
@@ -168,7 +168,7 @@ class Cannonball(SequenceModel):
         then only these rest. Attention that begins with good readings rests until the others know
         them. In the end noises and start, where gradients get stuck, are left to ``refit``.
         """
-        changes = (self.frozen_updates, self.resting_updates, self.joint_updates)
+        changes = (self.frozen_updates, self.attention_frozen_updates, self.settling_start)
         begins = sorted({0, *changes})
         lengths = [*np.diff(begins), 0]
         return [
@@ -179,12 +179,12 @@ class Cannonball(SequenceModel):
     def _moving(self, done):
         """The variables that learn after so many updates."""
         motion, resting = self.motion, []
-        if done < self.resting_updates:
+        if done < self.attention_frozen_updates:
             resting += self.attention.trainable_variables
         if done < self.frozen_updates:
             noises = self.posterior == "smoothed"
             resting += motion.noise_variables if noises else motion.trainable_variables
-        if self.joint_updates and done >= self.joint_updates:
+        if self.settling_start and done >= self.settling_start:
             resting += motion.noise_variables + motion.start_variables
         return _without(self.trainable_variables, resting)
 

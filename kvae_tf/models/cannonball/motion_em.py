@@ -28,7 +28,7 @@ _ROUNDS = 50
 _BATCH = 100  # sequences
 
 
-class Refit(keras.callbacks.Callback):
+class MotionEM(keras.callbacks.Callback):
     """Calls ``refit`` before each of the last epochs.
 
     Args:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from kvae_tf.layers import RecurrentAttention, RecurrentRenderer
+from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
 
 SHAPE = (5, 4, 1)
 B, T, N, S, M = 4, 3, 3, 7, 2

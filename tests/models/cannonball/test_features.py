@@ -113,7 +113,7 @@ def test_attention_begins_with_them(posterior):
         keras.utils.set_random_seed(seed)
         model = Cannonball((SIZE, SIZE, 1), state_size=32, posterior=posterior)
         model.build()
-        nf.begin(model, train)
+        nf.initialise_attention(model, train)
         q = model.locate(test.unit_frames, num_objects=np.ones(len(test), np.int32))
         found.append(q.mean.numpy()[:, :, 0].reshape(-1, 2))
         truth = objects.true_positions(test).reshape(-1, 2)
@@ -128,7 +128,7 @@ def test_attention_begins_with_them(posterior):
 def test_what_rests_and_when():
     model = Cannonball(
         (6, 6, 1), state_size=5, posterior="smoothed",
-        resting_updates=2, frozen_updates=3, joint_updates=5,
+        attention_frozen_updates=2, frozen_updates=3, settling_start=5,
     )  # fmt: skip
     model.build()
     parts = {

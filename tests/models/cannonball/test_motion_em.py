@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.layers import Encoding, NewtonianMixture
+from kvae_tf.layers import Encoding
+from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
-from kvae_tf.models.cannonball.motion_em import Refit, noise_of_positions, read, refit
+from kvae_tf.models.cannonball.motion_em import MotionEM, noise_of_positions, read, refit
 
 SHAPE, N, T, OBJECTS = (6, 6, 1), 9, 5, 2
 RNG = np.random.default_rng(0)
@@ -144,7 +145,7 @@ def test_objects_that_may_be_taken_for_others_have_no_part(model, train):
 
 
 def test_it_happens_before_the_last_epochs_only(model, train):
-    callback = Refit(train, epoch=3, seed=0)
+    callback = MotionEM(train, epoch=3, seed=0)
     callback.set_model(model)
     before = model.motion.emission_noise.numpy()
     for epoch in (0, 2):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import special, stats
 
 from kvae_tf import lgssm
-from kvae_tf.layers import NewtonianMixture
+from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 
 K, M, L, T = 3, 2, 5, 6
 RNG = np.random.default_rng(0)

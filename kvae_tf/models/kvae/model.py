@@ -79,7 +79,7 @@ class KVAE(SequenceModel):
         encode there the seen frames only (in a compiled step leave it off: XLA would compile the
         inner function at every call, and wants to know how many frames there are).
       frozen_updates: for so many updates at first the dynamics parameter network rests.
-      joint_updates: after so many updates the encoder rests, and the dynamics and the decoder
+      settling_start: after so many updates the encoder rests, and the dynamics and the decoder
         settle on the encodings as they are; 0: never.
       standardise: of vectors, whose "frames" are ``(1, D, 1)``, the means and the standard
         deviations of their entries, which may be missing (NaN); None: frames are pictures.
@@ -113,7 +113,7 @@ class KVAE(SequenceModel):
         decoded_frames=0,
         jit_engine=False,
         frozen_updates=0,
-        joint_updates=0,
+        settling_start=0,
         standardise=None,
         seed=0,
         **training,
@@ -127,7 +127,7 @@ class KVAE(SequenceModel):
         self.decoded_frames = decoded_frames
         self._jit_engine = jit_engine
         self.frozen_updates = frozen_updates
-        self.joint_updates = joint_updates
+        self.settling_start = settling_start
         self._training_log_prior = (
             compile_with_gradient(self._log_prior, lambda: self.dynamics_variables)
             if jit_engine
@@ -190,10 +190,10 @@ class KVAE(SequenceModel):
         network = {id(variable) for variable in self.network.trainable_variables}
         everything = self.trainable_variables
         others = [variable for variable in everything if id(variable) not in network]
-        found = [Phase(self.training_bound, everything, self.joint_updates - self.frozen_updates)]
+        found = [Phase(self.training_bound, everything, self.settling_start - self.frozen_updates)]
         if self.frozen_updates:
             found.insert(0, Phase(self.training_bound, others, self.frozen_updates))
-        if self.joint_updates:
+        if self.settling_start:
             frames = (self.decoder, self.likelihood)
             settling = [variable for layer in frames for variable in layer.trainable_variables]
             found.append(Phase(self.settled_bound, [*settling, *self.dynamics_variables]))

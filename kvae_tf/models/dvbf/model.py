@@ -29,7 +29,7 @@ from kvae_tf.layers import InitialNetwork
 from kvae_tf.layers.recurrent import run
 from kvae_tf.models import replicas
 from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
-from kvae_tf.models.transitions import transition_layer
+from kvae_tf.models.dvbf.transitions import transition_layer
 
 RECOGNITIONS = ("filter", "smooth")
 

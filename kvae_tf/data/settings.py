@@ -1,0 +1,119 @@
+"""How settings are declared and checked; and the settings of the data.
+
+A part of the settings is a frozen dataclass whose fields are made by ``setting``: default, help text
+and limits stand in one place, from which ``kvae_tf.experiments.flags`` makes command-line flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from kvae_tf.errors import UserError
+
+
+def setting(default, help_text, choices=None, least=None, most=None):
+    """A dataclass field for one setting.
+
+    Args:
+      default: bool, int, float, str or tuple of ints; says the type, too.
+      help_text: what the setting does, one sentence.
+      choices: the values that are allowed; None: any.
+      least: the smallest number that is allowed; None: any.
+      most: the largest number that is allowed; None: any.
+    """
+    metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(settings) -> None:
+    """Raises a ``UserError`` that names the flag where a value is outside its limits.
+
+    Args:
+      settings: a dataclass of fields made by ``setting``.
+    """
+    for field in dataclasses.fields(settings):
+        _check_field(field, getattr(settings, field.name))
+
+
+def _check_field(field, value):
+    choices, least, most = (field.metadata[key] for key in ("choices", "least", "most"))
+    if choices is not None and value not in choices:
+        known = ", ".join(map(str, choices))
+        raise UserError(f"--{field.name} is {value!r}, expected one of {known}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple) and not value and field.default:
+        raise UserError(f"--{field.name} is empty, expected at least one number")
+    for number in numbers:
+        too_small = least is not None and not number >= least
+        too_large = most is not None and not number <= most
+        if too_small or too_large:
+            limits = f"at least {least}" if most is None else f"{least} to {most}"
+            raise UserError(f"--{field.name} is {number}, expected {limits}")
+
+
+def check_count(settings, name: str, count: int) -> None:
+    """Raises a ``UserError`` where a tuple holds neither none nor ``count`` numbers."""
+    value = getattr(settings, name)
+    if len(value) not in (0, count):
+        raise UserError(f"--{name} is {','.join(map(str, value))}, expected {count} numbers")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the sequences come from and which frames training may see."""
+
+    dataset: str = setting(
+        "pendulum",
+        "The name of a simulated world; or a file PATH.npz or PATH.h5 with `images`, a video, a "
+        "folder of pictures or videos, or a folder of TFRecord shards.",
+    )
+    cache_dir: str = setting(
+        "", "Folder in which simulated worlds are kept; empty: the user's cache folder."
+    )
+    binarise: bool = setting(False, "Make every pixel 0 or 1: 1 where it is above one half.")
+    draw_walls: bool = setting(
+        False, "Draw walls and paddles in the worlds box, gravity, polygon and pong."
+    )
+    frame_size: tuple[int, ...] = setting(
+        (), "Videos: HEIGHT,WIDTH to which frames are resized; empty: as they are.", least=1
+    )
+    crop: tuple[int, ...] = setting(
+        (), "Videos: TOP,LEFT,HEIGHT,WIDTH of the part that is kept, before resizing.", least=0
+    )
+    channels: int = setting(1, "Videos: 1 for grey, 3 for colour.", choices=(1, 3))
+    window: int = setting(
+        0, "Videos: frames of a sequence; 0: all, the shorter ones padded as missing.", least=0
+    )
+    stride: int = setting(
+        0, "Videos: frames from one window's start to the next; 0: --window.", least=0
+    )
+    annotations: str = setting(
+        "", "Videos: a CSV file with columns frame, video, observed, and one for each control."
+    )
+    missing_rate: float = setting(
+        0.0, "Share of the training frames that are hidden at random.", least=0.0, most=1.0
+    )
+    first_seen: int = setting(3, "Number of first frames that are never hidden.", least=0)
+    mixed_rates: bool = setting(
+        False,
+        "Draw each sequence's rate of hidden frames between 0 and --missing_rate, at each update.",
+    )
+    fixed_masks: bool = setting(
+        False, "Hide the same frames of a sequence in each pass, instead of others."
+    )
+    curriculum_epochs: int = setting(
+        0,
+        "Where the data count their objects: epochs that show sequences of one object only, then "
+        "as many of up to two, and so on; 0: all sequences from the start.",
+        least=0,
+    )
+    test_sequences: int = setting(
+        0, "Number of first test sequences that metrics.json is measured on; 0: all.", least=0
+    )
+
+    def validate(self) -> None:
+        """Raises a ``UserError`` where a value is outside its limits."""
+        check(self)
+        check_count(self, "frame_size", 2)
+        check_count(self, "crop", 4)

@@ -1,0 +1,121 @@
+"""The cannonball model as the package sees it: its settings and its spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvae_tf.data.settings import setting
+from kvae_tf.errors import UserError
+from kvae_tf.models.cannonball.features import initialise_attention
+from kvae_tf.models.cannonball.model import Cannonball
+from kvae_tf.models.cannonball.motion_em import MotionEM
+from kvae_tf.models.settings import NoiseSettings, SettlingSettings
+from kvae_tf.models.spec import FRAME_STUDIES, OBJECT_STUDIES, ModelSpec, Setup
+
+
+@dataclass(frozen=True)
+class CannonballSettings(NoiseSettings, SettlingSettings):
+    """Settings of the cannonball model."""
+
+    max_objects: int = setting(
+        0, "Objects of every sequence, where the data do not count them.", least=0
+    )
+    state_size: int = setting(256, "Width of attention and renderer.", least=1)
+    num_components: int = setting(2, "Number K of components of an object's start.", least=1)
+    initial_spread: float = setting(
+        1.0, "Initial standard deviation of the components' means.", least=0.0
+    )
+    motion_step: float = setting(0.1, "Initial value of the time step δ.", least=1e-6)
+    posterior: str = setting(
+        "attention",
+        "Where positions come from: attention alone, as in the paper; or the exact smoother over "
+        "what attention reads.",
+        choices=("attention", "smoothed"),
+    )
+    kl_weight: float = setting(
+        1.0, "Initial weight of the bound's terms apart from the reconstruction.", least=1e-6
+    )
+    kl_epochs: int = setting(
+        0, "Epochs over which --kl_weight falls geometrically to 1.", least=0
+    )
+    frozen_epochs: int = setting(
+        0,
+        "First epochs in which the motion's parameters rest; with --posterior=smoothed only its "
+        "noises do.",
+        least=0,
+    )
+    newtonian_epochs: int = setting(
+        0,
+        "First epochs in which attention rests, after it was initialised with the linear features "
+        "of frames whose second differences vary least; 0: it is initialised at random, as in the "
+        "paper.",
+        least=0,
+    )
+    settling_epochs: int = setting(
+        0,
+        "Last epochs, before each of which the motion's noise and start are fitted to what "
+        "attention reads, while all else goes on learning; the learning-rate schedule starts "
+        "again.",
+        least=0,
+    )
+
+
+def _create(setup: Setup) -> Cannonball:
+    settings = setup.settings
+    arguments = setup.arguments()
+    for name in (
+        "kl_epochs", "frozen_epochs", "newtonian_epochs", "settling_epochs", "settling_rate",
+    ):  # fmt: skip
+        del arguments[name]
+    return Cannonball(
+        **arguments | {"max_objects": _most_objects(setup)},
+        kl_updates=setup.updates(settings.kl_epochs),
+        frozen_updates=setup.updates(settings.frozen_epochs),
+        attention_frozen_updates=setup.updates(settings.newtonian_epochs),
+        settling_start=setup.updates(settings.settling_start(setup.epochs)),
+    )
+
+
+def _most_objects(setup):
+    """The most objects in a sequence: as the data count them, else as set."""
+    counts = setup.train.num_objects
+    if counts is not None:
+        return int(counts.max())
+    if not setup.settings.max_objects:
+        raise UserError(
+            f"--dataset={setup.dataset} does not say num_objects, expected an array of counts in "
+            "it, or --max_objects"
+        )
+    return setup.settings.max_objects
+
+
+def _prepare(model: Cannonball, setup: Setup) -> None:
+    if setup.settings.newtonian_epochs:
+        initialise_attention(model, setup.train)
+
+
+def _callbacks(setup: Setup) -> list[MotionEM]:
+    start = setup.settings.settling_start(setup.epochs)
+    return [MotionEM(setup.train, start, setup.seed)] if start else []
+
+
+def _describe(settings: CannonballSettings) -> str:
+    return (
+        f"one state of position and velocity for each object, {settings.num_components} components "
+        f"of the start, recurrent attention and renderer of {settings.state_size} units, positions "
+        f"from the {settings.posterior} posterior"
+    )
+
+
+SPEC = ModelSpec(
+    name="cannonball",
+    title="Cannonball",
+    summary="Independent objects that move by Newton's laws",
+    paper="Chiappa and Paquet, Unsupervised Separation of Dynamics from Pixels",
+    settings=CannonballSettings,
+    create=_create,
+    prepare=_prepare,
+    callbacks=_callbacks,
+    describe=_describe,
+    studies=(*FRAME_STUDIES, *OBJECT_STUDIES),
+)

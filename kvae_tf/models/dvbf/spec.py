@@ -1,0 +1,85 @@
+"""DVBF as the package sees it: its settings and its spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvae_tf.data.settings import setting
+from kvae_tf.models.dvbf.model import DVBF
+from kvae_tf.models.settings import NonlinearSettings
+from kvae_tf.models.spec import ModelSpec, Setup
+
+
+@dataclass(frozen=True)
+class DVBFSettings(NonlinearSettings):
+    """Settings of the deep variational Bayes filter."""
+
+    transition: str = setting(
+        "locally_linear",
+        "How one state follows another: --num_modes triplets of matrices, mixed; or a gated dense "
+        "network.",
+        choices=("locally_linear", "gated"),
+    )
+    num_modes: int = setting(
+        3, "Number of triplets of matrices of the locally linear transition.", least=1, most=1000
+    )
+    residual_transition: bool = setting(
+        True, "Let the locally linear transition give the change of the state, instead of the next."
+    )
+    bayesian_weights: bool = setting(
+        True, "Give the matrices of the locally linear transition a posterior."
+    )
+    mixer_units: int = setting(
+        0, "Width of a hidden layer before the modes' weights; 0: none.", least=0
+    )
+    second_order: bool = setting(
+        False,
+        "Initialise the matrices as if one half of the state were the other half's velocities.",
+    )
+    noise_limit: float = setting(
+        0.0,
+        "Largest mean of recognised noise, in standard deviations of the prior; 0: any.",
+        least=0.0,
+    )
+    initial_network: str = setting(
+        "birnn", "What reads the first frames.", choices=("birnn", "mlp")
+    )
+    initial_frames: int = setting(
+        5, "Number of first frames that the initial state is inferred from.", least=1
+    )
+    recognition: str = setting(
+        "filter",
+        "Where noise is read off: from the next frame; or (smooth), for every other sequence, also "
+        "from all later frames, so that the model can smooth.",
+        choices=("filter", "smooth"),
+    )
+
+
+def _create(setup: Setup) -> DVBF:
+    arguments = setup.arguments()
+    del arguments["floor_epochs"]
+    return DVBF(
+        **arguments,
+        num_sequences=setup.train.num_sequences,
+        floor_updates=setup.updates(setup.settings.floor_epochs),
+    )
+
+
+def _describe(settings: DVBFSettings) -> str:
+    return (
+        f"{settings.latent_size}-dimensional latent states, "
+        f"{settings.transition.replace('_', ' ')} transition, `{settings.network}` encoder and "
+        f"decoder {list(settings.units)}"
+    )
+
+
+SPEC = ModelSpec(
+    name="dvbf",
+    title="DVBF",
+    summary="A deep variational Bayes filter",
+    paper="Karl et al. 2017, Deep Variational Bayes Filters: Unsupervised Learning of State Space "
+    "Models from Raw Data",
+    settings=DVBFSettings,
+    create=_create,
+    describe=_describe,
+)

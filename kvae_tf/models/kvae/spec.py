@@ -1,0 +1,95 @@
+"""The KVAE as the package sees it: its settings and its spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvae_tf.data.settings import setting
+from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.settings import (
+    EncodingSettings,
+    FrameSettings,
+    LatentSettings,
+    NoiseSettings,
+    SettlingSettings,
+)
+from kvae_tf.models.spec import ModelSpec, Setup
+
+
+@dataclass(frozen=True)
+class KVAESettings(FrameSettings, EncodingSettings, LatentSettings, NoiseSettings, SettlingSettings):
+    """Settings of the Kalman variational auto-encoder."""
+
+    num_modes: int = setting(3, "Number K of linear modes.", least=1, most=1000)
+    dynamics_network: str = setting(
+        "lstm",
+        "What weights the modes: lstm or gru of all encodings so far; mlp of the last one; fifo of "
+        "the last --dynamics_window; constant: nothing, for --num_modes=1.",
+        choices=("lstm", "gru", "mlp", "fifo", "constant"),
+    )
+    dynamics_window: int = setting(5, "Encodings that the fifo network reads.", least=1)
+    learn_controls: bool = setting(
+        False, "Let the dynamics network also emit a control of the latent state's size."
+    )
+    learn_initial: bool = setting(False, "Learn the moments of the first latent state.")
+    objective: str = setting(
+        "collapsed",
+        "Form of the bound: latent states integrated out, or drawn.",
+        choices=("collapsed", "sampled"),
+    )
+    frozen_epochs: int = setting(
+        0, "First epochs in which the dynamics network rests (the paper: 10).", least=0
+    )
+    settling_epochs: int = setting(
+        0,
+        "Last epochs in which the encoder rests, while dynamics and decoder go on learning from "
+        "its encodings; the learning-rate schedule starts again.",
+        least=0,
+    )
+
+
+def _create(setup: Setup) -> KVAE:
+    settings = setup.settings
+    arguments = setup.arguments()
+    for name in ("frozen_epochs", "settling_epochs", "settling_rate"):
+        del arguments[name]
+    return KVAE(
+        **arguments,
+        seed=setup.seed,
+        jit_engine=setup.jit_engine,
+        frozen_updates=setup.updates(settings.frozen_epochs),
+        settling_start=setup.updates(settings.settling_start(setup.epochs)),
+        standardise=_moments(setup.train) if setup.train.is_vector else None,
+    )
+
+
+def _moments(train):
+    """Means and standard deviations of the entries of vectors, as lists."""
+    entries = np.where(train.observed[..., None] > 0, train.frames[:, :, 0, :, 0], np.nan)
+    spread = np.nanstd(entries, axis=(0, 1))
+    # An entry that never changes, or never is there, keeps its scale.
+    spread = np.where(np.nan_to_num(spread) > 0, spread, 1.0)
+    return [np.nan_to_num(np.nanmean(entries, axis=(0, 1))).tolist(), spread.tolist()]
+
+
+def _describe(settings: KVAESettings) -> str:
+    return (
+        f"{settings.encoding_size}-dimensional encodings, {settings.latent_size}-dimensional latent "
+        f"states, {settings.num_modes} modes, `{settings.network}` encoder and decoder "
+        f"{list(settings.units)}"
+    )
+
+
+SPEC = ModelSpec(
+    name="kvae",
+    title="KVAE",
+    summary="A Kalman variational auto-encoder",
+    paper="Fraccaro et al. 2017, A Disentangled Recognition and Nonlinear Dynamics Model for "
+    "Unsupervised Learning",
+    settings=KVAESettings,
+    create=_create,
+    describe=_describe,
+    accepts_vectors=lambda settings: settings.network == "mlp",
+)

@@ -1,0 +1,167 @@
+"""The settings that models share: small dataclasses, of which a model's own settings are made.
+
+A model's settings stand beside its class, as a dataclass that inherits what it needs from here. A
+name has one type and one default in all of them, since it is one flag; what it says of itself may
+differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvae_tf.data.settings import check, setting
+from kvae_tf.errors import UserError
+
+
+class FinalPhase(NamedTuple):
+    """The last part of a training, with which the learning-rate schedule starts again.
+
+    Attributes:
+      epochs: how long it is; 0: there is none.
+      rate: factor of its learning rates.
+    """
+
+    epochs: int = 0
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Base of the settings of all models."""
+
+    def validate(self, epochs: int) -> None:
+        """Raises a ``UserError`` where a value is outside its limits.
+
+        Args:
+          epochs: of the whole training.
+        """
+        del epochs
+        check(self)
+
+    def final_phase(self, epochs: int) -> FinalPhase:
+        """The part of the training with which the learning-rate schedule starts again.
+
+        Args:
+          epochs: of the whole training.
+        """
+        del epochs
+        return FinalPhase()
+
+
+@dataclass(frozen=True)
+class FrameSettings(ModelSettings):
+    """Networks that read and draw single frames, and the likelihood of pixels."""
+
+    network: str = setting("mlp", "Frame encoder and decoder.", choices=("mlp", "cnn"))
+    units: tuple[int, ...] = setting(
+        (128, 128), "Widths of the dense layers, or filters of the convolutions.", least=1
+    )
+    likelihood: str = setting(
+        "bernoulli", "Distribution of pixels.", choices=("bernoulli", "gaussian")
+    )
+    per_pixel_std: bool = setting(
+        True, "Gaussian pixels: one learned standard deviation per pixel, else one for all."
+    )
+    variance_floor: float = setting(1e-4, "Gaussian pixels: the smallest variance.", least=1e-8)
+    precision: str = setting(
+        "float32",
+        "Of the frame networks' inner layers; the dynamics stay in float32. bfloat16 is faster "
+        "where the processor has it, float16 on older GPUs.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+
+
+@dataclass(frozen=True)
+class EncodingSettings(ModelSettings):
+    """Encodings of single frames."""
+
+    encoding_size: int = setting(2, "Dimension m of an encoding a_t.", least=1)
+    max_encoding_variance: float = setting(0.03, "Upper bound of the encoder's variance.", least=1e-8)
+    decoded_frames: int = setting(
+        0,
+        "Seen frames of a sequence, drawn at each update, that stand for the reconstruction of "
+        "all; 0: all.",
+        least=0,
+    )
+
+
+@dataclass(frozen=True)
+class NoiseSettings(ModelSettings):
+    """Noises of a linear Gaussian state-space model."""
+
+    transition_noise: float = setting(
+        0.08, "Variance of the transition noise, Q, or its initial value when learned.", least=1e-8
+    )
+    emission_noise: float = setting(
+        0.03, "Variance of the emission noise, R, or its initial value when learned.", least=1e-8
+    )
+    initial_variance: float = setting(
+        20.0, "Variance of the first latent state, or its initial value when learned.", least=1e-8
+    )
+    learn_noise: bool = setting(False, "Learn the noise variances.")
+
+
+@dataclass(frozen=True)
+class LatentSettings(ModelSettings):
+    """Latent states, and the recurrent networks that speak of them."""
+
+    latent_size: int = setting(4, "Dimension n of a latent state z_t.", least=1)
+    dynamics_units: int = setting(50, "Width of the recurrent or dynamics network.", least=1)
+
+
+@dataclass(frozen=True)
+class SettlingSettings(ModelSettings):
+    """A last part of the training in which something rests, with a learning rate of its own."""
+
+    frozen_epochs: int = setting(0, "First epochs in which a part of the model rests.", least=0)
+    settling_epochs: int = setting(0, "Last epochs in which a part of the model rests.", least=0)
+    settling_rate: float = setting(
+        1.0, "Factor of the learning rates in the --settling_epochs.", least=0.0
+    )
+
+    def validate(self, epochs: int) -> None:
+        """Raises a ``UserError`` where a value is outside its limits."""
+        super().validate(epochs)
+        if self.settling_epochs >= epochs:
+            raise UserError(
+                f"--settling_epochs is {self.settling_epochs}, expected less than --epochs"
+            )
+
+    def final_phase(self, epochs: int) -> FinalPhase:
+        """The settling epochs."""
+        del epochs
+        return FinalPhase(self.settling_epochs, self.settling_rate)
+
+    def settling_start(self, epochs: int) -> int:
+        """Epochs before the settling ones; 0 where there are none."""
+        return epochs - self.settling_epochs if self.settling_epochs else 0
+
+
+@dataclass(frozen=True)
+class NonlinearSettings(FrameSettings, LatentSettings):
+    """Non-linear state-space models, whose latent states draw the frames."""
+
+    emission_size: int = setting(
+        0,
+        "Number of first entries of the latent state that draw the frame, the others only move "
+        "them; 0: all.",
+        least=0,
+    )
+    feature_size: int = setting(128, "Width of the features that convolutions take from a frame.", least=1)
+    initial_variance_floor: float = setting(
+        0.01, "Gaussian pixels: initial floor of the variance in training.", least=1e-8
+    )
+    floor_epochs: int = setting(
+        0,
+        "Epochs over which --initial_variance_floor falls geometrically to --variance_floor; 0: "
+        "training has --variance_floor from the start.",
+        least=0,
+    )
+    annealing_updates: int = setting(
+        0, "Updates over which an inverse temperature rises to 1; 0: it is 1.", least=0
+    )
+    annealing_start: float = setting(
+        0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0
+    )
+    annealing_every: int = setting(1, "Updates between two steps of the inverse temperature.", least=1)

@@ -1,0 +1,170 @@
+"""From a plan and data to a model that can be trained: built, initialised, compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import data
+from kvae_tf.data.settings import DataSettings
+from kvae_tf.errors import UserError
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.settings import ModelSettings
+from kvae_tf.models.spec import FLOAT16_SCALE, ModelSpec, Setup
+from kvae_tf.training import distribution
+from kvae_tf.training.checkpoints import Checkpoints
+from kvae_tf.training.optimizer import PhasedAdam, PiecewiseSchedule, SchedulePiece
+from kvae_tf.training.settings import TrainingSettings
+
+
+class TrainingPlan(NamedTuple):
+    """What a training follows.
+
+    Attributes:
+      data: which frames are shown.
+      spec: of the model.
+      model: settings of the model.
+      training: optimiser and schedule.
+    """
+
+    data: DataSettings
+    spec: ModelSpec
+    model: ModelSettings
+    training: TrainingSettings
+
+
+def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> SequenceModel:
+    """The model of a plan, built and reproducibly initialised.
+
+    Args:
+      plan: the whole training.
+      train: the training part, for its shapes and for starts in closed form.
+      start: number of the initialisation, where several compete.
+
+    Raises:
+      UserError: the model does not fit the data.
+    """
+    if train.is_vector and not plan.spec.accepts_vectors(plan.model):
+        network = getattr(plan.model, "network", "")
+        raise UserError(
+            f"--model={plan.spec.name}{f' --network={network}' if network else ''}: expected kvae "
+            "and mlp for vectors"
+        )
+    seed = plan.training.seed
+    if start:
+        seed = int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+    keras.utils.set_random_seed(seed)
+    setup = model_setup(plan, train)
+    model = plan.spec.create(setup)
+    model.build()
+    plan.spec.prepare(model, setup)
+    return model
+
+
+def model_setup(plan: TrainingPlan, train: data.SequenceData) -> Setup:
+    """What the plan's model is made from.
+
+    Args:
+      plan: the whole training.
+      train: the training part.
+    """
+    training, steps = plan.training, steps_per_epoch(plan, train)
+    precision = getattr(plan.model, "precision", "float32")
+    # A replica's step is neither compiled as a whole nor in parts.
+    jit_engine = not jit(plan) and tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return Setup(
+        settings=plan.model,
+        train=train,
+        dataset=plan.data.dataset,
+        seed=training.seed,
+        epochs=training.epochs,
+        steps_per_epoch=steps,
+        jit_engine=jit_engine,
+        training={
+            "noise_seed": training.seed,
+            "batch_parts": training.batch_parts,
+            "loss_scale": FLOAT16_SCALE if precision == "mixed_float16" else 1.0,
+            "reconstruction_weight": training.reconstruction_weight,
+            "weight_updates": training.weight_epochs * steps,
+        },
+    )
+
+
+def compile_model(
+    model: SequenceModel, plan: TrainingPlan, train: data.SequenceData, folder: Path
+) -> Checkpoints:
+    """Gives the model its optimiser.
+
+    Returns:
+      The run's checkpoints.
+    """
+    model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
+    strategy = tf.distribute.get_strategy()
+    if distribution.is_chief(strategy):
+        return Checkpoints(folder, model)
+    own = folder.parent / f"worker-{strategy.cluster_resolver.task_id}"
+    return Checkpoints(folder, model, own)
+
+
+def optimizer(
+    model: SequenceModel, plan: TrainingPlan, train: data.SequenceData
+) -> keras.optimizers.Optimizer:
+    """The optimiser of a plan, built for the model's variables."""
+    training = plan.training
+    rate = _learning_rate(plan, steps_per_epoch(plan, train))
+    clip = training.clip_norm or None
+    if training.optimizer == "adadelta":
+        optimizer = keras.optimizers.Adadelta(rate, global_clipnorm=clip)
+    else:
+        optimizer = PhasedAdam(
+            rate, model.dynamics_variables, training.dynamics_rate, global_clipnorm=clip
+        )
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _learning_rate(plan, steps):
+    """The schedule; where the model's training has a final phase, it starts again there."""
+    training, schedules = plan.training, keras.optimizers.schedules
+
+    def schedule(epochs, factor=1.0):
+        rate = factor * training.learning_rate
+        return {
+            "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
+            "cosine": lambda: schedules.CosineDecay(rate, epochs * steps, alpha=0.01),
+            "exponential": lambda: schedules.ExponentialDecay(
+                rate, training.decay_epochs * steps, training.decay_rate, True
+            ),
+        }[training.schedule]()
+
+    last, factor = plan.model.final_phase(training.epochs)
+    parts = [(epochs, f) for epochs, f in ((training.epochs - last, 1.0), (last, factor)) if epochs]
+    pieces = [SchedulePiece(epochs * steps, schedule(epochs, f)) for epochs, f in parts]
+    return pieces[0].schedule if len(pieces) == 1 else PiecewiseSchedule(pieces)
+
+
+def steps_per_epoch(plan: TrainingPlan, train: data.SequenceData) -> int:
+    """Updates an epoch: as set, or one pass over the training part."""
+    return plan.training.steps_per_epoch or data.steps_per_pass(
+        train, min(plan.training.batch_size, len(train))
+    )
+
+
+def jit(plan: TrainingPlan) -> bool:
+    """Whether whole steps are compiled; on a CPU by default only the dynamics are.
+
+    Raises:
+      UserError: they are to be, but several replicas share them.
+    """
+    choice = plan.training.jit
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if choice == "on":
+            raise UserError("--jit is on, expected auto or off where replicas share a step")
+        return False
+    if choice != "auto":
+        return choice == "on"
+    return bool(tf.config.list_physical_devices("GPU"))
