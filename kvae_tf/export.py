@@ -11,7 +11,6 @@ from pathlib import Path
 import tensorflow as tf
 
 from kvae_tf import export_objects, export_stream, files
-from kvae_tf.models import batches
 from kvae_tf.models.base import SequenceModel
 
 _VECTORS = ("encodings", "encoding_stds", "latents", "mode_weights")
@@ -110,7 +109,7 @@ def _queries(model):
     def bound(frames, observed=one, controls=zero, seed=default_seed):
         frames, observed, controls = full(frames, observed, controls)
         batch = {"frames": frames, "observed": observed, "controls": controls}
-        found = model.elbo(batch, batches.pair(seed))
+        found = model.elbo(batch, seed)
         return {model.bound_name: found.elbo, "num_frames": found.num_frames, **found.terms}
 
     @tf.function(input_signature=[*sequence, steps_spec])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kvae_tf.models import batches
 from kvae_tf.models.base import SequenceModel
 
 
@@ -103,7 +102,7 @@ def queries(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunc
     @tf.function(input_signature=[*sequence, seed_spec])
     def elbo(frames, observed=one, controls=zero, num_objects=all_objects, seed=default_seed):
         batch = full(frames, observed, num_objects)
-        found = model.elbo(batch, batches.pair(seed))
+        found = model.elbo(batch, seed)
         return {"elbo": found.elbo, "num_frames": found.num_frames, **found.terms}
 
     return {

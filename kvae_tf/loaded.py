@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.models import batches
@@ -62,7 +63,8 @@ class LoadedModel:
         inputs = _given(*(batch.get(name) for name in ("frames", "observed", "controls")))
         known = {"num_objects": batch.get("num_objects")} if self.max_objects else {}
         bound = getattr(self.module, self.bound_name)
-        found = dict(bound(*inputs, seed=tf.cast(seed[1], tf.int32), **_counts(known)))
+        seed = tf.cast(lgssm.as_sampler(seed).seed[1], tf.int32)
+        found = dict(bound(*inputs, seed=seed, **_counts(known)))
         return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
 
     def encode(self, frames):

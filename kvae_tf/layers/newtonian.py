@@ -250,20 +250,20 @@ class NewtonianMixture(keras.layers.Layer):
           readings: y, ``[L, T, m]``.
           variances: R, ``[L, T, m]``.
           observed: ``[L, T]``, 1 = seen.
-          seed: a stateless pair.
+          seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
 
         Returns:
           a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats, of which only the start and
           the readings are left: all else is the same in both.
         """
-        state_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
+        state_sampler, position_sampler = lgssm.as_sampler(seed).split(2)
         mean, covariance = self.initial_moments
         law = self._law(mean, covariance, variances)
         evidence = lgssm.log_likelihood(law, readings, observed)
-        h = lgssm.posterior_sample(law, readings, observed, state_seed)[0]
+        h = lgssm.posterior_sample(law, readings, observed, state_sampler)[0]
         expected = h[..., : self.position_size]
         centre, spread = self.moments(expected, readings, variances)
-        noise = tf.random.stateless_normal(tf.shape(readings), position_seed)
+        noise = position_sampler.normal(tf.shape(readings))
         a = centre + tf.sqrt(spread) * noise
         log_reading = -0.5 * tf.reduce_sum(
             tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
@@ -308,11 +308,24 @@ class NewtonianMixture(keras.layers.Layer):
         return tf.cast(found, tf.int32)
 
     def sample(self, count, num_steps, seed) -> tf.Tensor:
-        """Trajectories ``[L, T, m]`` of so many objects; ``seed`` is a stateless pair."""
-        pick_seed, walk_seed = tf.unstack(tf.random.split(seed, 2))
+        """Trajectories from the prior.
+
+        Args:
+          count: L, how many objects.
+          num_steps: T.
+          seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
+
+        Returns:
+          ``[L, T, m]``.
+        """
+        pick_sampler, walk_sampler = lgssm.as_sampler(seed).split(2)
         logits = tf.convert_to_tensor(self.component_logits)[tf.newaxis]
-        components = tf.random.stateless_categorical(logits, count, pick_seed)[0]
-        _, positions = lgssm.sample(self.model(components), walk_seed, num_steps, count)
+
+        def pick(shape, seed):
+            return tf.random.stateless_categorical(logits, shape[0], seed)[0]
+
+        components = pick_sampler.rows(pick, [count])
+        _, positions = lgssm.sample(self.model(components), walk_sampler, num_steps, count)
         return positions
 
     def _law(self, initial_mean, initial_covariance, variances=None):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kvae_tf import replicas
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm import as_sampler
 
 QUERIES = ("encode", "decode", "filter", "smooth", "impute", "forecast", "generate")
 
@@ -65,7 +66,7 @@ class Phase(NamedTuple):
     """A part of a training.
 
     Attributes:
-      bound: what it maximises, a function of a batch and a stateless seed.
+      bound: what it maximises, a function of a batch and a seed, as ``elbo``.
       variables: what it moves; all others rest.
       updates: how long it lasts; the last phase lasts to the end.
     """
@@ -163,11 +164,16 @@ class SequenceModel(keras.Model):
             if getattr(type(self), name, None) is not getattr(SequenceModel, name)
         )
 
-    def elbo(self, batch: dict[str, tf.Tensor], seed: tf.Tensor) -> Bound:
-        """The bound of each sequence of a batch; ``seed`` is a stateless pair."""
+    def elbo(self, batch: dict[str, tf.Tensor], seed) -> Bound:
+        """The bound of each sequence of a batch.
+
+        Args:
+          batch: ``frames``, and optionally ``observed`` and ``controls``.
+          seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
+        """
         raise NotImplementedError
 
-    def training_bound(self, batch: dict[str, tf.Tensor], seed: tf.Tensor) -> Bound:
+    def training_bound(self, batch: dict[str, tf.Tensor], seed) -> Bound:
         """What a training step maximises: the bound, or an unbiased estimate that costs less."""
         return self.elbo(batch, seed)
 
@@ -254,16 +260,23 @@ class SequenceModel(keras.Model):
     def training_gradients(self, data, seed):
         """The present phase's bound, the loss made of it, and the loss' gradients.
 
+        Args:
+          data: a batch.
+          seed: an int, a stateless pair or a ``Sampler``.
+
         Returns:
           A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
         """
+        sampler = as_sampler(seed)
 
-        def whole(data):
-            return self._in_present_phase(lambda phase: self._differentiate(phase, data, seed))
+        def whole(data, sampler):
+            return self._in_present_phase(lambda phase: self._differentiate(phase, data, sampler))
 
-        return whole(data) if self.batch_parts == 1 else self._by_parts(whole, data)
+        if self.batch_parts == 1:
+            return whole(data, sampler)
+        return self._by_parts(whole, data, sampler)
 
-    def _by_parts(self, whole, data):
+    def _by_parts(self, whole, data, sampler):
         """What ``whole`` says of a batch, from its parts."""
         parts, rows = self.batch_parts, data["frames"].shape[0]
         if rows % parts:
@@ -275,8 +288,8 @@ class SequenceModel(keras.Model):
         }
 
         def one(index):
-            with replicas.part(index, parts):
-                bound, loss, gradients = whole({name: x[index] for name, x in split.items()})
+            rows = {name: x[index] for name, x in split.items()}
+            bound, loss, gradients = whole(rows, sampler.part(index, parts))
             return bound[:3], loss, gradients
 
         per_row = tf.TensorSpec([rows // parts])

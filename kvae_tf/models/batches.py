@@ -1,4 +1,4 @@
-"""What all systems do with the tensors they are given: masks, absent controls, seeds, time."""
+"""What all systems do with the tensors they are given: masks, absent controls, time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 import tensorflow as tf
 
-from kvae_tf import replicas
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm import Sampler
 from kvae_tf.models.base import Frames
 
 _INPUTS = ("frames", "observed", "controls")
@@ -42,12 +42,12 @@ def tensors(frames, observed, controls, control_size: int):
     return frames, observed, tf.cast(controls, tf.float32)
 
 
-def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tensor):
+def some_seen(count: int, sampler: Sampler, seen: tf.Tensor, *sequences: tf.Tensor):
     """``count`` frames of each sequence, drawn without replacement from those that were seen.
 
     Args:
       count: so many frames; 0: all.
-      seed: a stateless pair.
+      sampler: of the B sequences' noise.
       seen: ``[B, T]``, 1 = seen.
       *sequences: several ``[B, T, ...]``.
 
@@ -58,7 +58,7 @@ def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tenso
     """
     if not count:
         return seen, tf.ones_like(seen[:, :1]), *sequences
-    order = seen + replicas.uniform(tf.shape(seen), seed)
+    order = seen + sampler.uniform(tf.shape(seen))
     steps = tf.math.top_k(order, tf.minimum(count, tf.shape(seen)[1])).indices
     kept = tf.gather(seen, steps, batch_dims=1)
     drawn = tf.maximum(tf.reduce_sum(kept, axis=1, keepdims=True), 1.0)
@@ -118,15 +118,6 @@ def pad_controls(controls, batch_size, num_steps, control_size: int) -> tf.Tenso
     controls = tf.cast(controls, tf.float32)
     rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
     return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
-
-
-def pair(seed) -> tf.Tensor:
-    """A stateless pair; an int becomes one.
-
-    Always of int64: pairs of another type are split into other seeds.
-    """
-    seed = tf.cast(seed, tf.int64)
-    return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
 
 
 def forecast_by_imputation(model, frames, observed, controls, num_steps) -> Frames:

@@ -39,7 +39,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
     BernoulliFrames,
@@ -212,7 +212,7 @@ class Cannonball(SequenceModel):
         num_objects = self._counts(frames, batch.get("num_objects"))
         q = self.locate(frames, observed, num_objects)
         draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
-        a, log_ratio = draw(q, seen, seed)
+        a, log_ratio = draw(q, seen, lgssm.as_sampler(seed))
         present = self._present(num_objects)  # [B, N]
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
         log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)
@@ -226,18 +226,18 @@ class Cannonball(SequenceModel):
             reconstruction + weight * regularisation,
         )
 
-    def _draw(self, q, seen, seed):
+    def _draw(self, q, seen, sampler):
         """a from equation 9, and ln p(a) plus the entropy of q, ``[B, N]``."""
-        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
+        a = q.mean + q.std * sampler.normal(tf.shape(q.mean))
         entropy = tf.reduce_sum(tf.math.log(q.std) + 0.5 * (1.0 + math.log(2.0 * math.pi)), axis=-1)
         entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)
         return a, self._each_object(self.motion.log_prob, seen, a) + entropy
 
-    def _draw_smoothed(self, q, seen, seed):
+    def _draw_smoothed(self, q, seen, sampler):
         """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
         everywhere = tf.repeat(seen, self.max_objects, axis=0)
         a, log_ratio = self.motion.posterior_sample(
-            _apart(q.mean), self._variances(q), everywhere, seed
+            _apart(q.mean), self._variances(q), everywhere, sampler
         )
         return _together(a, self.max_objects), tf.reshape(log_ratio, [-1, self.max_objects])
 
@@ -392,12 +392,12 @@ class Cannonball(SequenceModel):
           num_sequences: B.
           num_steps: T.
           controls: not used.
-          seed: an int or a stateless pair.
+          seed: an int, a stateless pair or a ``Sampler``.
           num_objects: ``[B]``; all that there can be if absent.
         """
         del controls
         count = num_sequences * self.max_objects
-        a = self.motion.sample(count, num_steps, batches.pair(seed))
+        a = self.motion.sample(count, num_steps, seed)
         a = _join(_together(a, self.max_objects))
         return Frames(
             self.decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),

@@ -101,15 +101,15 @@ class DKF(NonlinearSSM):
         given = super()._given(frames, observed, controls, smooth)
         return given if smooth else Prefixes(*given)
 
-    def _states(self, given, seed):
+    def _states(self, given, sampler):
         if not isinstance(given, Prefixes):
-            return super()._states(given, seed)
+            return super()._states(given, sampler)
         inputs, seen = given.reading.later, given.reading.active
         length = tf.shape(seen)[1]
         upto = tf.linalg.band_part(tf.ones([length, length]), -1, 0)  # [prefix, T]
         seen = tf.reshape(seen[:, tf.newaxis] * upto, [-1, length])
         inputs, controls = (tf.repeat(x, length, axis=0) for x in (inputs, given.controls))
-        z = self._walk(self._hear(inputs, seen), controls, seed)[0]
+        z = self._walk(self._hear(inputs, seen), controls, sampler)[0]
         z = tf.reshape(z, [-1, length, length, self.latent_size])
         return tf.einsum("bttn->btn", z)  # of each prefix its last state
 

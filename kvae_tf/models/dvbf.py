@@ -24,7 +24,6 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import replicas
 from kvae_tf.errors import UserError
 from kvae_tf.layers import InitialNetwork, transition_layer
 from kvae_tf.layers.recurrent import run
@@ -167,21 +166,21 @@ class DVBF(NonlinearSSM):
         later = self.backward_head(run(self.backward_cell, inputs, active, reverse=True))
         return Reading(inputs, features + later, active)
 
-    def _read_in_training(self, frames, seen, controls, seed):
+    def _read_in_training(self, frames, seen, controls, sampler):
         """A coin for each sequence decides whether later frames are heard."""
         ahead = self._read(frames, seen, controls, smooth=False)
         if self.recognition == "filter":
             return ahead
         both = self._read(frames, seen, controls, smooth=True)
-        coin = replicas.uniform([tf.shape(frames)[0], 1], seed) < 0.5
+        coin = sampler.uniform([tf.shape(frames)[0], 1]) < 0.5
         return Reading(
             ahead.first,
             tf.where(coin[..., tf.newaxis], both.later, ahead.later),
             tf.where(coin, both.active, ahead.active),
         )
 
-    def _parameters(self, seed):
-        return self.transition.draw(seed)
+    def _parameters(self, sampler):
+        return self.transition.draw(sampler)
 
     def _parameter_cost(self):
         return self.transition.kl() / self.num_sequences

@@ -23,7 +23,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
+from kvae_tf import lgssm
 from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
 from kvae_tf.models import batches
@@ -133,7 +133,7 @@ class FrameRNN(SequenceModel):
         """
         frames, observed, controls = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = self._sample(frames, seed)
+        a, log_q = self._sample(frames, lgssm.as_sampler(seed))
         log_p = self._log_prior(a, observed, controls)
         return self._bound(
             self._log_likelihood(a, frames, seen), log_p - tf.reduce_sum(seen * log_q, axis=1), seen
@@ -163,11 +163,11 @@ class FrameRNN(SequenceModel):
         """
         frames, observed, _ = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        kept, scale, frames = batches.some_seen(self.decoded_frames, pick_seed, seen, frames)
+        pick_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
+        kept, scale, frames = batches.some_seen(self.decoded_frames, pick_sampler, seen, frames)
         noisiness = 1.0 if self.variational else 1.0 - self._weight_risen()
         mean, std = self.encoder(frames)
-        noise = replicas.normal(tf.shape(mean), noise_seed)
+        noise = noise_sampler.normal(tf.shape(mean))
         a = mean + noisiness * std * noise
         log_q = batches.log_normal(noise, tf.math.log(std))
         other = noisiness * (batches.log_normal(a, 0.0) - log_q)
@@ -178,7 +178,8 @@ class FrameRNN(SequenceModel):
         """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
         frames, observed, controls = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, seed))
+        drawn = self._sample(frames, lgssm.as_sampler(seed))
+        a, log_q = tf.nest.map_structure(tf.stop_gradient, drawn)
         log_p = self._training_log_prior(a, observed, controls)
         return self._bound(tf.zeros_like(log_p), log_p - tf.reduce_sum(seen * log_q, axis=1), seen)
 
@@ -188,12 +189,12 @@ class FrameRNN(SequenceModel):
         terms = {"reconstruction": reconstruction, name: other}
         return Bound(reconstruction + other, terms, num_frames)
 
-    def _sample(self, frames, seed):
+    def _sample(self, frames, sampler):
         """Encodings, drawn if variational, and their log q (else 0), ``[B, T]``."""
         mean, std = self.encode(frames)
         if not self.variational:
             return mean, tf.zeros_like(mean[..., 0])
-        noise = replicas.normal(tf.shape(mean), seed)
+        noise = sampler.normal(tf.shape(mean))
         return mean + std * noise, batches.log_normal(noise, tf.math.log(std))
 
     def _log_likelihood(self, a, frames, seen):
@@ -291,7 +292,7 @@ class FrameRNN(SequenceModel):
         """
         controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
         m = self.encoder.encoding_size
-        noise = tf.random.stateless_normal([num_steps, num_sequences, m], batches.pair(seed))
+        noise = lgssm.as_sampler(seed).normal([num_steps, num_sequences, m], axis=1)
         stds = tf.exp(self._log_stds(num_steps))
 
         def step(carry, inputs):

@@ -24,7 +24,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
+from kvae_tf import lgssm
 from kvae_tf.compiled import compile_with_gradient
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
@@ -210,7 +210,7 @@ class KVAE(SequenceModel):
 
         Args:
           batch: ``frames``, and optionally ``observed`` and ``controls``.
-          seed: a stateless pair.
+          seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
 
         Returns:
           A ``Bound``.
@@ -227,7 +227,8 @@ class KVAE(SequenceModel):
 
     def _bound(self, batch, seed, training=False, rest=False):
         frames, observed, controls = batches.inputs(batch, self.control_size)
-        encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
+        sampler = lgssm.as_sampler(seed)
+        encoding_sampler, latent_sampler = sampler.split(2)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         log_prior = self._training_log_prior if training else self._log_prior
         # Only where XLA does not ask how many frames there are.
@@ -235,36 +236,36 @@ class KVAE(SequenceModel):
             q = Encoding(*batches.of_seen(self.encoder, frames, seen))
         else:
             q = self.encode(frames)
-        a, log_q = self._sample(q, encoding_seed)
+        a, log_q = self._sample(q, encoding_sampler)
         if rest:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
-        log_p = log_prior(a, observed, controls, latent_seed)
+        log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
         terms = {
-            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, seed),
+            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, sampler),
             "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
         }
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
-    def _sample(self, q, seed):
+    def _sample(self, q, sampler):
         """A draw of the encodings and its log q, ``[B, T]``."""
-        noise = replicas.normal(tf.shape(q.mean), seed)
+        noise = sampler.normal(tf.shape(q.mean))
         return q.mean + q.std * noise, batches.log_normal(noise, tf.math.log(q.std))
 
-    def _reconstruction(self, a, frames, seen, decoded_frames, seed):
+    def _reconstruction(self, a, frames, seen, decoded_frames, sampler):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
-        kept, scale, a, frames = batches.some_seen(decoded_frames, seed, seen, a, frames)
+        kept, scale, a, frames = batches.some_seen(decoded_frames, sampler, seen, a, frames)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
         return tf.reduce_sum(scale * kept * log_p, axis=1)
 
-    def _log_prior(self, a, observed, controls, seed):
+    def _log_prior(self, a, observed, controls, sampler):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
         model, a, _ = self._dynamics(a, observed, controls)
         if self.objective == "collapsed":
             return lgssm.log_likelihood(model, a, observed)
         result = lgssm.filter(model, a, observed)
-        z = lgssm.posterior_sample(model, a, observed, seed)[0]
+        z = lgssm.posterior_sample(model, a, observed, sampler)[0]
         return lgssm.joint_log_prob(model, z, a, observed) - lgssm.posterior_log_prob(
             model, result, z
         )
@@ -342,21 +343,21 @@ class KVAE(SequenceModel):
           num_sequences: B.
           num_steps: T.
           controls: ``[B, T, U]``; zero if absent.
-          seed: an int or a stateless pair.
+          seed: an int, a stateless pair or a ``Sampler``.
         """
         controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        return self._generate(num_sequences, num_steps, controls, batches.pair(seed))
+        return self._generate(num_sequences, num_steps, controls, lgssm.as_sampler(seed))
 
-    def _generate(self, batch_size, num_steps, controls, seed):
+    def _generate(self, batch_size, num_steps, controls, sampler):
         mixture = self.mixture
         n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
-        start_seed, z_seed, a_seed = tf.unstack(tf.random.split(seed, 3))
-        start = tf.random.stateless_normal([batch_size, n], start_seed)
+        start_sampler, z_sampler, a_sampler = sampler.split(3)
+        start = start_sampler.normal([batch_size, n])
         z = mixture.initial_mean + tf.matmul(
             start, tf.linalg.cholesky(mixture.initial_covariance), transpose_b=True
         )
-        w = tf.random.stateless_normal([num_steps, batch_size, n], z_seed)
-        v = tf.random.stateless_normal([num_steps, batch_size, m], a_seed)
+        w = z_sampler.normal([num_steps, batch_size, n], axis=1)
+        v = a_sampler.normal([num_steps, batch_size, m], axis=1)
         q_std, r_std = tf.sqrt(mixture.transition_noise), tf.sqrt(mixture.emission_noise)
 
         def step(carry, inputs):

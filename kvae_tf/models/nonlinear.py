@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kvae_tf import lgssm, replicas
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import batches
@@ -159,18 +159,18 @@ class NonlinearSSM(SequenceModel):
         """A ``Reading``; all frames count for a state if ``smooth``, else those until then."""
         raise NotImplementedError
 
-    def _read_for_bound(self, frames, seen, controls, seed):
+    def _read_for_bound(self, frames, seen, controls, sampler):
         """A ``Reading`` of all that the system can use."""
-        del seed
+        del sampler
         return self._read(frames, seen, controls, "smooth" in self.supports)
 
-    def _read_in_training(self, frames, seen, controls, seed):
+    def _read_in_training(self, frames, seen, controls, sampler):
         """The ``Reading`` of a training step."""
-        return self._read_for_bound(frames, seen, controls, seed)
+        return self._read_for_bound(frames, seen, controls, sampler)
 
-    def _parameters(self, seed):
-        """Parameters of the transition, drawn; their mean without a seed."""
-        del seed
+    def _parameters(self, sampler):
+        """Parameters of the transition, drawn; their mean without a sampler."""
+        del sampler
         return ()
 
     def _parameter_cost(self):
@@ -226,8 +226,9 @@ class NonlinearSSM(SequenceModel):
         frames, observed, controls = batches.inputs(batch, self.control_size)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         read = self._read_in_training if training else self._read_for_bound
-        reading = read(frames, seen, controls, seed)
-        z, prior, entropy = self._walk(reading, controls, seed)
+        sampler = lgssm.as_sampler(seed)
+        reading = read(frames, seen, controls, sampler)
+        z, prior, entropy = self._walk(reading, controls, sampler)
         falling = training and self.floor_updates
         options = {"variance_floor": self._variance_floor()} if falling else {}
         log_p = self.likelihood.log_prob(self.decoder(self._emitting(z)), frames, **options)
@@ -241,19 +242,19 @@ class NonlinearSSM(SequenceModel):
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(sum(terms.values()), terms, num_frames, annealed)
 
-    def _walk(self, reading, controls, seed):
+    def _walk(self, reading, controls, sampler):
         """States ``[B, T, n]`` along a sequence, and E_q[ln p] and the entropy, ``[B]``.
 
-        Without a seed every draw is its mean.
+        Without a sampler every draw is its mean.
         """
         batch, n = tf.shape(controls)[0], self.latent_size
         length = controls.shape[1] or tf.shape(controls)[1]
-        if seed is None:
+        if sampler is None:
             v, noise = self._parameters(None), tf.zeros([length, batch, n])
         else:
-            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-            v = self._parameters(parameter_seed)
-            noise = replicas.normal([length, batch, n], noise_seed, axis=1)
+            parameter_sampler, noise_sampler = sampler.split(2)
+            v = self._parameters(parameter_sampler)
+            noise = noise_sampler.normal([length, batch, n], axis=1)
         later, u, active = (
             tf.transpose(x, [1, 0, 2])
             for x in (reading.later, controls, reading.active[..., tf.newaxis])
@@ -316,7 +317,7 @@ class NonlinearSSM(SequenceModel):
         batches.check_method(self, method)
         given = self._given(frames, observed, controls, smooth=method == "smooth")
         spread = tf.sqrt(tf.linalg.diag_part(self._moments(given).covariances))
-        return self._frames(self._states(given, seed=None), spread)
+        return self._frames(self._states(given, sampler=None), spread)
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1):
         """``Frames`` of the ``num_steps`` steps that follow the given ones.
@@ -334,27 +335,28 @@ class NonlinearSSM(SequenceModel):
         given = self._given(frames, observed, controls[:, :length], "smooth" in self.supports)
         future = controls[:, length - 1 : length - 1 + num_steps]
 
-        def states(given, future, seed):
-            start = self._states(given, seed)[:, -1]
+        def states(given, future, sampler=None, later=None):
+            start = self._states(given, sampler)[:, -1]
             shape = [num_steps, tf.shape(start)[0], self.latent_size]
-            if seed is None:
+            if later is None:
                 return self._walk_freely(start, future, tf.zeros(shape), self._parameters(None))
-            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed + 1, 2))
-            noise = tf.random.stateless_normal(shape, noise_seed)
-            return self._walk_freely(start, future, noise, self._parameters(parameter_seed))
+            parameter_sampler, noise_sampler = later.split(2)
+            noise = noise_sampler.normal(shape, axis=1)
+            return self._walk_freely(start, future, noise, self._parameters(parameter_sampler))
 
-        many = states(_repeat(given), _repeat(future), batches.pair(0))
+        samplers = lgssm.as_sampler(0), lgssm.as_sampler((1, 1))
+        many = states(_repeat(given), _repeat(future), *samplers)
         spread = tf.sqrt(tf.linalg.diag_part(_moments(many).covariances))
-        return self._frames(states(given, future, None), spread)
+        return self._frames(states(given, future), spread)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0):
         """``Frames``: states are drawn, frames are the decoder's means; see ``KVAE``."""
         controls = batches.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        parameter_seed, noise_seed = tf.unstack(tf.random.split(batches.pair(seed), 2))
-        noise = tf.random.stateless_normal([num_steps, num_sequences, self.latent_size], noise_seed)
+        parameter_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
+        noise = noise_sampler.normal([num_steps, num_sequences, self.latent_size], axis=1)
         start = self._begin_freely(noise[0])
         later = self._walk_freely(
-            start, controls[:, :-1], noise[1:], self._parameters(parameter_seed)
+            start, controls[:, :-1], noise[1:], self._parameters(parameter_sampler)
         )
         z = tf.concat([start[:, tf.newaxis], later], axis=1)
         return self._frames(z, tf.zeros_like(z))
@@ -365,12 +367,12 @@ class NonlinearSSM(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         return Given(self._read(frames, seen, controls, smooth), controls)
 
-    def _states(self, given, seed):
-        """States ``[B, T, n]``, drawn; without a seed each draw is its mean."""
-        return self._walk(*given, seed)[0]
+    def _states(self, given, sampler):
+        """States ``[B, T, n]``, drawn; without a sampler each draw is its mean."""
+        return self._walk(*given, sampler)[0]
 
     def _moments(self, given):
-        return _moments(self._states(_repeat(given), batches.pair(0)))
+        return _moments(self._states(_repeat(given), lgssm.as_sampler(0)))
 
     def _emitting(self, z):
         return z[..., : self.emission_size]
