@@ -1,7 +1,7 @@
 """How settings are declared and checked; and the settings of the data.
 
-A part of the settings is a frozen dataclass whose fields are made by ``setting``: default, help text
-and limits stand in one place, from which ``kvae_tf.experiments.flags`` makes command-line flags.
+A part of the settings is a frozen dataclass whose fields are made by ``setting``: default, help
+text and limits stand in one place, from which ``kvae_tf.experiments.flags`` makes flags.
 """
 
 from __future__ import annotations

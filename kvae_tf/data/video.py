@@ -181,8 +181,8 @@ def _transformed(picture, transform, name):
         top, left, height, width = transform.crop
         if top + height > picture.size[1] or left + width > picture.size[0]:
             raise UserError(
-                f"--crop={','.join(map(str, transform.crop))} (top, left, height, width) does not lie "
-                f"in {name}, which is {picture.size[1]}x{picture.size[0]}"
+                f"--crop={','.join(map(str, transform.crop))} (top, left, height, width) does not "
+                f"lie in {name}, which is {picture.size[1]}x{picture.size[0]}"
             )
         picture = picture.crop((left, top, left + width, top + height))
     picture = picture.convert("L" if transform.channels == 1 else "RGB")

@@ -1,34 +1,32 @@
-"""An exported model behind the contract of the systems, so that evaluation takes it as one."""
+"""An exported model behind the contract of the models: it answers what a live one does."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
+from kvae_tf.lgssm import as_sampler
 from kvae_tf.models import inputs
-from kvae_tf.models.base import QUERIES, Bound, Frames, Latents
+from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents
+from kvae_tf.models.queries import Queries
 
-BOUNDS = ("elbo", "score", "log_likelihood")
+_BOUNDS = ("elbo", "score", "log_likelihood")
 
 
-class LoadedModel:
-    """A SavedModel of ``export``.
+class LoadedModel(Queries):
+    """A SavedModel of ``kvae_tf.export``; see ``kvae_tf.models.VideoModel``.
 
     Args:
       path: the version's folder, with ``saved_model.pb``.
 
     Attributes:
       module: what TensorFlow loaded.
-      frame_shape: ``(H, W, C)``.
-      control_size: U.
-      max_objects: of systems that know objects, the most in a sequence; else 0.
-      bound_name: ``"elbo"``, or what the system has instead.
-      supports: the queries that it answers.
-      imputation_methods: what ``impute`` can do, the best first.
-      noise_seed: 0, the seed of the evaluation's noise.
+      signatures: signature name -> the names of its inputs and of its outputs.
+      num_parameters: how many numbers the variables of the model hold.
 
     Raises:
       UserError: the folder holds no SavedModel, or one that is not of this package.
@@ -44,83 +42,115 @@ class LoadedModel:
             self.module = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"{path} cannot be loaded: {error}") from None
-        signatures = self.module.signatures
-        if "decode" not in signatures or "impute" not in signatures:
-            raise UserError(
-                f"{path} has signatures {sorted(signatures)}, expected decode, impute …"
+        found = self.module.signatures
+        if "decode" not in found or "impute" not in found:
+            raise UserError(f"{path} has signatures {sorted(found)}, expected decode, impute …")
+        self.signatures = {
+            name: (
+                list(signature.structured_input_signature[1]),
+                list(signature.structured_outputs),
             )
-        _, inputs = signatures["impute"].structured_input_signature
-        self.frame_shape = tuple(inputs["frames"].shape[2:])
+            for name, signature in found.items()
+        }
+        _, given = found["impute"].structured_input_signature
+        self.frame_shape = tuple(given["frames"].shape[2:])
+        self.encoding_size = found["decode"].structured_input_signature[1]["encodings"].shape[-1]
+        self.bound_name = next(name for name in _BOUNDS if name in found)
+        self.num_parameters = sum(math.prod(value.shape) for value in self.module.values)
         self.control_size = int(self.module.control_size)
+        # What exports of earlier versions do not say.
         self.max_objects = int(getattr(self.module, "max_objects", 0))
-        self.bound_name = next(name for name in BOUNDS if name in signatures)
-        self.supports = frozenset(name for name in QUERIES if name in signatures)
-        self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)
+        self.is_vector = bool(getattr(self.module, "is_vector", False))
+        self.initial_frames = int(getattr(self.module, "initial_frames", 1))
+        floor = float(getattr(self.module, "variance_floor", 0.0))
+        self.variance_floor = floor or None
+        # Only a KVAE's exports filter frame by frame.
+        known = "filter_step" in found
+        self.elbo_is_log_weight = bool(getattr(self.module, "elbo_is_log_weight", known))
+        self.imputation_methods = ("smooth", "filter") if "smooth" in found else ("filter",)
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """The queries that the export answers, out of ``QUERIES``."""
+        return frozenset(name for name in QUERIES if name in self.signatures)
 
     def elbo(self, batch, seed):
         """The bound of each sequence; see ``SequenceModel.elbo``."""
-        inputs = _given(*(batch.get(name) for name in ("frames", "observed", "controls")))
-        known = {"num_objects": batch.get("num_objects")} if self.max_objects else {}
-        bound = getattr(self.module, self.bound_name)
-        found = dict(bound(*inputs, seed=tf.cast(seed[1], tf.int32), **_counts(known)))
+        given = self._given(inputs.of_batch(self, batch))
+        seed = tf.cast(as_sampler(seed).seed[1], tf.int32)
+        found = dict(getattr(self.module, self.bound_name)(**given, seed=seed))
         return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
 
-    def encode(self, frames):
-        """q(a | x) of each frame."""
-        found = self.module.encode(tf.cast(frames, tf.float32))
-        return Encoding(found["encodings"], found["encoding_stds"])
-
-    def decode(self, encodings, **context):
-        """Frame means of encodings."""
-        return self.module.decode(tf.cast(encodings, tf.float32), **_counts(context))["frames"]
-
-    def filter(self, frames, observed=None, controls=None, **context):
-        """Moments of z_t given the frames up to t."""
-        return Latents(
-            **self.module.filter(*_given(frames, observed, controls), **_counts(context))
-        )
-
-    def smooth(self, frames, observed=None, controls=None, **context):
-        """Moments of z_t given all frames."""
-        return Latents(
-            **self.module.smooth(*_given(frames, observed, controls), **_counts(context))
-        )
-
-    def impute(self, frames, observed=None, controls=None, method="smooth", **context):
-        """Frames everywhere, also where they are missing."""
-        inputs.check_method(self, method)
-        query = self.module.impute_filter if method == "filter" else self.module.impute
-        return Frames(**query(*_given(frames, observed, controls), **_counts(context)))
-
-    def forecast(self, frames, observed=None, controls=None, num_steps=1, **context):
-        """The frames that follow."""
-        inputs = _given(frames, observed, controls)
-        steps = tf.constant(num_steps)
-        return Frames(**self.module.forecast(*inputs, num_steps=steps, **_counts(context)))
-
-    def generate(self, num_sequences, num_steps, controls=None, seed=0, **context):
-        """Sequences from the prior."""
-        controls = tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32)
-        return Frames(
-            **self.module.generate(
-                tf.constant(num_sequences),
-                tf.constant(num_steps),
-                controls,
-                seed=tf.constant(seed),
-                **_counts(context),
+    def _encode(self, frames):
+        found = self.module.encode(tf.reshape(frames, [1, -1, *self.frame_shape]))
+        leading = tf.shape(frames)[:-3]
+        return Encoding(
+            *(
+                tf.reshape(found[name], tf.concat([leading, [self.encoding_size]], axis=0))
+                for name in ("encodings", "encoding_stds")
             )
         )
 
+    def _decode(self, encodings, num_objects):
+        if num_objects is not None:
+            return self.module.decode(encodings, num_objects=num_objects)["frames"]
+        flat = tf.reshape(encodings, [1, -1, self.encoding_size])
+        shape = tf.concat([tf.shape(encodings)[:-1], self.frame_shape], axis=0)
+        return tf.reshape(self.module.decode(flat)["frames"], shape)
 
-def _given(frames, observed, controls):
-    """The inputs of a query; scalars stand for what is absent."""
-    return (
-        tf.cast(frames, tf.float32),
-        tf.constant(1.0) if observed is None else tf.cast(observed, tf.float32),
-        tf.constant(0.0) if controls is None else tf.cast(controls, tf.float32),
-    )
+    def _filter(self, given):
+        return Latents(**self.module.filter(**self._given(given)))
+
+    def _smooth(self, given):
+        return Latents(**self.module.smooth(**self._given(given)))
+
+    def _impute(self, given, method):
+        # The signature ``impute`` has the model's best method.
+        query = self.module.impute
+        if method != self.imputation_methods[0]:
+            query = self.module.impute_filter
+        return Frames(**query(**self._given(given)))
+
+    def _forecast(self, given, num_steps):
+        return Frames(
+            **self.module.forecast(**self._given(given), num_steps=tf.constant(num_steps))
+        )
+
+    def _generate(self, controls, num_steps, sampler, num_objects):
+        return Frames(
+            **self.module.generate(
+                num_sequences=tf.shape(controls)[0],
+                num_steps=tf.constant(num_steps),
+                controls=controls if self.control_size else tf.constant(0.0),
+                seed=tf.cast(sampler.seed[1], tf.int32),
+                **_counts(num_objects),
+            )
+        )
+
+    def _filter_start(self, batch_size):
+        return self.module.filter_start(tf.constant(batch_size))
+
+    def _filter_step(self, state, given):
+        seen = tf.constant(1.0) if given.observed is None else given.observed
+        found = self.module.filter_step(state, given.frames, seen, given.controls)
+        later = {name: x for name, x in found.items() if name.startswith("state_")}
+        return later, {name: x for name, x in found.items() if name not in later}
+
+    def _locate(self, given):
+        return Encoding(**self.module.locate(**self._given(given)))
+
+    def _components(self, given):
+        return self.module.components(**self._given(given))["probabilities"]
+
+    def _given(self, given):
+        """The inputs of a query by name; scalars stand for what is absent."""
+        return {
+            "frames": given.frames,
+            "observed": tf.constant(1.0) if given.observed is None else given.observed,
+            "controls": given.controls if self.control_size else tf.constant(0.0),
+            **_counts(given.num_objects),
+        }
 
 
-def _counts(context):
-    """``num_objects`` where it is known; the export has a default."""
-    return {name: tf.cast(x, tf.int32) for name, x in context.items() if x is not None}
+def _counts(num_objects):
+    return {} if num_objects is None else {"num_objects": num_objects}

@@ -72,13 +72,13 @@ def write(
     arguments = ""
     if model.control_size:
         arguments += (
-            f"    controls=controls,  # float32 [B, T, {model.control_size}], acts from t to t + 1; "
-            "may be left out: zeros\n"
+            f"    controls=controls,  # float32 [B, T, {model.control_size}], acts from t to "
+            "t + 1; may be left out: zeros\n"
         )
     if model.max_objects:
         arguments += (
-            f"    num_objects=num_objects,  # int32 [B], 1 to {model.max_objects}; may be left out: "
-            f"{model.max_objects}\n"
+            f"    num_objects=num_objects,  # int32 [B], 1 to {model.max_objects}; may be left "
+            f"out: {model.max_objects}\n"
         )
     return _CARD.format(
         title=f"{spec.title} on {Path(str(flags['dataset'])).stem}",

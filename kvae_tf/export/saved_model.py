@@ -1,33 +1,49 @@
 """A trained model as a SavedModel that TensorFlow alone can load.
 
 One signature a query, inputs and outputs by name, batch and time dynamic. What a caller need not
-give has a default: ``observed`` is 1, ``controls`` are 0, each broadcast to its full shape.
+give has a default: ``observed`` is 1, ``controls`` are 0, each broadcast to its full shape, and
+``num_objects`` is as many as the model knows. Which queries there are, the model says
+(``supports``); ``_signatures`` says what each takes.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
 from kvae_tf.data import storage
-from kvae_tf.export import objects, streaming
-from kvae_tf.models import inputs
+from kvae_tf.export import streaming
 from kvae_tf.models.base import SequenceModel
 
-_VECTORS = ("encodings", "encoding_stds", "latents", "mode_weights")
+_DEFAULTS = {
+    "observed": 1.0,
+    "controls": 0.0,
+    "num_steps": 1,
+    "num_sequences": 1,
+    "seed": 0,
+}
 
 
 class Exported(tf.Module):
-    """The queries of a model as ``tf.function``s, with the variables they need."""
+    """The queries of a model as ``tf.function``s, with the variables they need.
+
+    What a client cannot read off the signatures is kept in variables: ``control_size``,
+    ``max_objects``, ``is_vector``, ``initial_frames``, ``variance_floor`` (0: none) and
+    ``elbo_is_log_weight``.
+    """
 
     def __init__(self, model: SequenceModel):
         super().__init__(name="exported")
         self.values = [variable.value for variable in model.variables]
-        self.control_size = tf.Variable(model.control_size, trainable=False)
-        self.max_objects = tf.Variable(model.max_objects, trainable=False)
-        framewise = objects.queries if model.max_objects else _queries
-        self._queries = framewise(model) | streaming.queries(model)
+        for name in (
+            "control_size", "max_objects", "is_vector", "initial_frames", "elbo_is_log_weight",
+        ):  # fmt: skip
+            setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
+        self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)
+        self._queries = _signatures(model) | streaming.signatures(model)
         for name, query in self._queries.items():
             setattr(self, name, query)
 
@@ -50,103 +66,132 @@ def export(model: SequenceModel, path: Path) -> None:
         tf.saved_model.save(module, str(folder), signatures=module.signatures_by_name)
 
 
-def _queries(model):
-    frame_shape, U = list(model.frame_shape), model.control_size
-    frames_spec = tf.TensorSpec([None, None, *frame_shape], tf.float32, name="frames")
-    observed_spec = tf.TensorSpec(None, tf.float32, name="observed")
-    controls_spec = tf.TensorSpec(None, tf.float32, name="controls")
-    steps_spec = tf.TensorSpec([], tf.int32, name="num_steps")
-    one, zero = tf.constant(1.0), tf.constant(0.0)
-    one_step, one_sequence, default_seed = tf.constant(1), tf.constant(1), tf.constant(0)
-    sequence = [frames_spec, observed_spec, controls_spec]
-    m = model.encoding_size
+def _signatures(model):
+    """Signature name -> function, of all that the model answers about whole sequences."""
+    objects = ["num_objects"] if model.max_objects else []
+    sequence = ["frames", "observed", "controls", *objects]
+    best = model.imputation_methods[0]
 
-    def full(frames, observed, controls, extra=0):
-        shape = tf.shape(frames)
-        observed = tf.broadcast_to(observed, shape[:2])
-        observed.set_shape([None, None])
-        # A scalar stands for controls that are absent; others may also be shorter than T + extra.
-        controls = tf.cond(
-            tf.rank(controls) > 0,
-            lambda: tf.reshape(controls, [shape[0], -1, U]) if U else tf.zeros([shape[0], 0, 0]),
-            lambda: tf.fill([shape[0], shape[1] + extra, U], tf.reshape(controls, [])),
-        )
-        missing = tf.maximum(shape[1] + extra - tf.shape(controls)[1], 0)
-        controls = tf.pad(controls, [[0, 0], [0, missing], [0, 0]])[:, : shape[1] + extra]
-        controls.set_shape([None, None, U])
-        return frames, observed, controls
-
-    def named(result):
-        return result._asdict()
-
-    @tf.function(input_signature=[frames_spec])
     def encode(frames):
         q = model.encode(frames)
         return {"encodings": q.mean, "encoding_stds": q.std}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, m], tf.float32, name="encodings")])
-    def decode(encodings):
-        return {"frames": model.decode(encodings)}
-
-    @tf.function(input_signature=sequence)
-    def filter(frames, observed=one, controls=zero):
-        return named(model.filter(*full(frames, observed, controls)))
-
-    @tf.function(input_signature=sequence)
-    def smooth(frames, observed=one, controls=zero):
-        return named(model.smooth(*full(frames, observed, controls)))
-
-    @tf.function(input_signature=sequence)
-    def impute(frames, observed=one, controls=zero):
-        best = model.imputation_methods[0]
-        return named(model.impute(*full(frames, observed, controls), method=best))
-
-    @tf.function(input_signature=sequence)
-    def impute_filter(frames, observed=one, controls=zero):
-        return named(model.impute(*full(frames, observed, controls), method="filter"))
-
-    @tf.function(
-        input_signature=[*sequence, tf.TensorSpec([], tf.int32, name="seed")],
-    )
-    def bound(frames, observed=one, controls=zero, seed=default_seed):
-        frames, observed, controls = full(frames, observed, controls)
-        batch = {"frames": frames, "observed": observed, "controls": controls}
-        found = model.elbo(batch, inputs.pair(seed))
+    def bound(seed, **given):
+        found = model.elbo(given, seed)
         return {model.bound_name: found.elbo, "num_frames": found.num_frames, **found.terms}
 
-    @tf.function(input_signature=[*sequence, steps_spec])
-    def forecast(frames, observed=one, controls=zero, num_steps=one_step):
-        frames, observed, controls = full(frames, observed, controls, extra=num_steps)
-        return named(model.forecast(frames, observed, controls, num_steps=num_steps))
+    # Signature -> query that the model must support, inputs, what answers.
+    table = {
+        "encode": ("encode", ["frames"], encode),
+        "decode": (
+            "decode",
+            ["encodings", *objects],
+            lambda **given: {"frames": model.decode(**given)},
+        ),
+        "filter": ("filter", sequence, lambda **given: model.filter(**given)._asdict()),
+        "smooth": ("smooth", sequence, lambda **given: model.smooth(**given)._asdict()),
+        "impute": (
+            "impute",
+            sequence,
+            lambda **given: model.impute(**given, method=best)._asdict(),
+        ),
+        "impute_filter": (
+            "impute",
+            sequence,
+            lambda **given: model.impute(**given, method="filter")._asdict(),
+        ),
+        "forecast": (
+            "forecast",
+            [*sequence, "num_steps"],
+            lambda **given: model.forecast(**given)._asdict(),
+        ),
+        "generate": (
+            "generate",
+            ["num_sequences", "num_steps", "controls", *objects, "seed"],
+            lambda **given: model.generate(**given)._asdict(),
+        ),
+        "locate": (
+            "locate",
+            sequence,
+            lambda controls, **given: model.locate(**given)._asdict(),
+        ),
+        "components": (
+            "components",
+            sequence,
+            lambda controls, **given: {"probabilities": model.components(**given)},
+        ),
+        model.bound_name: ("", [*sequence, "seed"], bound),
+    }
+    return {
+        name: _declare(model, names, answer)
+        for name, (query, names, answer) in table.items()
+        if not query or query in model.supports
+    }
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([], tf.int32, name="num_sequences"),
-            steps_spec,
-            controls_spec,
-            tf.TensorSpec([], tf.int32, name="seed"),
+
+def _declare(model, names: list[str], answer: Callable):
+    """A ``tf.function`` with these inputs, which hands them on in their full shapes."""
+    specs = _specs(model)
+    defaults = _DEFAULTS | {"num_objects": model.max_objects}
+    signature = inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=tf.constant(defaults[name])
+                if name in defaults
+                else inspect.Parameter.empty,
+            )
+            for name in names
         ]
     )
-    def generate(
-        num_sequences=one_sequence,
-        num_steps=one_step,
-        controls=zero,
-        seed=default_seed,
-    ):
-        blank = tf.zeros([num_sequences, num_steps, *frame_shape])
-        _, _, controls = full(blank, one, controls)
-        return named(model.generate(num_sequences, num_steps, controls, seed))
 
-    found = {
-        "encode": encode,
-        "decode": decode,
-        "filter": filter,
-        "smooth": smooth,
-        "impute": impute,
-        "forecast": forecast,
-        "generate": generate,
+    def call(*args, **kwargs):
+        return answer(**_complete(model, signature.bind(*args, **kwargs).arguments))
+
+    call.__signature__ = signature  # what TensorFlow, and whoever loads the export, calls it by
+    return tf.function(call, input_signature=[specs[name] for name in names])
+
+
+def _specs(model):
+    """Every input that some signature takes."""
+    unknown = {"observed": tf.float32, "controls": tf.float32, "num_objects": tf.int32}
+    scalars = ("num_steps", "num_sequences", "seed")
+    return {
+        "frames": tf.TensorSpec([None, None, *model.frame_shape], tf.float32, name="frames"),
+        "encodings": tf.TensorSpec([None, None, model.encoding_size], tf.float32, name="encodings"),
+        **{name: tf.TensorSpec(None, dtype, name=name) for name, dtype in unknown.items()},
+        **{name: tf.TensorSpec([], tf.int32, name=name) for name in scalars},
     }
-    found = {name: query for name, query in found.items() if name in model.supports}
-    if "impute" in found:
-        found["impute_filter"] = impute_filter
-    return found | {model.bound_name: bound}
+
+
+def _complete(model, given):
+    """Inputs with scalars broadcast to full shapes, and controls as long as is asked for."""
+    given, U = dict(given), model.control_size
+    if "frames" in given:
+        shape = tf.shape(given["frames"])[:2]
+    elif "encodings" in given:
+        shape = tf.shape(given["encodings"])[:2]
+    else:
+        shape = tf.stack([given["num_sequences"], given["num_steps"]])
+    if "observed" in given:
+        given["observed"] = tf.ensure_shape(tf.broadcast_to(given["observed"], shape), [None, None])
+    if "num_objects" in given:
+        counts = tf.broadcast_to(given["num_objects"], shape[:1])
+        given["num_objects"] = tf.ensure_shape(counts, [None])
+    if "controls" in given:
+        ahead = given["num_steps"] if "frames" in given and "num_steps" in given else 0
+        given["controls"] = _controls(given["controls"], shape[0], shape[1] + ahead, U)
+    return given
+
+
+def _controls(controls, batch_size, num_steps, U):
+    """Controls ``[B, T, U]``: a scalar fills them, shorter ones are continued with zeros."""
+    controls = tf.cond(
+        tf.rank(controls) > 0,
+        lambda: tf.reshape(controls, [batch_size, -1, U]) if U else tf.zeros([batch_size, 0, 0]),
+        lambda: tf.fill([batch_size, num_steps, U], tf.reshape(controls, [])),
+    )
+    missing = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+    controls = tf.pad(controls, [[0, 0], [0, missing], [0, 0]])[:, :num_steps]
+    return tf.ensure_shape(controls, [None, None, U])

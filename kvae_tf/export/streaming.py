@@ -1,4 +1,4 @@
-"""The exported queries for frames that come one by one: state in, state out; see ``export``.
+"""The exported queries for frames that come one by one: state in, state out; see ``saved_model``.
 
 All tensors of the state have names that start with ``state_``, the same at the input and at the
 output, so that a client hands back what it got.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kvae_tf.layers import FilterState
 from kvae_tf.models.base import SequenceModel
 
 
-def queries(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunction]:
-    """``filter_start`` and ``filter_step``; none of systems that have no such step.
+def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunction]:
+    """``filter_start`` and ``filter_step``; none of models that have no such step.
 
     Args:
-      model: a built system.
+      model: a built model. Its filter's state is a NamedTuple of tensors and tuples of tensors.
     """
-    if not hasattr(model, "filter_step"):
+    if "filter_step" not in model.supports:
         return {}
     U = model.control_size
     one, zero = tf.constant(1.0), tf.constant(0.0)
@@ -27,6 +26,7 @@ def queries(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunc
         tf.TensorSpec(None, tf.float32, name="observed"),
         tf.TensorSpec(None, tf.float32, name="controls"),
     ]
+    like = model.filter_start(1)
     start = tf.function(lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)))
     state_spec = {
         name: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=name)
@@ -42,29 +42,29 @@ def queries(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunc
         batch_size = tf.shape(frames)[0]
         observed = tf.ensure_shape(tf.broadcast_to(observed, [batch_size]), [None])
         controls = tf.ensure_shape(tf.broadcast_to(controls, [batch_size, U]), [None, U])
-        later, found = model.filter_step(_state(state), frames, observed, controls)
+        later, found = model.filter_step(_state(state, like), frames, observed, controls)
         return found | _named(later, state["state_time"] + 1)
 
     return {"filter_start": filter_start, "filter_step": filter_step}
 
 
-def _named(state: FilterState, time):
-    """The state as a flat dictionary."""
-    inner = {f"state_network_{i}": x for i, x in enumerate(state.network)}
-    return {
-        "state_mean": state.mean,
-        "state_covariance": state.covariance,
-        "state_mode_weights": state.mode_weights,
-        "state_time": time,
-        **inner,
+def _named(state, time):
+    """The state as a flat dictionary, and how many frames it has seen."""
+    named = {"state_time": time}
+    for field, value in state._asdict().items():
+        if isinstance(value, tuple):
+            named |= {f"state_{field}_{i}": x for i, x in enumerate(value)}
+        else:
+            named[f"state_{field}"] = value
+    return named
+
+
+def _state(named, like):
+    """The state of the type of ``like`` from a flat dictionary; undoes ``_named``."""
+    fields = {
+        field: tuple(named[f"state_{field}_{i}"] for i in range(len(value)))
+        if isinstance(value, tuple)
+        else named[f"state_{field}"]
+        for field, value in like._asdict().items()
     }
-
-
-def _state(named):
-    inner = sorted(name for name in named if name.startswith("state_network_"))
-    return FilterState(
-        named["state_mean"],
-        named["state_covariance"],
-        named["state_mode_weights"],
-        tuple(named[name] for name in inner),
-    )
+    return type(like)(**fields)

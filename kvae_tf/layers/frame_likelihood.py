@@ -20,6 +20,8 @@ KINDS = ("bernoulli", "gaussian")
 class BernoulliFrames(keras.layers.Layer):
     """Independent Bernoulli pixels; the decoder gives logits."""
 
+    variance_floor = None
+
     def mean(self, decoded: tf.Tensor) -> tf.Tensor:
         """Frame means in [0, 1], of the shape of ``decoded``."""
         return tf.sigmoid(decoded)

@@ -1,11 +1,13 @@
 """Exact inference in linear Gaussian state-space models with missing observations.
 
 ``LGSSM`` bundles the matrices; ``filter``, ``smooth`` and ``log_likelihood`` infer; ``sample``,
-``posterior_sample`` and ``forecast`` draw and predict. Knows arrays and TFP, no Keras, no pixels.
+``posterior_sample`` and ``forecast`` draw and predict; a ``Sampler`` gives the noise. Knows arrays
+and TFP, no Keras, no pixels.
 """
 
 from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth
 from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm.noise import Sampler, as_sampler
 from kvae_tf.lgssm.prediction import forecast
 from kvae_tf.lgssm.results import FilterResult, ForecastResult, SmoothResult
 from kvae_tf.lgssm.sampling import joint_log_prob, posterior_log_prob, posterior_sample, sample
@@ -16,7 +18,9 @@ __all__ = [
     "METHODS",
     "FilterResult",
     "ForecastResult",
+    "Sampler",
     "SmoothResult",
+    "as_sampler",
     "filter",
     "forecast",
     "joint_log_prob",

@@ -20,6 +20,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.lgssm import sequential, steps
 from kvae_tf.lgssm.inference import prepare_observations, smooth
 from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm.noise import as_sampler
 from kvae_tf.lgssm.results import FilterResult
 from kvae_tf.lgssm.steps import batch_first, batch_last
 
@@ -34,7 +35,7 @@ def sample(
 
     Args:
       model: the matrices.
-      seed: an int or a stateless pair; the same seed gives the same draw.
+      seed: an int, a stateless pair or a ``Sampler``; the same one gives the same draw.
       num_steps: T; may be None where a field of the model has a time axis.
       batch_size: B; may be None where a field has a batch axis.
 
@@ -46,33 +47,7 @@ def sample(
     """
     model = model.validate()
     batch_size, num_steps = _extent(model, batch_size, num_steps)
-    model = model.broadcast(batch_size, num_steps)
-    n, m, dtype = model.latent_size, model.observation_size, model.dtype
-    start_seed, transition_seed, emission_seed = _split(seed, 3)
-    normal = tf.random.stateless_normal
-    start = model.initial_mean + tf.linalg.matvec(
-        tf.linalg.cholesky(model.initial_covariance),
-        normal([batch_size, n], start_seed, dtype=dtype),
-    )
-    drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
-        [batch_size, num_steps, n], transition_seed, dtype=dtype
-    )
-
-    def step(carry, inputs):
-        transition, drift = inputs
-        return (steps.matvec(transition, carry[0]) + drift,), carry
-
-    _, (latents,) = sequential.scan(
-        step,
-        (batch_last(start),),
-        (batch_last(model.transition), batch_last(drift)),
-        [[n, None]],
-    )
-    latents = batch_first(latents)
-    noise = tf.sqrt(model.emission_noise) * normal(
-        [batch_size, num_steps, m], emission_seed, dtype=dtype
-    )
-    return latents, tf.linalg.matvec(model.emission, latents) + noise
+    return _draw(model.broadcast(batch_size, num_steps), seed, 1, batch_size, num_steps)
 
 
 def posterior_sample(
@@ -88,7 +63,7 @@ def posterior_sample(
       model: the matrices.
       observations: ``[B, T, m]``; anything where unobserved.
       observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None means all.
-      seed: an int or a stateless pair.
+      seed: an int, a stateless pair or a ``Sampler``, whose rows are the B sequences.
       num_samples: S.
 
     Returns:
@@ -112,7 +87,7 @@ def posterior_sample(
         flat,
         (model, observations, observed),
     )
-    latents, imagined = sample(model, seed, num_steps, num_samples * batch_size)
+    latents, imagined = _draw(model, seed, num_samples, batch_size, num_steps)
     centred = model._replace(
         transition_offset=tf.zeros_like(model.transition_offset),
         initial_mean=tf.zeros_like(model.initial_mean),
@@ -186,6 +161,38 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
     return last + tf.reduce_sum(_log_normal(latents[:, :-1] - mean, residual), axis=1)
 
 
+def _draw(model, seed, num_samples, batch_size, num_steps):
+    """``sample`` of a model that has all axes, its batch axis ``num_samples * batch_size`` long."""
+    n, m, dtype = model.latent_size, model.observation_size, model.dtype
+    start_sampler, transition_sampler, emission_sampler = as_sampler(seed).split(3)
+
+    def normal(sampler, *shape):
+        # The sampler's rows are sequences: each of them has its block of every draw.
+        noise = sampler.normal([num_samples, batch_size, *shape], axis=1, dtype=dtype)
+        return tf.reshape(noise, [num_samples * batch_size, *shape])
+
+    start = model.initial_mean + tf.linalg.matvec(
+        tf.linalg.cholesky(model.initial_covariance), normal(start_sampler, n)
+    )
+    drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
+        transition_sampler, num_steps, n
+    )
+
+    def step(carry, inputs):
+        transition, drift = inputs
+        return (steps.matvec(transition, carry[0]) + drift,), carry
+
+    _, (latents,) = sequential.scan(
+        step,
+        (batch_last(start),),
+        (batch_last(model.transition), batch_last(drift)),
+        [[n, None]],
+    )
+    latents = batch_first(latents)
+    noise = tf.sqrt(model.emission_noise) * normal(emission_sampler, num_steps, m)
+    return latents, tf.linalg.matvec(model.emission, latents) + noise
+
+
 def _log_normal(error, covariance):
     factor = tf.linalg.cholesky(covariance)
     white = tf.linalg.triangular_solve(factor, error[..., tf.newaxis])[..., 0]
@@ -217,11 +224,3 @@ def _extent(model, batch_size, num_steps):
     if num_steps is None:
         raise UserError("num_steps is None and no field of the model has a time axis")
     return 1 if batch_size is None else batch_size, num_steps
-
-
-def _split(seed, num):
-    """``num`` independent stateless seeds from an int or a pair."""
-    seed = tf.cast(seed, tf.int64)  # another type is split into other seeds
-    if seed.shape.rank == 0:
-        seed = tf.stack([tf.zeros_like(seed), seed])
-    return tf.unstack(tf.random.split(seed, num))

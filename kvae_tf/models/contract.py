@@ -124,9 +124,7 @@ class VideoModel(Protocol):
     def smooth(self, frames, observed=None, controls=None, num_objects=None) -> Latents:
         """Moments of the latents given all frames."""
 
-    def impute(
-        self, frames, observed=None, controls=None, method=None, num_objects=None
-    ) -> Frames:
+    def impute(self, frames, observed=None, controls=None, method=None, num_objects=None) -> Frames:
         """Frames everywhere, also where they are missing."""
 
     def forecast(
@@ -134,9 +132,7 @@ class VideoModel(Protocol):
     ) -> Frames:
         """The frames that follow."""
 
-    def generate(
-        self, num_sequences, num_steps, controls=None, seed=0, num_objects=None
-    ) -> Frames:
+    def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None) -> Frames:
         """Sequences from the prior."""
 
     def filter_start(self, batch_size=1):

@@ -1,53 +1,206 @@
-"""What all systems do with the tensors they are given: masks, absent controls, seeds, time."""
+"""The checked door through which frames, masks and controls reach a model.
+
+What is known when a call is made is checked then: ranks, sizes and types always, values where the
+tensors are not those of a graph under construction. A refusal is one line that names the argument.
+"""
 
 from __future__ import annotations
 
 import math
+import warnings
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.models import replicas
-from kvae_tf.models.base import Frames
+from kvae_tf.lgssm import Sampler
+from kvae_tf.models.contract import Frames
 
-_INPUTS = ("frames", "observed", "controls")
 _ROUND = 32  # frames
+_TOLERANCE = 1e-6  # by which a float pixel may leave [0, 1]
 
 
-def inputs(batch: dict[str, tf.Tensor], control_size: int):
-    """``tensors`` of a batch, in which all but the frames may be absent."""
-    return tensors(*(batch.get(name) for name in _INPUTS), control_size)
+class Inputs(NamedTuple):
+    """Checked inputs of a query.
+
+    Attributes:
+      frames: ``[B, T, H, W, C]`` float32, 0 where unobserved; of vectors NaN where an entry of a
+        seen one is missing.
+      observed: ``[B, T]`` float32, 1 = seen; None where it is known that all are.
+      controls: ``[B, T, U]`` float32; of a forecast as long as context and forecast together.
+      num_objects: ``[B]`` int32, of models that know objects; else None.
+    """
+
+    frames: tf.Tensor
+    observed: tf.Tensor | None
+    controls: tf.Tensor
+    num_objects: tf.Tensor | None = None
+
+    @property
+    def seen(self) -> tf.Tensor:
+        """``observed``, ones where it is None."""
+        return tf.ones(tf.shape(self.frames)[:2]) if self.observed is None else self.observed
 
 
-def tensors(frames, observed, controls, control_size: int):
-    """Float32 tensors: unobserved frames blanked, absent controls zero.
+def check(
+    model, frames, observed, controls, num_objects=None, ahead=0, looks_for_nan=True
+) -> Inputs:
+    """The inputs of a query, checked.
 
     Args:
-      frames: ``[B, T, H, W, C]``; anything where unobserved.
-      observed: ``[B, T]``, 1 = seen, or None.
-      controls: ``[B, T, U]`` or None.
-      control_size: U.
+      model: a ``VideoModel``, for its sizes.
+      frames: ``[B, T, H, W, C]`` or, of one channel, ``[B, T, H, W]``; of vectors also
+        ``[B, T, D]``. Float in [0, 1] (vectors: any), uint8 (0 to 255) or bool. NaN: missing.
+      observed: ``[B, T]`` of 0 and 1, or None.
+      controls: ``[B, T, U]``, or None.
+      num_objects: ``[B]``, or None.
+      ahead: steps beyond T that controls are for.
+      looks_for_nan: also in a graph.
 
-    Returns:
-      ``frames``, ``observed`` (None stays None) and ``controls``.
+    Raises:
+      UserError: an input does not fit; the message names it.
     """
-    frames = tf.convert_to_tensor(frames, dtype=tf.float32)
+    frames, there = _pixels(model, frames, leading=2, expected="[B, T, ")
+    if not looks_for_nan and _known(frames) is None:
+        there = None
+    _refuse_empty("frames", frames.shape)
+    observed = _mask(observed, frames.shape[:2])
+    if there is not None:
+        observed = there if observed is None else observed * there
+    _check_range(model, frames, observed)
+    frames = tf.convert_to_tensor(frames, tf.float32)
     if observed is not None:
-        observed = tf.cast(observed, tf.float32)
+        observed = tf.convert_to_tensor(observed, tf.float32)
         # Masked before any arithmetic, so that a NaN there reaches nothing.
         frames = tf.where(observed[..., None, None, None] > 0, frames, 0.0)
-    shape = tf.shape(frames)
+    controls = _controls(model, controls, frames, ahead)
+    return Inputs(frames, observed, controls, check_counts(model, num_objects, frames))
+
+
+def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
+    """The inputs of a bound: a batch, in which all but the frames may be absent.
+
+    Args:
+      model: a ``VideoModel``, for its sizes.
+      batch: ``frames``, ``observed``, ``controls``, ``num_objects``. In a graph its frames hold no
+        NaN but where ``observed`` is 0, as those of ``kvae_tf.data`` do.
+
+    Raises:
+      UserError: an input does not fit; the message names it.
+    """
+    names = ("frames", "observed", "controls", "num_objects")
+    return check(model, *(batch.get(name) for name in names), looks_for_nan=False)
+
+
+def check_step(model, frames, observed, controls) -> Inputs:
+    """As ``check`` for one frame of each sequence, ``[B, H, W, C]``; nothing has a time axis."""
+    frames, observed, controls = (
+        None if x is None else _array(name, x)
+        for name, x in (("frames", frames), ("observed", observed), ("controls", controls))
+    )
+    given = check(
+        model,
+        frames[:, np.newaxis],
+        None if observed is None else observed[:, np.newaxis],
+        None if controls is None else controls[:, np.newaxis],
+    )
+    return Inputs(*(None if x is None else x[:, 0] for x in given[:3]))
+
+
+def check_frames(model, frames) -> tf.Tensor:
+    """Frames ``[..., H, W, C]`` of any leading axes, as float32."""
+    frames, _ = _pixels(model, frames, leading=None, expected="[..., ")
+    _check_range(model, frames, None)
+    return tf.convert_to_tensor(frames, tf.float32)
+
+
+def check_encodings(model, encodings) -> tf.Tensor:
+    """Encodings ``[..., m]`` as float32."""
+    encodings = _array("encodings", encodings)
+    m = model.encoding_size
+    if encodings.shape.rank == 0 if tf.is_tensor(encodings) else encodings.ndim == 0:
+        raise UserError(f"encodings is a single number, expected [..., {m}]")
+    if encodings.shape[-1] not in (m, None):
+        raise UserError(f"encodings has shape {_text(encodings.shape)}, expected [..., {m}]")
+    return tf.cast(encodings, tf.float32)
+
+
+def check_counts(model, num_objects, like) -> tf.Tensor | None:
+    """Numbers of objects ``[B]`` int32; None for models that know no objects.
+
+    Args:
+      model: a ``VideoModel``.
+      num_objects: ``[B]`` or one number for all; None: as many as there can be.
+      like: a tensor ``[B, ...]``.
+
+    Raises:
+      UserError: it is of another shape, or outside 1 to ``max_objects``.
+    """
+    most = model.max_objects
+    if not most:
+        return None
+    if num_objects is None:
+        return tf.fill([tf.shape(like)[0]], most)
+    num_objects = _array("num_objects", num_objects)
+    rank = len(num_objects.shape)
+    if rank > 1 or (rank == 1 and not _may_equal(num_objects.shape[0], like.shape[0])):
+        raise UserError(
+            f"num_objects has shape {_text(num_objects.shape)}, expected ({_text(like.shape[0])},)"
+        )
+    values = _known(num_objects)
+    if (
+        values is not None
+        and values.size
+        and not (values.dtype.kind in "iu" and values.min() >= 1 and values.max() <= most)
+    ):
+        raise UserError(
+            f"num_objects holds {values.min()} to {values.max()}, expected whole numbers from 1 to "
+            f"{most}"
+        )
+    return tf.broadcast_to(tf.cast(num_objects, tf.int32), tf.shape(like)[:1])
+
+
+def check_future_controls(model, controls, num_sequences, num_steps) -> tf.Tensor:
+    """Controls ``[B, T, U]`` of sequences that are to be generated; zeros if None, or beyond S."""
+    U = model.control_size
     if controls is None:
-        controls = tf.zeros([shape[0], shape[1], control_size])
-    return frames, observed, tf.cast(controls, tf.float32)
+        return tf.zeros([num_sequences, num_steps, U])
+    size = tf.get_static_value(num_sequences)
+    return _fit_length(_control_array(model, controls, size), num_steps)
 
 
-def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tensor):
+def check_method(model, method: str | None) -> str:
+    """The method of imputation, the model's best for None.
+
+    Raises:
+      UserError: the model does not know it.
+    """
+    method = method or model.imputation_methods[0]
+    if method not in model.imputation_methods:
+        known = ", ".join(model.imputation_methods)
+        raise UserError(f"method is {method!r}, expected one of {known}: the model knows no other")
+    return method
+
+
+def check_size(name: str, value):
+    """A positive number of sequences or steps, or a scalar tensor.
+
+    Raises:
+      UserError: it is none.
+    """
+    known = _known(_array(name, value))
+    if known is not None and (known.shape != () or known.dtype.kind not in "iu" or known < 1):
+        raise UserError(f"{name} is {value}, expected a whole number from 1 on")
+    return value
+
+
+def subsample_observed(count: int, sampler: Sampler, seen: tf.Tensor, *sequences: tf.Tensor):
     """``count`` frames of each sequence, drawn without replacement from those that were seen.
 
     Args:
-      count: so many frames; 0: all.
-      seed: a stateless pair.
+      count: the number of frames; 0: all.
+      sampler: of the B sequences' noise.
       seen: ``[B, T]``, 1 = seen.
       *sequences: several ``[B, T, ...]``.
 
@@ -58,7 +211,7 @@ def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tenso
     """
     if not count:
         return seen, tf.ones_like(seen[:, :1]), *sequences
-    order = seen + replicas.uniform(tf.shape(seen), seed)
+    order = seen + sampler.uniform(tf.shape(seen))
     steps = tf.math.top_k(order, tf.minimum(count, tf.shape(seen)[1])).indices
     kept = tf.gather(seen, steps, batch_dims=1)
     drawn = tf.maximum(tf.reduce_sum(kept, axis=1, keepdims=True), 1.0)
@@ -66,7 +219,7 @@ def some_seen(count: int, seed: tf.Tensor, seen: tf.Tensor, *sequences: tf.Tenso
     return kept, scale, *(tf.gather(x, steps, batch_dims=1) for x in sequences)
 
 
-def of_seen(encode, frames: tf.Tensor, seen: tf.Tensor):
+def encode_observed(encode, frames: tf.Tensor, seen: tf.Tensor):
     """``encode(frames)`` at no cost for frames that were not seen: there mean 0 and std 1.
 
     Args:
@@ -93,13 +246,6 @@ def of_seen(encode, frames: tf.Tensor, seen: tf.Tensor):
     return everywhere(mean, 0.0), everywhere(std, 1.0)
 
 
-def check_method(model, method: str) -> None:
-    """Raises a ``UserError`` where a system does not know a method of imputation."""
-    if method not in model.imputation_methods:
-        known = ", ".join(model.imputation_methods)
-        raise UserError(f"method is {method!r}, expected one of {known}: the model knows no other")
-
-
 def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
     """The log density of a diagonal Gaussian, summed over the last axis, in nats.
 
@@ -111,46 +257,195 @@ def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(terms, axis=-1)
 
 
-def pad_controls(controls, batch_size, num_steps, control_size: int) -> tf.Tensor:
-    """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut; zeros if None."""
-    if controls is None:
-        return tf.zeros([batch_size, num_steps, control_size])
-    controls = tf.cast(controls, tf.float32)
-    rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
-    return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
-
-
-def pair(seed) -> tf.Tensor:
-    """A stateless pair; an int becomes one.
-
-    Always of int64: pairs of another type are split into other seeds.
-    """
-    seed = tf.cast(seed, tf.int64)
-    return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed
-
-
-def forecast_by_imputation(model, frames, observed, controls, num_steps) -> Frames:
+def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
     """The steps after the given ones as missing frames, filled in from the earlier ones.
 
     Args:
-      model: a system that can ``impute``.
-      frames: ``[B, T, H, W, C]``, the context.
-      observed: ``[B, T]`` or None.
-      controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
+      model: a model that can ``impute``.
+      given: the context, with controls ``[B, T + K, U]``.
       num_steps: K.
 
     Returns:
       ``Frames`` of K steps.
     """
-    frames = tf.cast(frames, tf.float32)
-    batch_size, length = tf.shape(frames)[0], tf.shape(frames)[1]
-    observed = tf.ones([batch_size, length]) if observed is None else observed
-    blank = tf.zeros([batch_size, num_steps, *model.frame_shape])
-    mask = tf.concat([tf.cast(observed, tf.float32), tf.zeros([batch_size, num_steps])], axis=1)
-    result = model.impute(
-        tf.concat([frames, blank], axis=1),
-        mask,
-        pad_controls(controls, batch_size, length + num_steps, model.control_size),
-        method="filter",
+    shape = tf.shape(given.frames)
+    blank = tf.zeros([shape[0], num_steps, *model.frame_shape])
+    seen = tf.concat([given.seen, tf.zeros([shape[0], num_steps])], axis=1)
+    longer = given._replace(frames=tf.concat([given.frames, blank], axis=1), observed=seen)
+    result = model._impute(longer, "filter")
+    return Frames(*(x[:, shape[1] :] for x in result))
+
+
+def _array(name, value):
+    """A tensor as it is; anything else as a NumPy array, NaN where it is masked."""
+    if tf.is_tensor(value):
+        return value
+    if np.ma.is_masked(value):
+        return np.ma.filled(np.ma.asarray(value).astype(np.float32), np.nan)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise UserError(f"{name} is ragged, expected one rectangular array") from None
+
+
+def _known(array) -> np.ndarray | None:
+    """The values of an array or eager tensor; None of a tensor in a graph."""
+    if isinstance(array, np.ndarray):
+        return array
+    return array.numpy() if hasattr(array, "numpy") else tf.get_static_value(array)
+
+
+def _text(shape) -> str:
+    return str(tuple(shape)) if hasattr(shape, "__iter__") else str(shape)
+
+
+def _may_equal(one, other) -> bool:
+    return None in (one, other) or one == other
+
+
+def _refuse_empty(name, shape):
+    if 0 in shape:
+        raise UserError(f"{name} has shape {_text(shape)}, expected no axis of length 0")
+
+
+def _pixels(model, frames, leading, expected):
+    """Frames as float32 ``[leading axes, H, W, C]``; and 1 where they are there, ``[B, T]``.
+
+    The latter is None where nothing is missing, or nobody asked (``leading`` None).
+    """
+    frames = _array("frames", frames)
+    shape, tail = tuple(frames.shape), tuple(model.frame_shape)
+    text = f"{expected}{', '.join(map(str, tail))}]"
+
+    def fits(size):
+        rank = leading is None or len(shape) == leading + len(size)
+        own = shape[len(shape) - len(size) :]
+        return rank and len(own) == len(size) and all(map(_may_equal, own, size))
+
+    short = tail[1:2] if model.is_vector else tail[:2] if tail[2] == 1 else None
+    if model.is_vector:
+        text = f"{expected}{tail[1]}]"
+    if not fits(tail):
+        if short is None or not fits(short):
+            raise UserError(f"frames has shape {_text(shape)}, expected {text}")
+        axes = (-3, -1) if model.is_vector else (-1,)
+        for axis in sorted(axes, reverse=True):
+            frames = _expand(frames, axis)
+    kind = np.dtype(frames.dtype if isinstance(frames, np.ndarray) else frames.dtype.as_numpy_dtype)
+    if kind == np.uint8 and not model.is_vector:
+        scale = np.float32(255.0)
+        known = isinstance(frames, np.ndarray)
+        frames = frames.astype(np.float32) / scale if known else tf.cast(frames, tf.float32) / scale
+        return frames, None
+    if kind.kind not in "fb" and not (model.is_vector and kind.kind in "iu"):
+        raise UserError(
+            f"frames has dtype {kind}, expected float in [0, 1], uint8 (0 to 255) or bool"
+        )
+    is_array = isinstance(frames, np.ndarray)
+    frames = frames.astype(np.float32) if is_array else tf.cast(frames, tf.float32)
+    if leading is None or kind.kind != "f":
+        return frames, None
+    return frames, _there(frames, model.is_vector)
+
+
+def _expand(array, axis):
+    return (
+        np.expand_dims(array, axis)
+        if isinstance(array, np.ndarray)
+        else tf.expand_dims(array, axis)
     )
-    return Frames(*(x[:, length:] for x in result))
+
+
+def _there(frames, is_vector):
+    """1 where a frame has no NaN (a vector: not only NaN), ``[B, T]``; None if all have none."""
+    values = _known(frames)
+    if values is not None:
+        nan = np.isnan(values)
+        missing = nan.all((2, 3, 4)) if is_vector else nan.any((2, 3, 4))
+        return 1.0 - missing.astype(np.float32) if missing.any() else None
+    nan = tf.math.is_nan(frames)
+    reduce = tf.reduce_all if is_vector else tf.reduce_any
+    return 1.0 - tf.cast(reduce(nan, axis=[2, 3, 4]), tf.float32)
+
+
+def _check_range(model, frames, observed):
+    """Refuses seen pixels outside [0, 1]; vectors may be anything but infinite."""
+    values = _known(frames)
+    if values is None or not values.size:
+        return
+    low, high = np.nanmin, np.nanmax
+    if observed is not None:
+        seen = _known(observed)
+        if seen is None or not seen.any():
+            return
+        values = values if seen.all() else values[seen > 0]
+    if np.isnan(values).all():
+        return
+    low, high = float(low(values)), float(high(values))
+    if model.is_vector:
+        if not np.isfinite([low, high]).all():
+            raise UserError("frames holds infinities, expected numbers, or NaN if missing")
+    elif low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
+        raise UserError(
+            f"frames lies in [{low:g}, {high:g}], expected floats in [0, 1], or uint8 (0 to 255)"
+        )
+
+
+def _mask(observed, shape):
+    """The mask as a float array or tensor ``[B, T]`` of 0 and 1; or None."""
+    if observed is None:
+        return None
+    observed = _array("observed", observed)
+    own = tuple(observed.shape)
+    if len(own) != 2 or not all(map(_may_equal, own, shape)):
+        raise UserError(f"observed has shape {_text(own)}, expected {_text(shape)}, 1 a seen frame")
+    values = _known(observed)
+    if values is None:
+        return tf.cast(observed, tf.float32)
+    wrong = ~((values == 0) | (values == 1))
+    if wrong.any():
+        raise UserError(f"observed holds {values[wrong][0]}, expected 1 (seen) or 0 (missing) only")
+    return values.astype(np.float32)
+
+
+def _controls(model, controls, frames, ahead):
+    """Controls ``[B, T + ahead, U]``, zeros where there are none."""
+    shape, U = tf.shape(frames), model.control_size
+    if controls is None:
+        if U:
+            warnings.warn(
+                f"controls are not given, zeros are taken for them: the model has {U}", stacklevel=5
+            )
+        return tf.zeros([shape[0], shape[1] + ahead, U])
+    controls = _control_array(model, controls, frames.shape[0])
+    length, T = controls.shape[1], frames.shape[1]
+    if tf.is_tensor(ahead) or ahead:
+        if None not in (length, T) and length < T - 1:
+            raise UserError(
+                f"controls has {length} steps, expected {T - 1} or more for {T} frames of context"
+            )
+        return _fit_length(controls, shape[1] + ahead)
+    if not _may_equal(length, T):
+        raise UserError(f"controls has {length} steps, expected {T}, one a frame")
+    return controls
+
+
+def _control_array(model, controls, batch_size):
+    """Controls ``[B, S, U]`` as float32, of any S."""
+    controls, U = _array("controls", controls), model.control_size
+    shape = tuple(controls.shape)
+    fits = len(shape) == 3 and _may_equal(shape[2], U) and _may_equal(shape[0], batch_size)
+    if not fits:
+        wanted = f"[{'B' if batch_size is None else batch_size}, T, {U}]"
+        none = " (the model has no controls)" if not U else ""
+        raise UserError(f"controls has shape {_text(shape)}, expected {wanted}{none}")
+    values = _known(controls)
+    if values is not None and not np.isfinite(values.astype(np.float32)).all():
+        raise UserError("controls holds NaN or infinities, expected finite numbers")
+    return tf.cast(controls, tf.float32)
+
+
+def _fit_length(controls, num_steps):
+    """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut."""
+    rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+    return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]

@@ -27,8 +27,9 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
-from kvae_tf.models import inputs, replicas
-from kvae_tf.models.base import Bound, Frames, Latents, SequenceModel
+from kvae_tf.models import inputs
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import Bound, Frames, Latents
 
 NUM_DRAWS = 16  # of each sequence's states, for the moments that filter and smooth give
 LEAST_LOG_STD, MOST_LOG_STD = -7.0, 3.0
@@ -48,8 +49,13 @@ class Reading(NamedTuple):
     active: tf.Tensor
 
 
-class Given(NamedTuple):
-    """A ``Reading``, and controls ``[B, T, U]``."""
+class Condition(NamedTuple):
+    """What states are drawn from.
+
+    Attributes:
+      reading: what inference takes from the frames.
+      controls: ``[B, T, U]``.
+    """
 
     reading: Reading
     controls: tf.Tensor
@@ -118,6 +124,7 @@ class NonlinearSSM(SequenceModel):
         **training,
     ):
         super().__init__(**training)
+        self.record_arguments(locals())
         if floor_updates and likelihood != "gaussian":
             raise UserError(f"likelihood is {likelihood!r}, expected gaussian where a floor falls")
         if emission_size > latent_size:
@@ -136,6 +143,7 @@ class NonlinearSSM(SequenceModel):
         self.features = FrameFeatures(network, units, feature_size, precision, name="features")
         self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.variance_floor = self.likelihood.variance_floor
 
     def build(self, input_shape=None):
         """Creates the variables of the frame networks; systems add theirs."""
@@ -159,18 +167,18 @@ class NonlinearSSM(SequenceModel):
         """A ``Reading``; all frames count for a state if ``smooth``, else those until then."""
         raise NotImplementedError
 
-    def _read_for_bound(self, frames, seen, controls, seed):
+    def _read_for_bound(self, frames, seen, controls, sampler):
         """A ``Reading`` of all that the system can use."""
-        del seed
+        del sampler
         return self._read(frames, seen, controls, "smooth" in self.supports)
 
-    def _read_in_training(self, frames, seen, controls, seed):
+    def _read_in_training(self, frames, seen, controls, sampler):
         """The ``Reading`` of a training step."""
-        return self._read_for_bound(frames, seen, controls, seed)
+        return self._read_for_bound(frames, seen, controls, sampler)
 
-    def _parameters(self, seed):
-        """Parameters of the transition, drawn; their mean without a seed."""
-        del seed
+    def _parameters(self, sampler):
+        """Parameters of the transition, drawn; their mean without a sampler."""
+        del sampler
         return ()
 
     def _parameter_cost(self):
@@ -223,11 +231,12 @@ class NonlinearSSM(SequenceModel):
         return floor * tf.pow(self.initial_variance_floor / floor, tf.maximum(1.0 - done, 0.0))
 
     def _bound(self, batch, seed, training=False):
-        frames, observed, controls = inputs.inputs(batch, self.control_size)
+        frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         read = self._read_in_training if training else self._read_for_bound
-        reading = read(frames, seen, controls, seed)
-        z, prior, entropy = self._walk(reading, controls, seed)
+        sampler = lgssm.as_sampler(seed)
+        reading = read(frames, seen, controls, sampler)
+        z, prior, entropy = self._walk(reading, controls, sampler)
         falling = training and self.floor_updates
         options = {"variance_floor": self._variance_floor()} if falling else {}
         log_p = self.likelihood.log_prob(self.decoder(self._emitting(z)), frames, **options)
@@ -241,19 +250,19 @@ class NonlinearSSM(SequenceModel):
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(sum(terms.values()), terms, num_frames, annealed)
 
-    def _walk(self, reading, controls, seed):
+    def _walk(self, reading, controls, sampler):
         """States ``[B, T, n]`` along a sequence, and E_q[ln p] and the entropy, ``[B]``.
 
-        Without a seed every draw is its mean.
+        Without a sampler every draw is its mean.
         """
         batch, n = tf.shape(controls)[0], self.latent_size
         length = controls.shape[1] or tf.shape(controls)[1]
-        if seed is None:
+        if sampler is None:
             v, noise = self._parameters(None), tf.zeros([length, batch, n])
         else:
-            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-            v = self._parameters(parameter_seed)
-            noise = replicas.normal([length, batch, n], noise_seed, axis=1)
+            parameter_sampler, noise_sampler = sampler.split(2)
+            v = self._parameters(parameter_sampler)
+            noise = noise_sampler.normal([length, batch, n], axis=1)
         later, u, active = (
             tf.transpose(x, [1, 0, 2])
             for x in (reading.later, controls, reading.active[..., tf.newaxis])
@@ -289,94 +298,74 @@ class NonlinearSSM(SequenceModel):
 
     # Queries.
 
-    def decode(self, encodings):
-        """Frame means in [0, 1], ``[..., H, W, C]``, of latent states ``[..., n]``."""
+    def _decode(self, encodings, num_objects=None):
+        del num_objects
         return self.likelihood.mean(self.decoder(self._emitting(encodings)))
 
-    def filter(self, frames, observed=None, controls=None):
-        """``Latents``: moments of z_t given the frames up to t, over draws from q."""
-        return self._moments(self._given(frames, observed, controls, smooth=False))
+    def _filter(self, given):
+        """Moments over draws from q."""
+        return self._moments(self._condition(given, smooth=False))
 
-    def smooth(self, frames, observed=None, controls=None):
-        """``Latents``: moments of z_t given all frames, over draws from q."""
-        return self._moments(self._given(frames, observed, controls, smooth=True))
+    def _smooth(self, given):
+        """Moments over draws from q."""
+        return self._moments(self._condition(given, smooth=True))
 
-    def impute(self, frames, observed=None, controls=None, method=None):
-        """``Frames``: reconstructions where frames were seen, filled in where they are missing.
+    def _impute(self, given, method):
+        """States in which every draw is its mean; their spread is that of draws."""
+        condition = self._condition(given, smooth=method == "smooth")
+        spread = tf.sqrt(tf.linalg.diag_part(self._moments(condition).covariances))
+        return self._frames(self._states(condition, sampler=None), spread)
 
-        States are those in which every draw is its mean; their spread is that of draws.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: ``[B, T, U]``.
-          method: out of ``imputation_methods``; None: the best of them.
-        """
-        method = method or self.imputation_methods[0]
-        inputs.check_method(self, method)
-        given = self._given(frames, observed, controls, smooth=method == "smooth")
-        spread = tf.sqrt(tf.linalg.diag_part(self._moments(given).covariances))
-        return self._frames(self._states(given, seed=None), spread)
-
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
-        """``Frames`` of the ``num_steps`` steps that follow the given ones.
-
-        Args:
-          frames: ``[B, T, H, W, C]``, the context.
-          observed: ``[B, T]``.
-          controls: ``[B, S, U]``, T - 1 <= S; later ones count as zero.
-          num_steps: K.
-        """
-        frames = tf.convert_to_tensor(frames, tf.float32)
-        batch, length = tf.shape(frames)[0], tf.shape(frames)[1]
-        controls = inputs.pad_controls(controls, batch, length + num_steps, self.control_size)
+    def _forecast(self, given, num_steps):
+        length = tf.shape(given.frames)[1]
         # At the context's last step all that is known lies in the past.
-        given = self._given(frames, observed, controls[:, :length], "smooth" in self.supports)
-        future = controls[:, length - 1 : length - 1 + num_steps]
+        context = given._replace(controls=given.controls[:, :length])
+        condition = self._condition(context, "smooth" in self.supports)
+        future = given.controls[:, length - 1 : length - 1 + num_steps]
 
-        def states(given, future, seed):
-            start = self._states(given, seed)[:, -1]
+        def states(condition, future, sampler=None, later=None):
+            start = self._states(condition, sampler)[:, -1]
             shape = [num_steps, tf.shape(start)[0], self.latent_size]
-            if seed is None:
+            if later is None:
                 return self._walk_freely(start, future, tf.zeros(shape), self._parameters(None))
-            parameter_seed, noise_seed = tf.unstack(tf.random.split(seed + 1, 2))
-            noise = tf.random.stateless_normal(shape, noise_seed)
-            return self._walk_freely(start, future, noise, self._parameters(parameter_seed))
+            parameter_sampler, noise_sampler = later.split(2)
+            noise = noise_sampler.normal(shape, axis=1)
+            return self._walk_freely(start, future, noise, self._parameters(parameter_sampler))
 
-        many = states(_repeat(given), _repeat(future), inputs.pair(0))
+        samplers = lgssm.as_sampler(0), lgssm.as_sampler((1, 1))
+        many = states(_repeat(condition), _repeat(future), *samplers)
         spread = tf.sqrt(tf.linalg.diag_part(_moments(many).covariances))
-        return self._frames(states(given, future, None), spread)
+        return self._frames(states(condition, future), spread)
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0):
-        """``Frames``: states are drawn, frames are the decoder's means; see ``KVAE``."""
-        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        parameter_seed, noise_seed = tf.unstack(tf.random.split(inputs.pair(seed), 2))
-        noise = tf.random.stateless_normal([num_steps, num_sequences, self.latent_size], noise_seed)
+    def _generate(self, controls, num_steps, sampler, num_objects):
+        del num_objects
+        num_sequences = tf.shape(controls)[0]
+        parameter_sampler, noise_sampler = sampler.split(2)
+        noise = noise_sampler.normal([num_steps, num_sequences, self.latent_size], axis=1)
         start = self._begin_freely(noise[0])
         later = self._walk_freely(
-            start, controls[:, :-1], noise[1:], self._parameters(parameter_seed)
+            start, controls[:, :-1], noise[1:], self._parameters(parameter_sampler)
         )
         z = tf.concat([start[:, tf.newaxis], later], axis=1)
         return self._frames(z, tf.zeros_like(z))
 
-    def _given(self, frames, observed, controls, smooth):
+    def _condition(self, given, smooth):
         """What states are drawn from; a nest of tensors with a batch axis."""
-        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        return Given(self._read(frames, seen, controls, smooth), controls)
+        reading = self._read(given.frames, given.seen, given.controls, smooth)
+        return Condition(reading, given.controls)
 
-    def _states(self, given, seed):
-        """States ``[B, T, n]``, drawn; without a seed each draw is its mean."""
-        return self._walk(*given, seed)[0]
+    def _states(self, condition, sampler):
+        """States ``[B, T, n]``, drawn; without a sampler each draw is its mean."""
+        return self._walk(*condition, sampler)[0]
 
-    def _moments(self, given):
-        return _moments(self._states(_repeat(given), inputs.pair(0)))
+    def _moments(self, condition):
+        return _moments(self._states(_repeat(condition), lgssm.as_sampler(0)))
 
     def _emitting(self, z):
         return z[..., : self.emission_size]
 
     def _frames(self, z, spread):
-        return Frames(self.decode(z), z, spread, z, tf.zeros_like(z[..., :0]))
+        return Frames(self._decode(z), z, spread, z, tf.zeros_like(z[..., :0]))
 
 
 def gaussian_draw(mean, log_std, noise, prior_mean=0.0, prior_log_std=0.0) -> Draw:
@@ -386,8 +375,8 @@ def gaussian_draw(mean, log_std, noise, prior_mean=0.0, prior_log_std=0.0) -> Dr
       mean: ``[B, n]``.
       log_std: ``[B, n]``.
       noise: ``[B, n]``, standard normal.
-      prior_mean: of the same shape, or a number.
-      prior_log_std: likewise.
+      prior_mean: ``[B, n]`` or a number.
+      prior_log_std: ``[B, n]`` or a number.
     """
     std, constant = tf.exp(log_std), math.log(2.0 * math.pi)
     prior_log_std = tf.zeros_like(mean) + prior_log_std

@@ -1,13 +1,14 @@
 """The public calls of every model: inputs are checked here, once, then a model's own code runs.
 
 A model implements the calls that it can answer under the same name with an underscore before it,
-``_encode``, ``_smooth`` …; these get checked tensors. What it does not implement is refused with one
-line, and is not in ``supports``.
+``_encode``, ``_smooth`` …; these get checked tensors. What it does not implement is refused with
+one line, and is not in ``supports``.
 """
 
 from __future__ import annotations
 
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm import Sampler, as_sampler
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import QUERIES
 from kvae_tf.models.inputs import Inputs
@@ -69,9 +70,9 @@ class Queries:
         """Moments of the latents given the frames up to each step.
 
         Args:
-          frames: ``[B, T, H, W, C]`` (or ``[B, T, H, W]`` of one channel; of vectors ``[B, T, D]``),
-            float in [0, 1] or uint8; anything where unobserved. A frame with a NaN is missing, and
-            a vector of NaNs.
+          frames: ``[B, T, H, W, C]``, of one channel also ``[B, T, H, W]``, of vectors
+            ``[B, T, D]``; float in [0, 1] or uint8, anything where unobserved. A frame with a NaN
+            is missing, and a vector of NaNs.
           observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
           controls: ``[B, T, U]``; ``controls[:, t]`` acts from frame t to t + 1. None: zeros.
           num_objects: ``[B]``, of models that know objects; all that there can be if absent.
@@ -152,7 +153,7 @@ class Queries:
           num_sequences: B.
           num_steps: T.
           controls: ``[B, S, U]``; what lies beyond S counts as zero. None: zeros.
-          seed: an int or a stateless pair.
+          seed: an int, a stateless pair or a ``Sampler``.
           num_objects: ``[B]``, of models that know objects; all that there can be if absent.
 
         Returns:
@@ -166,7 +167,7 @@ class Queries:
         num_steps = inputs.check_size("num_steps", num_steps)
         controls = inputs.check_future_controls(self, controls, num_sequences, num_steps)
         counts = inputs.check_counts(self, num_objects, controls)
-        return self._generate(controls, num_steps, inputs.pair(seed), counts)
+        return self._generate(controls, num_steps, as_sampler(seed), counts)
 
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame.
@@ -270,8 +271,8 @@ class Queries:
         """``Frames`` of the steps that follow; controls ``[B, T + num_steps, U]``."""
         raise NotImplementedError
 
-    def _generate(self, controls, num_steps, seed, num_objects):
-        """``Frames`` from the prior; controls ``[B, T, U]``, a stateless pair."""
+    def _generate(self, controls, num_steps, sampler: Sampler, num_objects):
+        """``Frames`` from the prior; controls ``[B, T, U]``."""
         raise NotImplementedError
 
     def _filter_start(self, batch_size):

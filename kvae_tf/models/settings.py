@@ -77,7 +77,9 @@ class EncodingSettings(ModelSettings):
     """Encodings of single frames."""
 
     encoding_size: int = setting(2, "Dimension m of an encoding a_t.", least=1)
-    max_encoding_variance: float = setting(0.03, "Upper bound of the encoder's variance.", least=1e-8)
+    max_encoding_variance: float = setting(
+        0.03, "Upper bound of the encoder's variance.", least=1e-8
+    )
     decoded_frames: int = setting(
         0,
         "Seen frames of a sequence, drawn at each update, that stand for the reconstruction of "
@@ -148,7 +150,9 @@ class NonlinearSettings(FrameSettings, LatentSettings):
         "them; 0: all.",
         least=0,
     )
-    feature_size: int = setting(128, "Width of the features that convolutions take from a frame.", least=1)
+    feature_size: int = setting(
+        128, "Width of the features that convolutions take from a frame.", least=1
+    )
     initial_variance_floor: float = setting(
         0.01, "Gaussian pixels: initial floor of the variance in training.", least=1e-8
     )
@@ -164,4 +168,6 @@ class NonlinearSettings(FrameSettings, LatentSettings):
     annealing_start: float = setting(
         0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0
     )
-    annealing_every: int = setting(1, "Updates between two steps of the inverse temperature.", least=1)
+    annealing_every: int = setting(
+        1, "Updates between two steps of the inverse temperature.", least=1
+    )

@@ -19,7 +19,8 @@ class PhasedAdam(keras.optimizers.Adam):
 
     Args:
       learning_rate: a number or a schedule.
-      quick_variables: variables with a learning rate of their own.
+      quick_variables: variables with a learning rate of their own, or their positions among those
+        that ``build`` is given.
       factor: of their learning rate.
       **options: of Adam.
     """
@@ -27,11 +28,7 @@ class PhasedAdam(keras.optimizers.Adam):
     def __init__(self, learning_rate=0.001, quick_variables=(), factor=1.0, **options):
         super().__init__(learning_rate, **options)
         self.factor = factor
-        self.set_quick_variables(quick_variables)
-
-    def set_quick_variables(self, variables: Sequence[keras.Variable]) -> None:
-        """Says which variables have a learning rate of their own; before ``build``."""
-        self._quick = {id(variable) for variable in variables}
+        self._quick = list(quick_variables)
 
     def build(self, variables):
         """Creates momenta and a count for each variable."""
@@ -42,7 +39,9 @@ class PhasedAdam(keras.optimizers.Adam):
             self.add_variable((), initializer="zeros", dtype="float32", name=f"count_{i}")
             for i in range(len(variables))
         ]
-        self._factors = [self.factor if id(v) in self._quick else 1.0 for v in variables]
+        quick = {x if isinstance(x, int) else id(x) for x in self._quick}
+        self._quick = [i for i, v in enumerate(variables) if {i, id(v)} & quick]
+        self._factors = [self.factor if i in self._quick else 1.0 for i in range(len(variables))]
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
@@ -59,8 +58,9 @@ class PhasedAdam(keras.optimizers.Adam):
         self.assign_sub(variable, rate * m / (tf.sqrt(v) + self.epsilon))
 
     def get_config(self):
-        """The arguments but for the variables, which a model's ``compile_from_config`` sets."""
-        return super().get_config() | {"factor": self.factor}
+        """The arguments; of a built optimiser with the quick variables' positions."""
+        quick = self._quick if self.built else []
+        return super().get_config() | {"factor": self.factor, "quick_variables": quick}
 
 
 class SchedulePiece(NamedTuple):

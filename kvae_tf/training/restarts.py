@@ -15,8 +15,8 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data import storage
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.build import TrainingPlan, build, compile_model
+from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.fit import train
 
 _HELD_OUT = 250  # sequences that judge

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kvae_tf.data import Form, annotations, load, video
+from kvae_tf.data import annotations, load, video
 from kvae_tf.errors import UserError
 
 H, W = 12, 16
@@ -66,14 +66,14 @@ def test_crop_size_and_colour(tmp_path):
     frames = np.zeros((3, H, W, 3), np.uint8)
     frames[:, 2:6, 4:12, 0] = 200
     folder = write_folder(tmp_path / "run", frames)
-    found = video.read(folder, FrameTransform(crop=(2, 4, 4, 8), size=(2, 4), channels=3))
+    found = video.read(folder, video.FrameTransform(crop=(2, 4, 4, 8), size=(2, 4), channels=3))
     assert found.shape == (3, 2, 4, 3)
     np.testing.assert_array_equal(found[0, 0, 0], [200, 0, 0])
     # Resizing takes the mean, so half of a pixel's light stays.
-    half = video.read(folder, FrameTransform(crop=(0, 4, 4, 8), size=(1, 1), channels=3))
+    half = video.read(folder, video.FrameTransform(crop=(0, 4, 4, 8), size=(1, 1), channels=3))
     np.testing.assert_array_equal(half[0, 0, 0], [100, 0, 0])
     with pytest.raises(UserError, match=r"--crop=0,10,4,8 .* 12x16"):
-        video.read(folder, FrameTransform(crop=(0, 10, 4, 8)))
+        video.read(folder, video.FrameTransform(crop=(0, 10, 4, 8)))
 
 
 def test_bad_files_give_one_line(tmp_path):
@@ -106,7 +106,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "run", frames_of(12))
     with pytest.raises(UserError, match="--frame_size"):
         video.read(folder)
-    assert len(video.read(folder, FrameTransform(size=(4, 4)))) == 12
+    assert len(video.read(folder, video.FrameTransform(size=(4, 4)))) == 12
 
 
 def test_one_video_is_cut_in_time(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kvae_tf.data import Form, load
+from kvae_tf.data import FrameTransform, load
 from kvae_tf.experiments import run
 from kvae_tf.experiments.settings import Settings
 

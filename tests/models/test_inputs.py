@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae_tf import lgssm
 from kvae_tf.models import inputs
 
 B, T = 4, 7
@@ -14,7 +15,8 @@ VALUES = np.random.default_rng(0).normal(size=(B, T)).astype(np.float32)
 
 
 def draw(count, seed):
-    return inputs.some_seen(count, tf.constant([0, seed]), tf.constant(SEEN), tf.constant(VALUES))
+    sampler = lgssm.as_sampler((0, seed))
+    return inputs.some_seen(count, sampler, tf.constant(SEEN), tf.constant(VALUES))
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 9])

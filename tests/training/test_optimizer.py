@@ -7,7 +7,7 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.experiments import presets
 from kvae_tf.training import fit
-from kvae_tf.training.optimizer import SchedulePiece, PiecewiseSchedule, PhasedAdam
+from kvae_tf.training.optimizer import PhasedAdam, PiecewiseSchedule, SchedulePiece
 
 schedules = keras.optimizers.schedules
 

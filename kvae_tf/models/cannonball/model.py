@@ -42,10 +42,13 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import BernoulliFrames, Encoding
-from kvae_tf.models import inputs, replicas
-from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
+from kvae_tf.models import inputs
+from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
+from kvae_tf.models.contract import Bound, Frames, Latents
+from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.training_step import Phase
 
 POSTERIORS = ("attention", "smoothed")
 
@@ -54,7 +57,7 @@ _POSITION_SIZE = 2
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class Cannonball(SequenceModel):
-    """Independent objects that move by Newton's laws.
+    """Independent objects that move by Newton's ssms.
 
     Batches also hold ``num_objects [B]``; without it every sequence shows ``max_objects``.
 
@@ -74,7 +77,8 @@ class Cannonball(SequenceModel):
       kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
       frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
         posterior only its noises do.
-      attention_frozen_updates: attention rests for so many updates, and the others learn from what it reads.
+      attention_frozen_updates: first updates in which attention rests, and the others learn from
+        what it reads.
       settling_start: after so many updates noises and start are no longer learned by gradients, but
         fitted from outside; 0: never.
       posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
@@ -113,6 +117,7 @@ class Cannonball(SequenceModel):
                 "the objects of this model"
             )
         super().__init__(**training)
+        self.record_arguments(locals())
         self.frame_shape = tuple(frame_shape)
         self.control_size = 0
         self.max_objects = max_objects
@@ -203,12 +208,11 @@ class Cannonball(SequenceModel):
         return self._bound(batch, seed, weight)
 
     def _bound(self, batch, seed, weight):
-        frames, observed, _ = inputs.inputs(batch, 0)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        num_objects = self._counts(frames, batch.get("num_objects"))
-        q = self.locate(frames, observed, num_objects)
+        given = inputs.of_batch(self, batch)
+        frames, seen, num_objects = given.frames, given.seen, given.num_objects
+        q = self._locate(given)
         draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
-        a, log_ratio = draw(q, seen, seed)
+        a, log_ratio = draw(q, seen, lgssm.as_sampler(seed))
         present = self._present(num_objects)  # [B, N]
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
         log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)
@@ -222,36 +226,28 @@ class Cannonball(SequenceModel):
             reconstruction + weight * regularisation,
         )
 
-    def _draw(self, q, seen, seed):
+    def _draw(self, q, seen, sampler):
         """a from equation 9, and ln p(a) plus the entropy of q, ``[B, N]``."""
-        a = q.mean + q.std * replicas.normal(tf.shape(q.mean), seed)
+        a = q.mean + q.std * sampler.normal(tf.shape(q.mean))
         entropy = tf.reduce_sum(tf.math.log(q.std) + 0.5 * (1.0 + math.log(2.0 * math.pi)), axis=-1)
         entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)
         return a, self._each_object(self.motion.log_prob, seen, a) + entropy
 
-    def _draw_smoothed(self, q, seen, seed):
+    def _draw_smoothed(self, q, seen, sampler):
         """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
         everywhere = tf.repeat(seen, self.max_objects, axis=0)
         a, log_ratio = self.motion.posterior_sample(
-            _apart(q.mean), self._variances(q), everywhere, seed
+            _apart(q.mean), self._variances(q), everywhere, sampler
         )
         return _together(a, self.max_objects), tf.reshape(log_ratio, [-1, self.max_objects])
 
     # Positions.
 
-    def locate(self, frames, observed=None, num_objects=None):
-        """An ``Encoding`` of the objects' positions, ``[B, T, N, 2]``, by attention alone.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen. Where a frame is missing the moments mean nothing.
-          num_objects: ``[B]``; all that there can be if absent.
-        """
-        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
-        num_objects = self._counts(frames, num_objects)
-        if observed is None:
-            return self.attention(frames, num_objects)
-        return self._locate_with_gaps(frames, observed, num_objects)
+    def _locate(self, given):
+        """By attention alone."""
+        if given.observed is None:
+            return self.attention(given.frames, given.num_objects)
+        return self._locate_with_gaps(given.frames, given.observed, given.num_objects)
 
     def _locate_with_gaps(self, frames, seen, num_objects):
         """Attention beside Kalman filters, whose rendered predictions it sees in the gaps."""
@@ -259,8 +255,8 @@ class Cannonball(SequenceModel):
         n, m = 2 * _POSITION_SIZE, _POSITION_SIZE
         present = self._present(num_objects)
         components = tf.tile(tf.range(K), [batch * N])
-        law = self.motion.model(components)
-        A, u, Q = law.transition, law.transition_offset, tf.linalg.diag(law.transition_noise)
+        ssm = self.motion.model(components)
+        A, u, Q = ssm.transition, ssm.transition_offset, tf.linalg.diag(ssm.transition_noise)
 
         def step(carry, given):
             states, means, covariances, log_weights = carry
@@ -272,10 +268,10 @@ class Cannonball(SequenceModel):
             states = self.attention.step(states, self.attention.project(shown))
             q = self.attention.read(states)
             positions = tf.repeat(tf.reshape(q.mean, [-1, 1, m]), K, axis=0)
-            now = law._replace(initial_mean=means, initial_covariance=covariances)
+            now = ssm._replace(initial_mean=means, initial_covariance=covariances)
             if self.posterior == "smoothed":
                 variances = tf.repeat(tf.reshape(tf.square(q.std), [-1, 1, m]), K, axis=0)
-                now = now._replace(emission_noise=law.emission_noise + variances)
+                now = now._replace(emission_noise=ssm.emission_noise + variances)
             result = lgssm.filter(
                 now,
                 positions,
@@ -290,8 +286,8 @@ class Cannonball(SequenceModel):
         prior = tf.nn.log_softmax(self.motion.component_logits)
         start = (
             self.attention.start(num_objects),
-            law.initial_mean,
-            law.initial_covariance,
+            ssm.initial_mean,
+            ssm.initial_covariance,
             tf.zeros([batch, N, K]) + prior,
         )
         inputs = (tf.transpose(frames, [1, 0, 2, 3, 4]), tf.transpose(seen))
@@ -299,56 +295,33 @@ class Cannonball(SequenceModel):
         _, moments = lgssm.scan(step, start, inputs, shapes)
         return Encoding(*(tf.transpose(x, [1, 0, 2, 3]) for x in moments))
 
-    def components(self, frames, observed=None, num_objects=None):
-        """p(z = k | a) of each object at the means of q, ``[B, N, K]``; arguments as ``locate``."""
-        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
-        q = self.locate(frames, observed, num_objects)
-        return tf.nn.softmax(self._component_log_probs(q, observed))
+    def _components(self, given):
+        """At the means of q."""
+        return tf.nn.softmax(self._component_log_probs(self._locate(given), given.observed))
 
     # Queries.
 
-    def decode(self, encodings, num_objects=None):
-        """Frame means in [0, 1], ``[B, T, H, W, C]``, of positions ``[B, T, N · 2]``."""
-        num_objects = self._counts(encodings, num_objects)
+    def _decode(self, encodings, num_objects):
+        """Of positions ``[B, T, N · 2]``."""
         a = self._split(encodings)
         present = tf.repeat(self._present(num_objects)[:, tf.newaxis], tf.shape(a)[1], axis=1)
         return self.likelihood.mean(self.renderer(a, present))
 
-    def filter(self, frames, observed=None, controls=None, num_objects=None):
-        """``Latents`` given the frames up to each step; otherwise as ``smooth``."""
-        return self._infer(frames, observed, controls, num_objects, smooth=False)[0]
+    def _filter(self, given):
+        return self._infer(given, smooth=False)[0]
 
-    def smooth(self, frames, observed=None, controls=None, num_objects=None):
-        """``Latents`` given all frames, of the likeliest component of each object.
+    def _smooth(self, given):
+        """Moments of the likeliest component of each object: x, y and velocities, ``4N`` in all."""
+        return self._infer(given, smooth=True)[0]
 
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: not used.
-          num_objects: ``[B]``; all that there can be if absent.
+    def _impute(self, given, method):
+        """Positions by attention where frames were seen, by the motion elsewhere.
 
-        Returns:
-          Moments ``[B, T, 4N]`` and ``[B, T, 4N, 4N]``; each object has four, x, y and velocities.
+        All numbers of an object that is not there are 0.
         """
-        return self._infer(frames, observed, controls, num_objects, smooth=True)[0]
-
-    def impute(self, frames, observed=None, controls=None, method="smooth", num_objects=None):
-        """``Frames``: positions by attention where frames were seen, by the motion elsewhere.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: not used.
-          method: ``"smooth"`` or ``"filter"``.
-          num_objects: ``[B]``; all that there can be if absent. What an object is that is not
-            there is 0.
-        """
-        inputs.check_method(self, method)
-        latents, q, weights, seen = self._infer(
-            frames, observed, controls, num_objects, method == "smooth"
-        )
+        latents, q, weights = self._infer(given, method == "smooth")
         shape = tf.shape(q.mean)
-        known = seen[..., tf.newaxis, tf.newaxis] > 0
+        known = given.seen[..., tf.newaxis, tf.newaxis] > 0
         means = tf.reshape(latents.means, tf.concat([shape[:3], [2 * _POSITION_SIZE]], 0))
         variances = tf.reshape(tf.linalg.diag_part(latents.covariances), tf.shape(means))
         expected, variances = means[..., :_POSITION_SIZE], variances[..., :_POSITION_SIZE]
@@ -357,65 +330,42 @@ class Cannonball(SequenceModel):
         if self.posterior == "smoothed":
             a, variances = self.motion.moments(expected, q.mean, tf.square(q.std), variances)
             std = tf.sqrt(variances)
-        there = self._present(self._counts(frames, num_objects))[:, tf.newaxis, :, tf.newaxis]
+        there = self._present(given.num_objects)[:, tf.newaxis, :, tf.newaxis]
         a = _join(there * tf.where(known, a, expected))
         return Frames(
-            self.decode(a, num_objects),
+            self._decode(a, given.num_objects),
             a,
             _join(there * tf.where(known, std, spread)),
             _join(there * means),
             tf.repeat(_join(weights)[:, tf.newaxis], shape[1], axis=1),
         )
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1, num_objects=None):
-        """``Frames`` of the ``num_steps`` steps that follow the given ones (section 3.4)."""
-        del controls
-        frames = tf.cast(frames, tf.float32)
-        shape = tf.shape(frames)
-        observed = tf.ones(shape[:2]) if observed is None else tf.cast(observed, tf.float32)
-        result = self.impute(
-            tf.concat([frames, tf.zeros([shape[0], num_steps, *self.frame_shape])], axis=1),
-            tf.concat([observed, tf.zeros([shape[0], num_steps])], axis=1),
-            method="filter",
-            num_objects=num_objects,
-        )
-        return Frames(*(x[:, shape[1] :] for x in result))
+    def _forecast(self, given, num_steps):
+        """Section 3.4."""
+        return inputs.forecast_by_imputation(self, given, num_steps)
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None):
-        """``Frames`` drawn from the prior: positions are sampled, frames are the renderer's means.
-
-        Args:
-          num_sequences: B.
-          num_steps: T.
-          controls: not used.
-          seed: an int or a stateless pair.
-          num_objects: ``[B]``; all that there can be if absent.
-        """
-        del controls
-        count = num_sequences * self.max_objects
-        a = self.motion.sample(count, num_steps, inputs.pair(seed))
+    def _generate(self, controls, num_steps, sampler, num_objects):
+        count = tf.shape(controls)[0] * self.max_objects
+        a = self.motion.sample(count, num_steps, sampler)
         a = _join(_together(a, self.max_objects))
         return Frames(
-            self.decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),
+            self._decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),
             tf.zeros_like(a[..., :0]),
         )  # fmt: skip
 
-    def _infer(self, frames, observed, controls, num_objects, smooth):
-        """``Latents``, the ``Encoding``, p(z | a) ``[B, N, K]`` and the mask."""
-        del controls
-        frames, observed, _ = inputs.tensors(frames, observed, None, 0)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        q = self.locate(frames, observed, num_objects)
+    def _infer(self, given: Inputs, smooth):
+        """``Latents``, the ``Encoding`` and p(z | a) ``[B, N, K]``."""
+        q, seen = self._locate(given), given.seen
         shape = tf.shape(q.mean)  # [B, T, N, 2]
         log_weights = self._component_log_probs(q, seen)
         best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
-        law = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
+        ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
         a, mask = _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0)
         if smooth:
-            result = lgssm.smooth(law, a, mask)
+            result = lgssm.smooth(ssm, a, mask)
             h, P = result.smoothed_means, result.smoothed_covariances
         else:
-            result = lgssm.filter(law, a, mask)
+            result = lgssm.filter(ssm, a, mask)
             h, P = result.filtered_means, result.filtered_covariances
         N, n = self.max_objects, 2 * _POSITION_SIZE
         h = _together(h, N)
@@ -424,7 +374,7 @@ class Cannonball(SequenceModel):
         P = tf.einsum("bitjk,il->btijlk", P, tf.eye(N))
         size = N * n
         latents = Latents(_join(h), tf.reshape(P, [shape[0], shape[1], size, size]))
-        return latents, q, tf.nn.softmax(log_weights), seen
+        return latents, q, tf.nn.softmax(log_weights)
 
     def _component_log_probs(self, q, observed):
         """ln p(z = k, a) of each object, ``[B, N, K]``."""
@@ -441,12 +391,6 @@ class Cannonball(SequenceModel):
         found = function(_apart(positions), mask)
         shape = tf.concat([[tf.shape(positions)[0], self.max_objects], tf.shape(found)[1:]], 0)
         return tf.reshape(found, shape)
-
-    def _counts(self, frames, num_objects):
-        """``[B]`` int32."""
-        if num_objects is None:
-            return tf.fill([tf.shape(frames)[0]], self.max_objects)
-        return tf.cast(num_objects, tf.int32)
 
     def _present(self, num_objects):
         """``[B, N]``, 1 = the object is there."""

@@ -1,6 +1,6 @@
 r"""Objects that move by Newton's laws: a linear Gaussian state-space model with a mixed start.
 
-Chiappa and Paquet, equations 3, 4 and 10; every object of every sequence follows the same law.
+Chiappa and Paquet, equations 3, 4 and 10; all objects of all sequences share one model.
 
     z       ~ Categorical(π)
     h_1     ~ N(μ_z, Σ_z)
@@ -216,7 +216,7 @@ class NewtonianMixture(keras.layers.Layer):
         """
         # Products, not gathers, whose gradients would be sparse.
         chosen = tf.one_hot(components, self.num_components)
-        return self._law(
+        return self._ssm(
             chosen @ self.initial_means,
             tf.tensordot(chosen, self.initial_covariances, 1),
             variances,
@@ -250,20 +250,20 @@ class NewtonianMixture(keras.layers.Layer):
           readings: y, ``[L, T, m]``.
           variances: R, ``[L, T, m]``.
           observed: ``[L, T]``, 1 = seen.
-          seed: a stateless pair.
+          seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
 
         Returns:
           a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats, of which only the start and
           the readings are left: all else is the same in both.
         """
-        state_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
+        state_sampler, position_sampler = lgssm.as_sampler(seed).split(2)
         mean, covariance = self.initial_moments
-        law = self._law(mean, covariance, variances)
-        evidence = lgssm.log_likelihood(law, readings, observed)
-        h = lgssm.posterior_sample(law, readings, observed, state_seed)[0]
+        ssm = self._ssm(mean, covariance, variances)
+        evidence = lgssm.log_likelihood(ssm, readings, observed)
+        h = lgssm.posterior_sample(ssm, readings, observed, state_sampler)[0]
         expected = h[..., : self.position_size]
         centre, spread = self.moments(expected, readings, variances)
-        noise = tf.random.stateless_normal(tf.shape(readings), position_seed)
+        noise = position_sampler.normal(tf.shape(readings))
         a = centre + tf.sqrt(spread) * noise
         log_reading = -0.5 * tf.reduce_sum(
             tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
@@ -284,7 +284,7 @@ class NewtonianMixture(keras.layers.Layer):
           readings: y, ``[L, T, m]``.
           variances: R, ``[L, T, m]``.
         """
-        found = lgssm.smooth(self._law(*self.initial_moments, variances), readings)
+        found = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
         return found.smoothed_means, found.smoothed_covariances
 
     def moments(
@@ -308,14 +308,27 @@ class NewtonianMixture(keras.layers.Layer):
         return tf.cast(found, tf.int32)
 
     def sample(self, count, num_steps, seed) -> tf.Tensor:
-        """Trajectories ``[L, T, m]`` of so many objects; ``seed`` is a stateless pair."""
-        pick_seed, walk_seed = tf.unstack(tf.random.split(seed, 2))
+        """Trajectories from the prior.
+
+        Args:
+          count: L, how many objects.
+          num_steps: T.
+          seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
+
+        Returns:
+          ``[L, T, m]``.
+        """
+        pick_sampler, walk_sampler = lgssm.as_sampler(seed).split(2)
         logits = tf.convert_to_tensor(self.component_logits)[tf.newaxis]
-        components = tf.random.stateless_categorical(logits, count, pick_seed)[0]
-        _, positions = lgssm.sample(self.model(components), walk_seed, num_steps, count)
+
+        def pick(shape, seed):
+            return tf.random.stateless_categorical(logits, shape[0], seed)[0]
+
+        components = pick_sampler.rows(pick, [count])
+        _, positions = lgssm.sample(self.model(components), walk_sampler, num_steps, count)
         return positions
 
-    def _law(self, initial_mean, initial_covariance, variances=None):
+    def _ssm(self, initial_mean, initial_covariance, variances=None):
         noise = self.emission_noise
         return lgssm.LGSSM(
             self.transition,

@@ -35,9 +35,7 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
     kl_weight: float = setting(
         1.0, "Initial weight of the bound's terms apart from the reconstruction.", least=1e-6
     )
-    kl_epochs: int = setting(
-        0, "Epochs over which --kl_weight falls geometrically to 1.", least=0
-    )
+    kl_epochs: int = setting(0, "Epochs over which --kl_weight falls geometrically to 1.", least=0)
     frozen_epochs: int = setting(
         0,
         "First epochs in which the motion's parameters rest; with --posterior=smoothed only its "

@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.layers.recurrent import run
-from kvae_tf.models.nonlinear import Given, NonlinearSSM, Reading, gaussian_draw, split_moments
+from kvae_tf.models.nonlinear import Condition, NonlinearSSM, Reading, gaussian_draw, split_moments
 
 INFERENCES = ("backward", "bidirectional")
 
 
-class Prefixes(Given):
-    """What each prefix of a sequence is to be smoothed from: readings that nobody has heard yet."""
+class Prefixes(Condition):
+    """What each prefix of a sequence is smoothed from: inputs of the recurrent networks."""
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -46,6 +46,7 @@ class DKF(NonlinearSSM):
         self, frame_shape, transition_units=128, inference="backward", dynamics_units=128, **options
     ):
         super().__init__(frame_shape, **options)
+        self.record_arguments(locals())
         if inference not in INFERENCES:
             raise UserError(f"inference is {inference!r}, expected one of {', '.join(INFERENCES)}")
         n = self.latent_size
@@ -60,8 +61,8 @@ class DKF(NonlinearSSM):
             if inference == "bidirectional"
             else None
         )
-        heard = dynamics_units * (1 if self.ahead is None else 2)
-        self.combiner = keras.layers.Dense(heard, activation="tanh", name="combiner")
+        context = dynamics_units * (1 if self.ahead is None else 2)
+        self.combiner = keras.layers.Dense(context, activation="tanh", name="combiner")
         self.posterior = keras.layers.Dense(2 * n, name="posterior")
 
     def build(self, input_shape=None):
@@ -91,38 +92,38 @@ class DKF(NonlinearSSM):
             self.initial,
         ]
 
-    def _given(self, frames, observed, controls, smooth):
-        given = super()._given(frames, observed, controls, smooth)
-        return given if smooth else Prefixes(*given)
+    def _condition(self, given, smooth):
+        condition = super()._condition(given, smooth)
+        return condition if smooth else Prefixes(*condition)
 
-    def _states(self, given, seed):
-        if not isinstance(given, Prefixes):
-            return super()._states(given, seed)
-        inputs, seen = given.reading.later, given.reading.active
+    def _states(self, condition, sampler):
+        if not isinstance(condition, Prefixes):
+            return super()._states(condition, sampler)
+        inputs, seen = condition.reading.later, condition.reading.active
         length = tf.shape(seen)[1]
         upto = tf.linalg.band_part(tf.ones([length, length]), -1, 0)  # [prefix, T]
         seen = tf.reshape(seen[:, tf.newaxis] * upto, [-1, length])
-        inputs, controls = (tf.repeat(x, length, axis=0) for x in (inputs, given.controls))
-        z = self._walk(self._hear(inputs, seen), controls, seed)[0]
+        inputs, controls = (tf.repeat(x, length, axis=0) for x in (inputs, condition.controls))
+        z = self._walk(self._encode_context(inputs, seen), controls, sampler)[0]
         z = tf.reshape(z, [-1, length, length, self.latent_size])
         return tf.einsum("bttn->btn", z)  # of each prefix its last state
 
     def _read(self, frames, seen, controls, smooth):
-        """What the recurrent networks say, or if not ``smooth`` what they are to be told."""
+        """The context of each step; if not ``smooth`` the recurrent networks' inputs instead."""
         # The control that led to a frame comes with it.
         led = tf.pad(controls, [[0, 0], [1, 0], [0, 0]])[:, :-1]
         inputs = tf.concat([tf.nn.relu(self.features(frames)), led], axis=-1)
-        return self._hear(inputs, seen) if smooth else Reading(inputs[:, 0], inputs, seen)
+        return self._encode_context(inputs, seen) if smooth else Reading(inputs[:, 0], inputs, seen)
 
-    def _hear(self, inputs, seen):
+    def _encode_context(self, inputs, seen):
         mask = seen[..., tf.newaxis]
         features, led = inputs[..., : self.features.size], inputs[..., self.features.size :]
         inputs = tf.concat([mask * features, led, mask], axis=-1)
         active = tf.cast(tf.cumsum(seen, axis=1, reverse=True) > 0, tf.float32)
-        heard = run(self.back, inputs, active, reverse=True)
+        context = run(self.back, inputs, active, reverse=True)
         if self.ahead is not None:
-            heard = tf.concat([heard, run(self.ahead, inputs)], axis=-1)
-        return Reading(heard[:, 0], heard, active)
+            context = tf.concat([context, run(self.ahead, inputs)], axis=-1)
+        return Reading(context[:, 0], context, active)
 
     def _prior(self, z, u):
         x = tf.concat([z, u], axis=-1)

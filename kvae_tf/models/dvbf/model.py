@@ -27,9 +27,8 @@ import tensorflow as tf
 from kvae_tf.errors import UserError
 from kvae_tf.layers import InitialNetwork
 from kvae_tf.layers.recurrent import run
-from kvae_tf.models import replicas
-from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
 from kvae_tf.models.dvbf.transitions import transition_layer
+from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
 
 RECOGNITIONS = ("filter", "smooth")
 
@@ -80,6 +79,7 @@ class DVBF(NonlinearSSM):
         **options,
     ):
         super().__init__(frame_shape, **options)
+        self.record_arguments(locals())
         if recognition not in RECOGNITIONS:
             raise UserError(
                 f"recognition is {recognition!r}, expected one of {', '.join(RECOGNITIONS)}"
@@ -130,30 +130,25 @@ class DVBF(NonlinearSSM):
 
     @property
     def supports(self):
-        """Smoothing only where the recognition hears from later frames."""
+        """``smooth`` only where the recognition reads later frames."""
         return super().supports - ({"smooth"} if self.recognition == "filter" else set())
 
     @property
     def imputation_methods(self):
-        """Likewise."""
+        """``"smooth"`` only where the recognition reads later frames."""
         return ("filter",) if self.recognition == "filter" else ("smooth", "filter")
 
     @property
     def dynamics_variables(self):
         return self.transition.trainable_variables
 
-    def smooth(self, frames, observed=None, controls=None):
-        """``Latents``: moments of z_t given all frames, over draws from q.
-
-        Raises:
-          UserError: the model was not trained with ``recognition="smooth"``.
-        """
-        if self.recognition == "filter":
+    def _need(self, query):
+        if query == "smooth" and self.recognition == "filter":
             raise UserError(
                 "DVBF does not smooth with recognition='filter', expected a model that was trained "
                 "with --recognition=smooth"
             )
-        return super().smooth(frames, observed, controls)
+        super()._need(query)
 
     def _read(self, frames, seen, controls, smooth):
         """Of a missing frame a row of zeros; backward information, where asked for, is added."""
@@ -168,21 +163,21 @@ class DVBF(NonlinearSSM):
         later = self.backward_head(run(self.backward_cell, inputs, active, reverse=True))
         return Reading(inputs, features + later, active)
 
-    def _read_in_training(self, frames, seen, controls, seed):
+    def _read_in_training(self, frames, seen, controls, sampler):
         """A coin for each sequence decides whether later frames are heard."""
         ahead = self._read(frames, seen, controls, smooth=False)
         if self.recognition == "filter":
             return ahead
         both = self._read(frames, seen, controls, smooth=True)
-        coin = replicas.uniform([tf.shape(frames)[0], 1], seed) < 0.5
+        coin = sampler.uniform([tf.shape(frames)[0], 1]) < 0.5
         return Reading(
             ahead.first,
             tf.where(coin[..., tf.newaxis], both.later, ahead.later),
             tf.where(coin, both.active, ahead.active),
         )
 
-    def _parameters(self, seed):
-        return self.transition.draw(seed)
+    def _parameters(self, sampler):
+        return self.transition.draw(sampler)
 
     def _parameter_cost(self):
         return self.transition.kl() / self.num_sequences

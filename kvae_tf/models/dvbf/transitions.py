@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 
 KINDS = ("locally_linear", "gated")
@@ -105,10 +106,11 @@ class LocallyLinearTransition(keras.layers.Layer):
         return lambda shape, dtype=None: mean + noise(shape, dtype)
 
     def draw(self, seed=None):
-        """v from q(v), one for the whole batch; its mean without a seed."""
+        """v from q(v), one for the whole batch; its mean without a seed or ``Sampler``."""
         if seed is None or not self.bayesian:
             return (tf.convert_to_tensor(self.matrices),)
-        noise = tf.random.stateless_normal(self.matrices.shape, seed)
+        # All parts of a batch share it.
+        noise = tf.random.stateless_normal(self.matrices.shape, lgssm.as_sampler(seed).seed)
         return (self.matrices + tf.exp(self.log_std) * noise,)
 
     def kl(self):

@@ -24,7 +24,8 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.layers import FrameDecoder, FrameFeatures, frame_likelihood
 from kvae_tf.models import inputs
-from kvae_tf.models.base import Bound, Frames, SequenceModel
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import Bound, Frames
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -64,11 +65,13 @@ class EDLSTM(SequenceModel):
         **training,
     ):
         super().__init__(**training)
+        self.record_arguments(locals())
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.encoder = FrameFeatures(network, units, feature_size, precision, name="encoder")
         self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.variance_floor = self.likelihood.variance_floor
         self.cell = keras.layers.LSTMCell(state_size, name="cell")
 
     def build(self, input_shape=None):
@@ -95,7 +98,7 @@ class EDLSTM(SequenceModel):
     def elbo(self, batch, seed):
         """log p(v | u): exact where all frames are seen; of missing ones the mean is fed back."""
         del seed
-        frames, observed, controls = inputs.inputs(batch, self.control_size)
+        frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         states = self._run(frames, observed, controls)
         log_p = self.likelihood.log_prob(self.decoder(states), frames)
@@ -115,54 +118,39 @@ class EDLSTM(SequenceModel):
 
         def follow(carry, now):
             """What was seen of a frame is known before the loop."""
-            told, *state = carry
-            output, state = self.cell(told, state)
+            rnn_input, *state = carry
+            output, state = self.cell(rnn_input, state)
             return (now[0], *state), (output,)
 
         def guess(carry, now):
             """A missing frame is known only from the state before it."""
-            told, *state = carry
+            rnn_input, *state = carry
             frame, seen, control = now
-            output, state = self.cell(told, state)
+            output, state = self.cell(rnn_input, state)
             mean = self.likelihood.mean(self.decoder(output))
             frame = tf.where(seen[:, None, None, None] > 0, frame, mean)
             return (seen_by(frame, control), *state), (output,)
 
         frames = tf.transpose(frames, [1, 0, 2, 3, 4])
         if observed is None:
-            body, inputs = follow, (seen_by(frames, controls),)
+            body, sequences = follow, (seen_by(frames, controls),)
         else:
-            body, inputs = guess, (frames, tf.transpose(observed), controls)
-        _, (states,) = lgssm.scan(body, start, inputs, [[frames.shape[1], S]])
+            body, sequences = guess, (frames, tf.transpose(observed), controls)
+        _, (states,) = lgssm.scan(body, start, sequences, [[frames.shape[1], S]])
         return tf.transpose(states, [1, 0, 2])
 
     # Queries.
 
-    def decode(self, encodings):
-        """Frame means in [0, 1], ``[..., H, W, C]``, of states ``[..., S]``."""
+    def _decode(self, encodings, num_objects=None):
+        del num_objects
         return self.likelihood.mean(self.decoder(encodings))
 
-    def impute(self, frames, observed=None, controls=None, method="filter"):
-        """``Frames``, each the prediction from those before it.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: ``[B, T, U]``.
-          method: ``"filter"``, from earlier frames only: all that the network can do.
-
-        Returns:
-          ``Frames``; ``encodings`` and ``latents`` are the LSTM's states, there are no modes.
-
-        Raises:
-          UserError: another method.
-        """
-        inputs.check_method(self, method)
-        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
-        states = self._run(frames, observed, controls)
+    def _impute(self, given, method):
+        """Each frame is the prediction from those before it; encodings are the LSTM's states."""
+        del method
+        states = self._run(given.frames, given.observed, given.controls)
         none = tf.zeros_like(states[..., :0])
-        return Frames(self.decode(states), states, tf.zeros_like(states), states, none)
+        return Frames(self._decode(states), states, tf.zeros_like(states), states, none)
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
-        """``Frames`` of the ``num_steps`` steps that follow the given ones; see ``KVAE``."""
-        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)
+    def _forecast(self, given, num_steps):
+        return inputs.forecast_by_imputation(self, given, num_steps)

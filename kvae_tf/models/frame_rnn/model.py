@@ -25,8 +25,10 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
-from kvae_tf.models import inputs, replicas
-from kvae_tf.models.base import Bound, Frames, Phase, SequenceModel
+from kvae_tf.models import inputs
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import Bound, Frames
+from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 _INITIAL_LOG_STD = -1.0
@@ -79,6 +81,7 @@ class FrameRNN(SequenceModel):
     ):
         self.variational = variational
         super().__init__(**training)
+        self.record_arguments(locals())
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.pretraining_updates = pretraining_updates
@@ -88,6 +91,7 @@ class FrameRNN(SequenceModel):
         )
         self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
         self.likelihood = frame_likelihood(likelihood, frame_shape, per_pixel_std, variance_floor)
+        self.variance_floor = self.likelihood.variance_floor
         self.cell = keras.layers.LSTMCell(dynamics_units, name="cell")
         self.head = keras.layers.Dense(encoding_size, name="head")
         self._training_log_prior = (
@@ -121,6 +125,11 @@ class FrameRNN(SequenceModel):
         return "elbo" if self.variational else "score"
 
     @property
+    def elbo_is_log_weight(self):
+        """Of VAE-RNN."""
+        return self.variational
+
+    @property
     def term_names(self):
         return ("reconstruction", "regularisation" if self.variational else "prediction")
 
@@ -131,9 +140,9 @@ class FrameRNN(SequenceModel):
 
         AE-RNN: log p(x | a) + log p(a) at the encodings; this bounds nothing.
         """
-        frames, observed, controls = inputs.inputs(batch, self.control_size)
+        frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = self._sample(frames, seed)
+        a, log_q = self._sample(frames, lgssm.as_sampler(seed))
         log_p = self._log_prior(a, observed, controls)
         return self._bound(
             self._log_likelihood(a, frames, seen), log_p - tf.reduce_sum(seen * log_q, axis=1), seen
@@ -161,13 +170,15 @@ class FrameRNN(SequenceModel):
         while the weight of the first one rises. Without them a plain one starts by folding the
         plane of positions, and stays folded.
         """
-        frames, observed, _ = inputs.inputs(batch, self.control_size)
+        frames, observed, _, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        pick_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        kept, scale, frames = inputs.some_seen(self.decoded_frames, pick_seed, seen, frames)
+        pick_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
+        kept, scale, frames = inputs.subsample_observed(
+            self.decoded_frames, pick_sampler, seen, frames
+        )
         noisiness = 1.0 if self.variational else 1.0 - self._weight_risen()
         mean, std = self.encoder(frames)
-        noise = replicas.normal(tf.shape(mean), noise_seed)
+        noise = noise_sampler.normal(tf.shape(mean))
         a = mean + noisiness * std * noise
         log_q = inputs.log_normal(noise, tf.math.log(std))
         other = noisiness * (inputs.log_normal(a, 0.0) - log_q)
@@ -176,9 +187,10 @@ class FrameRNN(SequenceModel):
 
     def predictor_bound(self, batch, seed):
         """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
-        frames, observed, controls = inputs.inputs(batch, self.control_size)
+        frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        a, log_q = tf.nest.map_structure(tf.stop_gradient, self._sample(frames, seed))
+        drawn = self._sample(frames, lgssm.as_sampler(seed))
+        a, log_q = tf.nest.map_structure(tf.stop_gradient, drawn)
         log_p = self._training_log_prior(a, observed, controls)
         return self._bound(tf.zeros_like(log_p), log_p - tf.reduce_sum(seen * log_q, axis=1), seen)
 
@@ -188,12 +200,12 @@ class FrameRNN(SequenceModel):
         terms = {"reconstruction": reconstruction, name: other}
         return Bound(reconstruction + other, terms, num_frames)
 
-    def _sample(self, frames, seed):
+    def _sample(self, frames, sampler):
         """Encodings, drawn if variational, and their log q (else 0), ``[B, T]``."""
-        mean, std = self.encode(frames)
+        mean, std = self._encode(frames)
         if not self.variational:
             return mean, tf.zeros_like(mean[..., 0])
-        noise = replicas.normal(tf.shape(mean), seed)
+        noise = sampler.normal(tf.shape(mean))
         return mean + std * noise, inputs.log_normal(noise, tf.math.log(std))
 
     def _log_likelihood(self, a, frames, seen):
@@ -248,50 +260,32 @@ class FrameRNN(SequenceModel):
 
     # Queries.
 
-    def encode(self, frames):
-        """An ``Encoding`` of means and standard deviations, ``[..., m]``; AE: the latter are 0."""
+    def _encode(self, frames):
+        """Means and standard deviations; those of AE-RNN are 0."""
         mean, std = self.encoder(frames)
         return Encoding(mean, std if self.variational else tf.zeros_like(std))
 
-    def decode(self, encodings):
-        """Frame means in [0, 1], ``[..., H, W, C]``, of encodings ``[..., m]``."""
+    def _decode(self, encodings, num_objects=None):
+        del num_objects
         return self.likelihood.mean(self.decoder(encodings))
 
-    def impute(self, frames, observed=None, controls=None, method="filter"):
-        """``Frames``: reconstructions where frames were seen, predictions where they are missing.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: ``[B, T, U]``.
-          method: ``"filter"``, from earlier frames only: all that an RNN can do.
-
-        Returns:
-          ``Frames``; ``latents`` are the LSTM's outputs, there are no modes.
-
-        Raises:
-          UserError: another method.
-        """
-        inputs.check_method(self, method)
-        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        mean, std = self.encode(frames)
-        a, _, h = self._run(mean, seen, controls)
+    def _impute(self, given, method):
+        """Reconstructions where frames were seen, predictions elsewhere; latents are the LSTM's."""
+        del method
+        mean, std = self._encode(given.frames)
+        a, _, h = self._run(mean, given.seen, given.controls)
         unsure = tf.exp(self._log_stds(tf.shape(a)[1]))
-        stds = tf.where(seen[..., tf.newaxis] > 0, std, unsure)
-        return Frames(self.decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
+        stds = tf.where(given.seen[..., tf.newaxis] > 0, std, unsure)
+        return Frames(self._decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
-        """``Frames`` of the ``num_steps`` steps that follow the given ones; see ``KVAE``."""
-        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)
+    def _forecast(self, given, num_steps):
+        return inputs.forecast_by_imputation(self, given, num_steps)
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0):
-        """``Frames``: encodings are drawn step by step, frames are the decoder's means; see
-        ``KVAE``.
-        """
-        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
+    def _generate(self, controls, num_steps, sampler, num_objects):
+        del num_objects
+        num_sequences = tf.shape(controls)[0]
         m = self.encoder.encoding_size
-        noise = tf.random.stateless_normal([num_steps, num_sequences, m], inputs.pair(seed))
+        noise = sampler.normal([num_steps, num_sequences, m], axis=1)
         stds = tf.exp(self._log_stds(num_steps))
 
         def step(carry, inputs):
@@ -308,4 +302,4 @@ class FrameRNN(SequenceModel):
             [[None, m], [None, self.cell.units]],
         )
         a, h = (tf.transpose(x, [1, 0, 2]) for x in drawn)
-        return Frames(self.decode(a), a, tf.zeros_like(a), h, tf.zeros_like(a[..., :0]))
+        return Frames(self._decode(a), a, tf.zeros_like(a), h, tf.zeros_like(a[..., :0]))

@@ -37,8 +37,11 @@ from kvae_tf.layers import (
     filter_step,
     frame_likelihood,
 )
-from kvae_tf.models import inputs, replicas
-from kvae_tf.models.base import Bound, Frames, Latents, Phase, SequenceModel
+from kvae_tf.models import inputs
+from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import Bound, Frames, Latents
+from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 OBJECTIVES = ("collapsed", "sampled")
@@ -86,6 +89,8 @@ class KVAE(SequenceModel):
       **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
     """
 
+    elbo_is_log_weight = True
+
     def __init__(
         self,
         frame_shape,
@@ -119,6 +124,7 @@ class KVAE(SequenceModel):
         **training,
     ):
         super().__init__(**training)
+        self.record_arguments(locals())
         if objective not in OBJECTIVES:
             raise UserError(f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}")
         self.frame_shape = tuple(frame_shape)
@@ -146,6 +152,8 @@ class KVAE(SequenceModel):
         self.likelihood = frame_likelihood(
             likelihood, frame_shape, per_pixel_std, variance_floor, standardise
         )
+        self.variance_floor = self.likelihood.variance_floor
+        self.is_vector = standardise is not None
         learned_controls = latent_size if learn_controls else 0
         self.network = DynamicsParameterNetwork(
             num_modes,
@@ -210,7 +218,7 @@ class KVAE(SequenceModel):
 
         Args:
           batch: ``frames``, and optionally ``observed`` and ``controls``.
-          seed: a stateless pair.
+          seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
 
         Returns:
           A ``Bound``.
@@ -226,45 +234,46 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed, training=True, rest=True)
 
     def _bound(self, batch, seed, training=False, rest=False):
-        frames, observed, controls = inputs.inputs(batch, self.control_size)
-        encoding_seed, latent_seed = tf.unstack(tf.random.split(seed, 2))
+        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        sampler = lgssm.as_sampler(seed)
+        encoding_sampler, latent_sampler = sampler.split(2)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         log_prior = self._training_log_prior if training else self._log_prior
         # Only where XLA does not ask how many frames there are.
         if training and self._jit_engine and observed is not None:
-            q = Encoding(*inputs.of_seen(self.encoder, frames, seen))
+            q = Encoding(*inputs.encode_observed(self.encoder, frames, seen))
         else:
-            q = self.encode(frames)
-        a, log_q = self._sample(q, encoding_seed)
+            q = self._encode(frames)
+        a, log_q = self._sample(q, encoding_sampler)
         if rest:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
-        log_p = log_prior(a, observed, controls, latent_seed)
+        log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
         terms = {
-            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, seed),
+            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, sampler),
             "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
         }
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
-    def _sample(self, q, seed):
+    def _sample(self, q, sampler):
         """A draw of the encodings and its log q, ``[B, T]``."""
-        noise = replicas.normal(tf.shape(q.mean), seed)
+        noise = sampler.normal(tf.shape(q.mean))
         return q.mean + q.std * noise, inputs.log_normal(noise, tf.math.log(q.std))
 
-    def _reconstruction(self, a, frames, seen, decoded_frames, seed):
+    def _reconstruction(self, a, frames, seen, decoded_frames, sampler):
         """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
-        kept, scale, a, frames = inputs.some_seen(decoded_frames, seed, seen, a, frames)
+        kept, scale, a, frames = inputs.subsample_observed(decoded_frames, sampler, seen, a, frames)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
         return tf.reduce_sum(scale * kept * log_p, axis=1)
 
-    def _log_prior(self, a, observed, controls, seed):
+    def _log_prior(self, a, observed, controls, sampler):
         """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
         model, a, _ = self._dynamics(a, observed, controls)
         if self.objective == "collapsed":
             return lgssm.log_likelihood(model, a, observed)
         result = lgssm.filter(model, a, observed)
-        z = lgssm.posterior_sample(model, a, observed, seed)[0]
+        z = lgssm.posterior_sample(model, a, observed, sampler)[0]
         return lgssm.joint_log_prob(model, z, a, observed) - lgssm.posterior_log_prob(
             model, result, z
         )
@@ -281,40 +290,25 @@ class KVAE(SequenceModel):
 
     # Queries.
 
-    def encode(self, frames):
-        """q(a | x): an ``Encoding`` of means and standard deviations, ``[..., m]``."""
+    def _encode(self, frames):
         return Encoding(*self.encoder(frames))
 
-    def decode(self, encodings):
-        """Frame means in [0, 1], ``[..., H, W, C]``, of encodings ``[..., m]``."""
+    def _decode(self, encodings, num_objects=None):
+        del num_objects
         return self.likelihood.mean(self.decoder(encodings))
 
-    def filter(self, frames, observed=None, controls=None):
-        """``Latents``: moments of z_t given the frames up to t."""
-        model, a, observed, _, _ = self._infer(frames, observed, controls)
+    def _filter(self, given):
+        model, a, observed, _, _ = self._infer(given)
         result = lgssm.filter(model, a, observed)
         return Latents(result.filtered_means, result.filtered_covariances)
 
-    def smooth(self, frames, observed=None, controls=None):
-        """``Latents``: moments of z_t given all frames."""
-        model, a, observed, _, _ = self._infer(frames, observed, controls)
+    def _smooth(self, given):
+        model, a, observed, _, _ = self._infer(given)
         result = lgssm.smooth(model, a, observed)
         return Latents(result.smoothed_means, result.smoothed_covariances)
 
-    def impute(self, frames, observed=None, controls=None, method="smooth"):
-        """``Frames``: reconstructions where frames were seen, filled in where they are missing.
-
-        Args:
-          frames: ``[B, T, H, W, C]``; anything where unobserved.
-          observed: ``[B, T]``, 1 = seen.
-          controls: ``[B, T, U]``.
-          method: ``"smooth"`` fills in from all frames, ``"filter"`` from the earlier ones only.
-
-        Returns:
-          ``Frames``.
-        """
-        inputs.check_method(self, method)
-        model, a, seen, std, weights = self._infer(frames, observed, controls)
+    def _impute(self, given, method):
+        model, a, seen, std, weights = self._infer(given)
         if method == "smooth":
             result = lgssm.smooth(model, a, seen)
             z, P = result.smoothed_means, result.smoothed_covariances
@@ -322,41 +316,23 @@ class KVAE(SequenceModel):
             result = lgssm.filter(model, a, seen)
             z, P = result.filtered_means, result.filtered_covariances
         q = self._completed(Encoding(a, std), seen, model.emission, z, P)
-        return Frames(self.decode(q.mean), q.mean, q.std, z, weights[:, :-1])
+        return Frames(self._decode(q.mean), q.mean, q.std, z, weights[:, :-1])
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
-        """``Frames`` of the ``num_steps`` steps that follow the given ones.
+    def _forecast(self, given, num_steps):
+        return inputs.forecast_by_imputation(self, given, num_steps)
 
-        Args:
-          frames: ``[B, T, H, W, C]``, the context.
-          observed: ``[B, T]``.
-          controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S is zero.
-          num_steps: K.
-        """
-        return inputs.forecast_by_imputation(self, frames, observed, controls, num_steps)
-
-    def generate(self, num_sequences, num_steps, controls=None, seed=0):
-        """``Frames`` drawn from the prior: z and a are sampled, frames are the decoder's means.
-
-        Args:
-          num_sequences: B.
-          num_steps: T.
-          controls: ``[B, T, U]``; zero if absent.
-          seed: an int or a stateless pair.
-        """
-        controls = inputs.pad_controls(controls, num_sequences, num_steps, self.control_size)
-        return self._generate(num_sequences, num_steps, controls, inputs.pair(seed))
-
-    def _generate(self, batch_size, num_steps, controls, seed):
+    def _generate(self, controls, num_steps, sampler, num_objects):
+        del num_objects
+        batch_size = tf.shape(controls)[0]
         mixture = self.mixture
         n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
-        start_seed, z_seed, a_seed = tf.unstack(tf.random.split(seed, 3))
-        start = tf.random.stateless_normal([batch_size, n], start_seed)
+        start_sampler, z_sampler, a_sampler = sampler.split(3)
+        start = start_sampler.normal([batch_size, n])
         z = mixture.initial_mean + tf.matmul(
             start, tf.linalg.cholesky(mixture.initial_covariance), transpose_b=True
         )
-        w = tf.random.stateless_normal([num_steps, batch_size, n], z_seed)
-        v = tf.random.stateless_normal([num_steps, batch_size, m], a_seed)
+        w = z_sampler.normal([num_steps, batch_size, n], axis=1)
+        v = a_sampler.normal([num_steps, batch_size, m], axis=1)
         q_std, r_std = tf.sqrt(mixture.transition_noise), tf.sqrt(mixture.emission_noise)
 
         def step(carry, inputs):
@@ -378,35 +354,21 @@ class KVAE(SequenceModel):
             [[None, n], [None, m], [None, self.network.num_modes]],
         )
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
-        return Frames(self.decode(a), a, tf.zeros_like(a), z, weights)
+        return Frames(self._decode(a), a, tf.zeros_like(a), z, weights)
 
     # Frames that come one by one.
 
-    def filter_start(self, batch_size=1):
-        """The ``FilterState`` before the first frame."""
+    def _filter_start(self, batch_size):
         return filter_start(self.network, self.mixture, batch_size)
 
-    def filter_step(self, state, frames, observed=None, controls=None):
-        """What one more frame of each sequence says; a whole sequence of it is ``filter``.
-
-        Args:
-          state: of the frames before, a ``FilterState``.
-          frames: ``[B, H, W, C]``; anything where unobserved.
-          observed: ``[B]``, 1 = seen.
-          controls: ``[B, U]``, acts from this frame to the next.
-
-        Returns:
-          The next state; and ``frames`` (of a missing one the expectation), ``encodings``,
-          ``encoding_stds``, ``latents`` and ``latent_covariances``, filtered, without a time axis.
-        """
-        given = (None if x is None else x[:, tf.newaxis] for x in (frames, observed, controls))
-        frames, seen, controls = inputs.tensors(*given, self.control_size)
-        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen[:, 0]
-        q = self.encode(frames[:, 0])
-        state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls[:, 0])
+    def _filter_step(self, state, given):
+        frames, seen, controls, _ = given
+        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
+        q = self._encode(frames)
+        state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
         q = self._completed(q, seen, found.emission, found.mean, found.covariance)
         return state, {
-            "frames": self.decode(q.mean),
+            "frames": self._decode(q.mean),
             "encodings": q.mean,
             "encoding_stds": q.std,
             "latents": found.mean,
@@ -423,11 +385,8 @@ class KVAE(SequenceModel):
         filled = tf.linalg.matvec(emission, z)
         return Encoding(tf.where(known, q.mean, filled), tf.where(known, q.std, std))
 
-    def _infer(self, frames, observed, controls):
+    def _infer(self, given: Inputs):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""
-        frames, observed, controls = inputs.tensors(frames, observed, controls, self.control_size)
-        if observed is None:
-            observed = tf.ones(tf.shape(frames)[:2])
-        q = self.encode(frames)
-        model, a, weights = self._dynamics(q.mean, observed, controls)
-        return model, a, observed, q.std, weights
+        q = self._encode(given.frames)
+        model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
+        return model, a, given.seen, q.std, weights

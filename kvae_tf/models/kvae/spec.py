@@ -19,7 +19,9 @@ from kvae_tf.models.spec import ModelSpec, Setup
 
 
 @dataclass(frozen=True)
-class KVAESettings(FrameSettings, EncodingSettings, LatentSettings, NoiseSettings, SettlingSettings):
+class KVAESettings(
+    FrameSettings, EncodingSettings, LatentSettings, NoiseSettings, SettlingSettings
+):
     """Settings of the Kalman variational auto-encoder."""
 
     num_modes: int = setting(3, "Number K of linear modes.", least=1, most=1000)
@@ -76,8 +78,8 @@ def _moments(train):
 
 def _describe(settings: KVAESettings) -> str:
     return (
-        f"{settings.encoding_size}-dimensional encodings, {settings.latent_size}-dimensional latent "
-        f"states, {settings.num_modes} modes, `{settings.network}` encoder and decoder "
+        f"{settings.encoding_size}-dimensional encodings, {settings.latent_size}-dimensional "
+        f"latent states, {settings.num_modes} modes, `{settings.network}` encoder and decoder "
         f"{list(settings.units)}"
     )
 

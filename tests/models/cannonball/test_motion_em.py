@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from kvae_tf.data import SequenceData
 from kvae_tf.layers import Encoding
-from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
 from kvae_tf.models.cannonball.motion_em import MotionEM, noise_of_positions, read, refit
+from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 
 SHAPE, N, T, OBJECTS = (6, 6, 1), 9, 5, 2
 RNG = np.random.default_rng(0)

@@ -1,0 +1,246 @@
+"""The training step that all models share: phases, parts of a batch, noise, what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.errors import UserError
+from kvae_tf.lgssm import Sampler, as_sampler
+from kvae_tf.models import replicas
+from kvae_tf.models.contract import Bound
+
+
+class Phase(NamedTuple):
+    """A part of a training.
+
+    Attributes:
+      bound: what it maximises, a function of a batch and a seed, as ``elbo``.
+      variables: what it moves; all others rest.
+      updates: how long it lasts; the last phase lasts to the end.
+    """
+
+    bound: Callable[[dict[str, tf.Tensor], Sampler], Bound]
+    variables: list
+    updates: int = 0
+
+
+class TrainableModel(keras.Model):
+    """A Keras model that maximises a bound, given as ``elbo``, ``term_names`` and ``phases``.
+
+    Args:
+      reconstruction_weight: factor of the reconstruction term in training only.
+      weight_updates: updates over which that factor rises geometrically to 1; 0: it stays. A low
+        weight first lets the dynamics form before the pixels take over.
+      noise_seed: int, folded with the optimiser's iteration into the training noise.
+      batch_parts: parts in which a training step takes a batch, one after another; this costs less
+        memory and comes to the same.
+      loss_scale: factor of the loss under which gradients are computed, so that float16 holds the
+        small ones; where the large ones overflow, the update is left out.
+    """
+
+    def __init__(
+        self,
+        reconstruction_weight=1.0,
+        weight_updates=0,
+        noise_seed=0,
+        batch_parts=1,
+        loss_scale=1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.batch_parts = batch_parts
+        self.loss_scale = loss_scale
+        self.weight_updates = weight_updates
+        self.reconstruction_weight = reconstruction_weight
+        self.noise_seed = noise_seed
+        self._means = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("loss", "elbo", *self.term_names, "gradient_norm")
+        }
+
+    # What a model says.
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the bound's terms, known before any batch; ``reconstruction`` among them."""
+        raise NotImplementedError
+
+    def elbo(self, batch: dict[str, tf.Tensor], seed) -> Bound:
+        """The bound of each sequence of a batch.
+
+        Args:
+          batch: ``frames [B, T, H, W, C]`` float32 in [0, 1], and optionally ``observed [B, T]``
+            (1 = seen), ``controls [B, T, U]`` and ``num_objects [B]``, as batches of
+            ``kvae_tf.data`` are.
+          seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
+        """
+        raise NotImplementedError
+
+    def training_bound(self, batch: dict[str, tf.Tensor], seed) -> Bound:
+        """What a training step maximises: the bound, or an unbiased estimate that costs less."""
+        return self.elbo(batch, seed)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The parts of the training, in order."""
+        return [Phase(self.training_bound, self.trainable_variables)]
+
+    @property
+    def dynamics_variables(self) -> list:
+        """The variables of what happens between frames, apart from those of single frames."""
+        return []
+
+    # Keras.
+
+    def compile(self, *args, **kwargs):
+        """As Keras models; the variables are created first, which needs no data."""
+        if not self.built:
+            self.build()
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a model that was read from a ``.keras`` file as it was compiled before."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build; Keras has no public way to say so, and would take a batch."""
+
+    @property
+    def metrics(self):
+        """Running means of the terms; Keras resets them at each epoch."""
+        return list(self._means.values())
+
+    # The step.
+
+    def loss_of(self, bound: Bound) -> tf.Tensor:
+        """The training loss: minus the weighted bound in nats per frame, a scalar."""
+        weight = self.reconstruction_weight
+        if self.weight_updates:
+            weight = tf.pow(weight, 1.0 - self._weight_risen())
+        kept = bound.elbo if bound.annealed is None else bound.annealed
+        kept += (weight - 1.0) * bound.terms["reconstruction"]
+        return -tf.reduce_mean(kept / bound.num_frames)
+
+    def _weight_risen(self):
+        """How far the reconstruction's weight has risen: from 0 to 1, a scalar."""
+        if not self.weight_updates:
+            return tf.ones([])
+        return tf.minimum(tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates, 1.0)
+
+    def train_step(self, data):
+        """One update; noise is a function of the seed and the iteration alone."""
+        seed = tf.random.experimental.stateless_fold_in(
+            tf.constant([self.noise_seed, 0], tf.int64),
+            tf.cast(self.optimizer.iterations, tf.int64),
+        )
+        bound, loss, gradients = self.training_gradients(data, seed)
+        variables = self.trainable_variables
+        gradients = replicas.mean(gradients)
+        norm = tf.linalg.global_norm(gradients)
+        if self.loss_scale != 1.0:
+            fits = tf.math.is_finite(norm)
+            gradients = [tf.where(fits, gradient, 0.0) for gradient in gradients]
+            norm = tf.where(fits, norm, 0.0)
+        gradients = replicas.share(gradients, norm, self.optimizer.global_clipnorm)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._report(loss, bound, gradient_norm=norm)
+
+    def training_gradients(self, data, seed):
+        """The present phase's bound, the loss made of it, and the loss' gradients.
+
+        Args:
+          data: a batch.
+          seed: an int, a stateless pair or a ``Sampler``.
+
+        Returns:
+          A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
+        """
+        sampler = as_sampler(seed)
+
+        def whole(data, sampler):
+            return self._in_present_phase(lambda phase: self._differentiate(phase, data, sampler))
+
+        if self.batch_parts == 1:
+            return whole(data, sampler)
+        return self._by_parts(whole, data, sampler)
+
+    def _by_parts(self, whole, data, sampler):
+        """What ``whole`` says of a batch, from its parts."""
+        parts, rows = self.batch_parts, data["frames"].shape[0]
+        if rows % parts:
+            raise UserError(
+                f"--batch_parts is {parts}, expected a divisor of the {rows} sequences of a batch"
+            )
+        split = {
+            name: tf.reshape(x, [parts, rows // parts, *x.shape[1:]]) for name, x in data.items()
+        }
+
+        def one(index):
+            rows = {name: x[index] for name, x in split.items()}
+            bound, loss, gradients = whole(rows, sampler.part(index, parts))
+            return bound[:3], loss, gradients
+
+        per_row = tf.TensorSpec([rows // parts])
+        terms = dict.fromkeys(self.term_names, per_row)
+        bound, loss, gradients = tf.map_fn(
+            one,
+            tf.range(parts),
+            parallel_iterations=1,
+            fn_output_signature=(
+                (per_row, terms, per_row),
+                tf.TensorSpec([]),
+                [tf.TensorSpec(v.shape) for v in self.trainable_variables],
+            ),
+        )
+        bound = Bound(*tf.nest.map_structure(lambda x: tf.reshape(x, [rows]), bound))
+        return bound, tf.reduce_mean(loss), [tf.reduce_mean(g, axis=0) for g in gradients]
+
+    def held_out_loss(self, data) -> tf.Tensor:
+        """The loss that training has at present, on sequences it does not see; fixed noise."""
+        seed = tf.constant([self.noise_seed, 1], tf.int64)
+        return self._in_present_phase(lambda phase: self.loss_of(phase.bound(data, seed)))
+
+    def _in_present_phase(self, function):
+        """What ``function`` says of the phase that the training is in."""
+        phases = self.phases
+        branches = [lambda phase=phase: function(phase) for phase in phases]
+        if len(branches) == 1:
+            return branches[0]()
+        ends = np.cumsum([phase.updates for phase in phases[:-1]])
+        done = tf.convert_to_tensor(self.optimizer.iterations)
+        return tf.switch_case(tf.reduce_sum(tf.cast(done >= ends, tf.int32)), branches)
+
+    def _differentiate(self, phase, data, seed):
+        with tf.GradientTape() as tape:
+            bound = phase.bound(data, seed)
+            loss = self.loss_of(bound)
+            scaled = loss * self.loss_scale
+        found = tape.gradient(scaled, phase.variables)
+        known = {
+            id(v): g / self.loss_scale
+            for v, g in zip(phase.variables, found, strict=True)
+            if g is not None
+        }
+        gradients = [known.get(id(v), tf.zeros(v.shape)) for v in self.trainable_variables]
+        return bound, loss, gradients
+
+    def test_step(self, data):
+        """The bound of a batch of held-out sequences, with fixed noise; padding weighs nothing."""
+        bound = self.elbo(data, tf.constant([self.noise_seed, 1], tf.int64))
+        return self._report(-bound.elbo / bound.num_frames, bound, weight=data.get("weight"))
+
+    def _report(self, loss, bound, weight=None, gradient_norm=None):
+        self._means["loss"].update_state(loss, sample_weight=weight)
+        for name, value in {"elbo": bound.elbo, **bound.terms}.items():
+            self._means[name].update_state(value / bound.num_frames, sample_weight=weight)
+        if gradient_norm is not None:
+            self._means["gradient_norm"].update_state(gradient_norm)
+        names = [n for n in self._means if gradient_norm is not None or n != "gradient_norm"]
+        return replicas.reported({name: self._means[name].result() for name in names})
