@@ -93,7 +93,7 @@ def test_devices_share_a_batch(model, tmp_path):
 @pytest.mark.parametrize(
     "cases",
     [
-        ["kvae_sampled", "cannonball_smoothed"],
+        ["cannonball_smoothed"],
         pytest.param([*CASES], marks=pytest.mark.slow, id="all"),
     ],
 )
