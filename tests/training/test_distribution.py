@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from training_cases import CASES
 
 from kvae_tf.errors import UserError
 from kvae_tf.training import distribution
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 DEVICES = """
 import sys
 import numpy as np, tensorflow as tf
-from kvae_tf import data, distribution, presets, training
+from kvae_tf import data
+from kvae_tf.experiments import presets
+from kvae_tf.training import build, distribution
 number, path, model = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 cpu = tf.config.list_physical_devices("CPU")[0]
 if number > 1:
@@ -37,12 +40,39 @@ settings = presets.settings(
 splits = data.WORLDS["pendulum"].splits(0, num_sequences=(36, 2, 2), num_steps=8)
 strategy = distribution.create(settings.training.strategy)
 with strategy.scope():
-    model = training.build(settings, splits.train)
-    model.compile(optimizer=training.optimizer(model, settings, splits.train))
+    model = build.build(settings.plan, splits.train)
+    model.compile(optimizer=build.optimizer(model, settings.plan, splits.train))
     def batches(rows):
         return data.training_batches(splits.train, 12, 0, missing_rate=0.3, rows=rows)
     model.fit(distribution.deal_out(batches, 12, strategy), steps_per_epoch=5, verbose=0)
 np.savez(path, *[variable.numpy() for variable in model.trainable_variables])
+"""
+# Differentiates on two logical CPUs, whole and in parts, and on one.
+GRADIENTS = """
+import sys
+import numpy as np, tensorflow as tf
+from kvae_tf.models import replicas
+from training_cases import B, build
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+for case in sys.argv[1:]:
+    model, batch = build(case)
+    expected = model.training_gradients(batch, (0, 1))[2]
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model, _ = build(case)
+    def step(rows):
+        return replicas.mean(model.training_gradients(rows, (0, 1))[2])
+    def dealt(context):
+        first = context.replica_id_in_sync_group * B // 2
+        return {name: x[first : first + B // 2] for name, x in batch.items()}
+    rows = strategy.experimental_distribute_values_from_function(dealt)
+    scale = max(np.abs(g).max() for g in expected)
+    assert scale > 0
+    for model.batch_parts in (1, 2):
+        for found, one in zip(strategy.run(step, args=(rows,)), expected, strict=True):
+            for two in strategy.experimental_local_results(found):
+                np.testing.assert_allclose(two, one, atol=1e-5 * scale, err_msg=case)
 """
 TINY = ["--flagfile=configs/pendulum_smoke.cfg", "--batch_size=16", "--steps_per_epoch=6",
         "--test_sequences=10", "--clip_norm=5", "--jit=off"]  # fmt: skip
@@ -60,6 +90,22 @@ def test_devices_share_a_batch(model, tmp_path):
             found.append([arrays[name] for name in arrays.files])
     for one, two in zip(*found, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        ["cannonball_smoothed"],
+        pytest.param([*CASES], marks=pytest.mark.slow, id="all"),
+    ],
+)
+def test_gradients_of_devices_are_those_of_the_whole_batch(cases):
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    result = subprocess.run(
+        [sys.executable, "-c", GRADIENTS, *cases], cwd=ROOT, env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 def test_bad_clusters(monkeypatch):

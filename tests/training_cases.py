@@ -1,0 +1,31 @@
+"""Every model, objective and posterior, small enough to be differentiated at once."""
+
+from kvae_tf.data import WORLDS, training_batches
+from kvae_tf.experiments import presets
+from kvae_tf.training import build as building
+
+B = 4
+CASES = {
+    "vae_rnn": {"pretraining_epochs": 1},
+    "ae_rnn": {"pretraining_epochs": 1},
+    "ed_lstm": {},
+    "dvbf": {},
+    "dkf": {},
+    "kvae": {},
+    "kvae_sampled": {"objective": "sampled"},
+    "cannonball": {"posterior": "attention"},
+    "cannonball_smoothed": {"posterior": "smoothed"},
+}
+
+
+def build(case, **changes):
+    """A compiled model and a batch of B sequences, with gaps where the model allows them."""
+    name = case.removesuffix("_sampled").removesuffix("_smoothed")
+    balls = name == "cannonball"
+    world = "cannonballs_small" if balls else "pendulum"
+    train = WORLDS[world].splits(0, num_sequences=(B, 1, 1), num_steps=5).train
+    own = {"model": name, "dataset": world, "batch_size": B, "network": "mlp", "state_size": 16}
+    plan = presets.settings("pendulum_smoke", **({"jit": "off"} | own | CASES[case] | changes)).plan
+    model = building.build(plan, train)
+    model.compile(building.optimizer(model, plan, train))
+    return model, next(iter(training_batches(train, B, 0, missing_rate=0.0 if balls else 0.3)))
