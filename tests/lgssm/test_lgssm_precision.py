@@ -187,8 +187,8 @@ def test_float32_results_are_as_exact_as_their_dtype(emulated, name, method):
         assert covariances < 16 * EPS
     tolerance = 32 * EPS
     if method == "parallel":
-        # It cancels digits: the float64 eps times cond(I + P J), where J of T joined steps is of the
-        # order of T / R, and an innovation counts in units of its standard deviation.
+        # It cancels digits: the float64 eps times cond(I + P J), where J of T joined steps is of
+        # the order of T / R, and an innovation counts in units of its standard deviation.
         r, _, variance = HARD[name]
         size = np.max(np.abs(exact[1])) / np.sqrt(r)
         tolerance += np.finfo(np.float64).eps * (y.shape[1] * variance / r) * size
