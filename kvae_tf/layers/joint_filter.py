@@ -6,8 +6,8 @@ dynamics parameter network then depend on each other and run in one loop:
 
     predict a_t -> take a_t or its prediction -> update where seen -> alpha_{t+1} -> predict z_{t+1}
 
-The loop is the Kalman filter of ``lgssm.steps``; afterwards all matrices are known and every other
-question is an ordinary one.
+The loop is the Kalman filter of ``lgssm.steps``, in float64 as all of ``lgssm``; the networks keep
+their dtype. Afterwards all matrices are known and ``lgssm`` answers every other question.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.lgssm import steps
 from kvae_tf.lgssm.sequential import scan
-from kvae_tf.lgssm.steps import batch_first, batch_last
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
 
 class CoupledPass(NamedTuple):
@@ -95,16 +95,15 @@ def coupled_pass(
 
     def body(carry, inputs):
         carry, encoding, later, filtered, _ = step(carry, *inputs)
-        return carry, (encoding, *later, filtered.mean)
+        return carry, (encoding, *later, tf.cast(filtered.mean, encoding.dtype))
 
     inputs = (
         tf.transpose(encodings, [1, 0, 2]),
         tf.transpose(observed),
         tf.transpose(controls, [1, 0, 2]),
     )
-    _, (filled, *later, means) = scan(
-        body, start, inputs, [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
-    )
+    shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
+    _, (filled, *later, means) = scan(body, start, inputs, shapes, dtype=encodings.dtype)
     parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
     return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
 
@@ -112,6 +111,7 @@ def coupled_pass(
 def filter_start(network, mixture, batch_size) -> FilterState:
     """The state before the first frame."""
     _, (mean, covariance, weights, *state) = _start(network, mixture, batch_size)
+    mean, covariance = cast((mean, covariance), mixture.initial_mean.dtype)
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(state))
 
 
@@ -134,23 +134,26 @@ def filter_step(
       control: ``[B, U]``, acts from this frame to the next.
     """
     mean, covariance, weights, inner = state
-    carry = (batch_last(mean), batch_last(covariance), weights, *inner)
+    moments = cast((batch_last(mean), batch_last(covariance)), tf.float64)
+    carry = (*moments, weights, *inner)
     carry, encoding, _, filtered, emission = _stepper(network, mixture)(
         carry, encoding, seen, control
     )
     mean, covariance, weights, *inner = carry
-    found = FilterStep(
-        encoding, *(batch_first(x) for x in (filtered.mean, filtered.covariance, emission))
-    )
+    dtype = state.mean.dtype
+    mean, covariance = cast((mean, covariance), dtype)
+    moments = cast((filtered.mean, filtered.covariance, emission), dtype)
+    found = FilterStep(encoding, *map(batch_first, moments))
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), found
 
 
 def _start(network, mixture, batch_size):
     """The first step's ``Parameters``, and the loop's start: batch-last, then the network's."""
     first, state = network.start(batch_size)
+    mean, covariance = _double((mixture.initial_mean, mixture.initial_covariance))
     return first, (
-        tf.repeat(mixture.initial_mean[:, tf.newaxis], batch_size, axis=1),
-        tf.repeat(mixture.initial_covariance[:, :, tf.newaxis], batch_size, axis=2),
+        tf.repeat(mean[:, tf.newaxis], batch_size, axis=1),
+        tf.repeat(covariance[:, :, tf.newaxis], batch_size, axis=2),
         first.mode_weights,
         *state,
     )
@@ -160,25 +163,29 @@ def _stepper(network, mixture):
     """The loop's body: carry, the next ``Parameters``, and what is known of the present step."""
     m = mixture.settings["encoding_size"]
     has_controls = mixture.settings["control_size"] > 0
-    r = mixture.emission_noise[:, tf.newaxis]
-    q = mixture.transition_noise[:, tf.newaxis]
+    r, q = _double((mixture.emission_noise[:, tf.newaxis], mixture.transition_noise[:, tf.newaxis]))
 
     def step(carry, encoding, seen, control):
         mean, covariance, weights, *state = carry
-        emission = batch_last(mixture.mix(mixture.emission, weights))
-        predicted = tf.transpose(steps.matvec(emission, mean))
+        emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
+        predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
         encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
         mask = tf.broadcast_to(seen[tf.newaxis], [m, tf.shape(seen)[0]])
-        result = steps.update(mean, covariance, tf.transpose(encoding), mask, emission, r)
+        observation, mask = _double((tf.transpose(encoding), mask))
+        result = steps.update(mean, covariance, observation, mask, emission, r)
         later, state = network.step(encoding, tuple(state))
         weights, learned = later
-        transition = batch_last(mixture.mix(mixture.transition, weights))
+        transition = _double(batch_last(mixture.mix(mixture.transition, weights)))
         if has_controls:
             control = tf.concat([control, learned], axis=1)
-            offset = tf.transpose(mixture.offset(weights, control))
+            offset = _double(tf.transpose(mixture.offset(weights, control)))
         else:
             offset = tf.zeros_like(mean)
         mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
         return (mean, covariance, weights, *state), encoding, later, result, emission
 
     return step
+
+
+def _double(tensors):
+    return cast(tensors, tf.float64)

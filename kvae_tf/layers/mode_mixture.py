@@ -132,19 +132,17 @@ class ModeMixture(keras.layers.Layer):
         """Σ_1, ``[n, n]``, from its Cholesky factor."""
         corner = tf.linalg.band_part(self.initial_corner, -1, 0)
         factor = tf.linalg.set_diag(corner, tf.exp(self.initial_log_scale))
-        return tf.matmul(factor, factor, transpose_b=True)
+        return tf.reduce_sum(factor[:, tf.newaxis] * factor, axis=-1)
 
     def mix(self, matrices, mode_weights) -> tf.Tensor:
         """Σ_k alpha^(k) M^(k): ``[K, i, j], [..., K] -> [..., i, j]``."""
-        K, i, j = matrices.shape
-        flat = tf.matmul(tf.reshape(mode_weights, [-1, K]), tf.reshape(matrices, [K, i * j]))
-        lead = tf.shape(mode_weights)[:-1]
-        mixed = tf.reshape(flat, tf.concat([lead, [i, j]], axis=0))
-        return tf.ensure_shape(mixed, [*mode_weights.shape[:-1], i, j])
+        # No tf.matmul here and below: on a GPU it would round to TensorFloat-32.
+        return tf.reduce_sum(mode_weights[..., tf.newaxis, tf.newaxis] * matrices, axis=-3)
 
     def offset(self, mode_weights, controls) -> tf.Tensor:
         """B u: ``[..., K], [..., U] -> [..., n]``."""
-        return tf.linalg.matvec(self.mix(self.control, mode_weights), controls)
+        control = self.mix(self.control, mode_weights)
+        return tf.reduce_sum(control * controls[..., tf.newaxis, :], axis=-1)
 
     def call(self, mode_weights, controls):
         """The LGSSM of weights ``[B, T + 1, K]`` and controls ``[B, T, U]``."""

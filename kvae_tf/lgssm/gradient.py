@@ -25,14 +25,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kvae_tf.lgssm import steps
-from kvae_tf.lgssm.sequential import Chain, Forward, forward, log_likelihood, scan
+from kvae_tf.lgssm.sequential import BatchLastLGSSM, FilterPass, forward, log_likelihood, scan
 
 
-def log_likelihood_with_gradient(chain: Chain, stabilised: bool = False) -> tf.Tensor:
-    """log p(y), ``[B]``, differentiable once in every field of ``chain`` but ``observed``.
+def log_likelihood_with_gradient(ssm: BatchLastLGSSM, stabilised: bool = False) -> tf.Tensor:
+    """log p(y), ``[B]``, differentiable once in every field of ``ssm`` but ``observed``.
 
     Args:
-      chain: the model and its observations.
+      ssm: the model and its observations.
       stabilised: Joseph's form in the forward pass.
 
     Returns:
@@ -41,31 +41,31 @@ def log_likelihood_with_gradient(chain: Chain, stabilised: bool = False) -> tf.T
 
     @tf.custom_gradient
     def evaluate(*fields):
-        chain = Chain(*fields)
-        result = forward(chain, stabilised)
+        ssm = BatchLastLGSSM(*fields)
+        result = forward(ssm, stabilised)
 
         def gradient(upstream):
-            return gradients(chain, result, upstream)
+            return gradients(ssm, result, upstream)
 
-        return log_likelihood(chain, result), gradient
+        return log_likelihood(ssm, result), gradient
 
-    return evaluate(*chain)
+    return evaluate(*ssm)
 
 
-def adjoint(chain: Chain, result: Forward):
+def adjoint(ssm: BatchLastLGSSM, result: FilterPass):
     """The backward recursion of r and N.
 
     Args:
-      chain: the model and its observations.
+      ssm: the model and its observations.
       result: the forward pass over it.
 
     Returns:
       r ``[T, n, B]`` and N ``[T, n, n, B]`` at the predicted moments of each step; e ``[T, m, B]``
       and N k ``[T, m, n, B]`` of each scalar observation.
     """
-    m, n = chain.emission.shape[1:3]
-    batch = chain.emission.shape[-1]
-    precision = chain.observed / result.variances  # 1/s, 0 where unobserved
+    m, n = ssm.emission.shape[1:3]
+    batch = ssm.emission.shape[-1]
+    precision = ssm.observed / result.variances  # 1/s, 0 where unobserved
 
     def step(carry, inputs):
         r, N = carry
@@ -85,41 +85,41 @@ def adjoint(chain: Chain, result: Forward):
             errors[i], pulls[i] = e, Nk
         return (r, N), (r, N, tf.stack(errors), tf.stack(pulls))
 
-    start = (tf.zeros_like(chain.initial_mean), tf.zeros_like(chain.initial_covariance))
+    start = (tf.zeros_like(ssm.initial_mean), tf.zeros_like(ssm.initial_covariance))
     _, outputs = scan(
         step,
         start,
-        (chain.transition, chain.emission, result.gains, result.innovations, precision),
+        (ssm.transition, ssm.emission, result.gains, result.innovations, precision),
         [[n, batch], [n, n, batch], [m, batch], [m, n, batch]],
         reverse=True,
     )
     return outputs
 
 
-def gradients(chain: Chain, result: Forward, upstream: tf.Tensor) -> Chain:
+def gradients(ssm: BatchLastLGSSM, result: FilterPass, upstream: tf.Tensor) -> BatchLastLGSSM:
     """Gradients of ``sum(upstream * log p(y))`` for every field (None for the mask).
 
     Args:
-      chain: the model and its observations.
+      ssm: the model and its observations.
       result: the forward pass over it.
       upstream: ``[B]``.
 
     Returns:
-      A ``Chain`` of gradients.
+      A ``BatchLastLGSSM`` of gradients.
     """
-    r, N, e, Nk = adjoint(chain, result)
-    precision = chain.observed / result.variances
+    r, N, e, Nk = adjoint(ssm, result)
+    precision = ssm.observed / result.variances
     # The adjoint of step t+1, zero after the last step.
     r_next = tf.concat([r[1:], tf.zeros_like(r[:1])], axis=0)
     N_next = tf.concat([N[1:], tf.zeros_like(N[:1])], axis=0)
 
-    A, P = chain.transition, result.covariances
+    A, P = ssm.transition, result.covariances
     smoothed = result.means + steps.matvec(P, steps.matvec(steps.transpose(A), r_next))
     d_transition = steps.outer(r_next, smoothed) - steps.matmul(steps.matmul(N_next, A), P)
     d_transition_noise = 0.5 * (tf.square(r_next) - steps.diagonal(N_next))
 
     rows = []
-    for i in reversed(range(chain.emission.shape[1])):
+    for i in reversed(range(ssm.emission.shape[1])):
         k = result.gains[:, i]
         rows.append(e[:, i, tf.newaxis] * smoothed - k + steps.matvec(P, Nk[:, i]))
         # Step back to the covariance from before this scalar was seen.
@@ -128,7 +128,7 @@ def gradients(chain: Chain, result: Forward, upstream: tf.Tensor) -> Chain:
     d_emission = tf.stack(rows[::-1], axis=1)
     d_emission_noise = 0.5 * (tf.square(e) - precision - steps.dot(result.gains, Nk))
 
-    return Chain(
+    return BatchLastLGSSM(
         transition=d_transition * upstream,
         offset=r_next * upstream,
         transition_noise=d_transition_noise * upstream,

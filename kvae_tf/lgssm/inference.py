@@ -3,6 +3,13 @@
 ``method="sequential"`` (one loop over time, the fastest on a CPU), ``"parallel"`` (a scan of depth
 log T, for long sequences on a GPU) and ``"tfp"`` (TensorFlow Probability, the reference engine).
 
+Methods ``"sequential"`` and ``"parallel"`` compute in float64 whatever the model's dtype, and cast
+their results back. A float32 covariance loses directions whose variance is below 1e-7 of its
+largest one, which happens in the first steps of every model with a wide start and precise
+observations. And TensorFloat-32, on by default on GPUs, multiplies float32 matrices to three digits
+only. Method ``"tfp"`` computes in the model's dtype: give it float64 models, or switch
+TensorFloat-32 off.
+
 Calls work eagerly, but their speed comes from ``tf.function(jit_compile=True)`` around them; every
 new shape is then compiled once, which takes one to three seconds.
 """
@@ -15,7 +22,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.lgssm import gradient, parallel, sequential, tfp_engine
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
-from kvae_tf.lgssm.steps import batch_first, batch_last
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
 METHODS = ("sequential", "parallel", "tfp")
 
@@ -35,7 +42,9 @@ def filter(
       observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None means all seen. ``"tfp"`` takes only
         the first form.
       method: ``"sequential"``, ``"parallel"`` or ``"tfp"``.
-      stabilised: Joseph's covariance update, for (nearly) zero process noise; sequential only.
+      stabilised: True uses Joseph's covariance update, which stays positive semidefinite where
+        rounding matters even in float64: a float64 model with zero process noise over thousands of
+        steps. Method ``"sequential"`` only. False by default.
 
     Returns:
       A ``FilterResult``.
@@ -43,13 +52,13 @@ def filter(
     Raises:
       UserError: a shape, a dtype or the method does not fit.
     """
-    model, observations, observed = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
     if method == "tfp":
-        return tfp_engine.filter(model, observations, observed)
+        return tfp_engine.filter(*inputs)
     if method == "parallel":
-        return parallel.filter(model, observations, observed)
-    chain = _chain(model, observations, observed)
-    return _filter_result(chain, sequential.forward(chain, stabilised))
+        return cast(parallel.filter(*inputs), dtype)
+    ssm = _batch_last_ssm(*inputs)
+    return cast(_filter_result(ssm, sequential.forward(ssm, stabilised)), dtype)
 
 
 def smooth(
@@ -75,22 +84,17 @@ def smooth(
     Returns:
       A ``SmoothResult``.
     """
-    model, observations, observed = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
     if method == "tfp":
-        return tfp_engine.smooth(model, observations, observed)
+        return tfp_engine.smooth(*inputs)
     if method == "parallel":
-        return parallel.smooth(model, observations, observed)
-    chain = _chain(model, observations, observed)
-    result = sequential.forward(chain, stabilised)
-    smoothed = sequential.backward(chain, result, stabilised)
-    filtered = _filter_result(chain, result)
-    return SmoothResult(
-        filtered.log_likelihood,
-        batch_first(smoothed.means),
-        batch_first(smoothed.covariances),
-        batch_first(smoothed.cross_covariances),
-        filtered,
-    )
+        return cast(parallel.smooth(*inputs), dtype)
+    ssm = _batch_last_ssm(*inputs)
+    result = sequential.forward(ssm, stabilised)
+    smoothed = sequential.backward(ssm, result, stabilised)
+    filtered = _filter_result(ssm, result)
+    moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
+    return cast(moments, dtype)
 
 
 def log_likelihood(
@@ -108,13 +112,13 @@ def log_likelihood(
     Returns:
       ``[B]``, nats.
     """
-    model, observations, observed = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
     if method == "tfp":
-        return tfp_engine.log_likelihood(model, observations, observed)
+        return tfp_engine.log_likelihood(*inputs)
     if method == "parallel":
-        return parallel.filter(model, observations, observed).log_likelihood
-    chain = _chain(model, observations, observed)
-    return gradient.log_likelihood_with_gradient(chain, stabilised)
+        return cast(parallel.filter(*inputs).log_likelihood, dtype)
+    ssm = _batch_last_ssm(*inputs)
+    return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 
 
 def prepare_observations(
@@ -153,6 +157,7 @@ def prepare_observations(
 
 
 def _prepare(model, observations, observed, method, stabilised):
+    """The model's dtype, and (model, observations, observed) checked and in the method's dtype."""
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     if stabilised and method != "sequential":
@@ -167,20 +172,23 @@ def _prepare(model, observations, observed, method, stabilised):
     shape = tf.shape(observations)
     batch_size = observations.shape[0] or shape[0]
     num_steps = observations.shape[1] or shape[1]
+    dtype = model.dtype
     if method != "tfp":
-        model = model.broadcast(batch_size, num_steps)
-    return model, observations, observed
+        # Cast before the broadcast: the smaller tensors are cast, and gradients sum in float64.
+        model = cast(model, tf.float64).broadcast(batch_size, num_steps)
+        observations, observed = cast((observations, observed), tf.float64)
+    return dtype, (model, observations, observed)
 
 
-def _chain(model, observations, observed):
-    return sequential.Chain(*map(batch_last, (*model, observations, observed)))
+def _batch_last_ssm(model, observations, observed):
+    return sequential.BatchLastLGSSM(*map(batch_last, (*model, observations, observed)))
 
 
-def _filter_result(chain, result):
+def _filter_result(ssm, result):
     moments = (
         result.means,
         result.covariances,
         result.predicted_means,
         result.predicted_covariances,
     )
-    return FilterResult(sequential.log_likelihood(chain, result), *map(batch_first, moments))
+    return FilterResult(sequential.log_likelihood(ssm, result), *map(batch_first, moments))

@@ -12,6 +12,9 @@ moments (b, C); the suffix products hold what the future says of z_t (eta, J):
 
 so one operator serves both directions. Missing observations are rows of zeros in C_t with unit
 noise. Everything is batch-first, ``[B, T, ...]``, and differentiated by TensorFlow.
+
+All tensors are float64: joining long stretches of time cancels more digits than float32 has, and
+products of float64 matrices are out of TensorFloat-32's reach.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
     """The Kalman filter by a prefix scan.
 
     Args:
-      model: broadcast to ``[B, T, ...]``.
+      model: float64, broadcast to ``[B, T, ...]``.
       observations: ``[B, T, m]``, finite.
       observed: ``[B, T, m]``, 1 = seen.
 

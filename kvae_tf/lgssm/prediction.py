@@ -7,7 +7,7 @@ import tensorflow as tf
 from kvae_tf.lgssm import sequential, steps
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, ForecastResult
-from kvae_tf.lgssm.steps import batch_first, batch_last
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
 
 def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResult:
@@ -24,6 +24,7 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
       A ``ForecastResult`` of K steps.
     """
     model = model.validate()
+    dtype = model.dtype
     shape = tf.shape(result.filtered_means)
     batch_size, first = shape[0], shape[1]
 
@@ -42,7 +43,8 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
         emission_noise=entries(model.emission_noise, 1, first),
         initial_mean=result.filtered_means[:, -1],
         initial_covariance=result.filtered_covariances[:, -1],
-    ).broadcast(batch_size, num_steps)
+    )
+    future = cast(future, tf.float64).broadcast(batch_size, num_steps)
 
     def step(carry, inputs):
         moments = steps.predict(*carry, *inputs)
@@ -52,15 +54,8 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
     _, (means, covariances) = sequential.scan(
         step, start, tuple(map(batch_last, future[:3])), [x.shape for x in start]
     )
-    means, covariances = batch_first(means), batch_first(covariances)
-    C = future.emission
-    observation_covariances = tf.matmul(C @ covariances, C, transpose_b=True)
-    return ForecastResult(
-        means,
-        covariances,
-        tf.linalg.matvec(C, means),
-        tf.linalg.set_diag(
-            observation_covariances,
-            tf.linalg.diag_part(observation_covariances) + future.emission_noise,
-        ),
-    )
+    C, r = batch_last(future.emission), batch_last(future.emission_noise)
+    observation_means = steps.matvec(C, means)
+    observation_covariances = steps.add_diagonal(steps.congruence(C, covariances), r)
+    moments = (means, covariances, observation_means, observation_covariances)
+    return cast(ForecastResult(*map(batch_first, moments)), dtype)

@@ -22,7 +22,7 @@ from kvae_tf.lgssm.inference import prepare_observations, smooth
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.noise import as_sampler
 from kvae_tf.lgssm.results import FilterResult
-from kvae_tf.lgssm.steps import batch_first, batch_last
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
 
 def sample(
@@ -114,20 +114,20 @@ def joint_log_prob(
       ``[B]``, nats.
     """
     model = model.validate()
+    dtype = model.dtype
     observations, observed = prepare_observations(model, observations, observed)
     shape = tf.shape(observations)
-    model = model.broadcast(shape[0], shape[1])
+    model = cast(model, tf.float64).broadcast(shape[0], shape[1])
+    latents, observations, observed = cast((latents, observations, observed), tf.float64)
     start = _log_normal(latents[:, 0] - model.initial_mean, model.initial_covariance)
-    step = (
-        latents[:, 1:]
-        - (tf.linalg.matvec(model.transition, latents) + model.transition_offset)[:, :-1]
-    )
-    frame = observations - tf.linalg.matvec(model.emission, latents)
-    return (
+    step = latents[:, 1:] - (_matvec(model.transition, latents) + model.transition_offset)[:, :-1]
+    frame = observations - _matvec(model.emission, latents)
+    log_prob = (
         start
         + tf.reduce_sum(_log_normal_diagonal(step, model.transition_noise[:, :-1]), axis=[1, 2])
         + tf.reduce_sum(observed * _log_normal_diagonal(frame, model.emission_noise), axis=[1, 2])
     )
+    return tf.cast(log_prob, dtype)
 
 
 def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -> tf.Tensor:
@@ -142,8 +142,10 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
       ``[B]``, nats.
     """
     model = model.validate()
+    dtype = model.dtype
     shape = tf.shape(latents)
-    model = model.broadcast(shape[0], shape[1])
+    model = cast(model, tf.float64).broadcast(shape[0], shape[1])
+    result, latents = cast((result, latents), tf.float64)
     A, q, P = (
         batch_last(x[:, :-1])
         for x in (model.transition, model.transition_noise, result.filtered_covariances)
@@ -152,13 +154,24 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
     # L in Joseph's form is safe to factorise.
     residual = sequential.joseph_residual(gain, P, A, q)
     gain, residual = batch_first(gain), batch_first(residual)
-    mean = result.filtered_means[:, :-1] + tf.linalg.matvec(
+    mean = result.filtered_means[:, :-1] + _matvec(
         gain, latents[:, 1:] - result.predicted_means[:, 1:]
     )
     last = _log_normal(
         latents[:, -1] - result.filtered_means[:, -1], result.filtered_covariances[:, -1]
     )
-    return last + tf.reduce_sum(_log_normal(latents[:, :-1] - mean, residual), axis=1)
+    log_prob = last + tf.reduce_sum(_log_normal(latents[:, :-1] - mean, residual), axis=1)
+    return tf.cast(log_prob, dtype)
+
+
+def _matvec(a, x):
+    """a x: ``[..., i, k], [..., k] -> [..., i]``, without ``tf.matmul`` (see ``steps``)."""
+    return tf.reduce_sum(a * x[..., tf.newaxis, :], axis=-1)
+
+
+def _cholesky(covariance):
+    """The factor, computed in float64: its gradient in float32 would use TensorFloat-32."""
+    return tf.cast(tf.linalg.cholesky(tf.cast(covariance, tf.float64)), covariance.dtype)
 
 
 def _draw(model, seed, num_samples, batch_size, num_steps):
@@ -171,8 +184,8 @@ def _draw(model, seed, num_samples, batch_size, num_steps):
         noise = sampler.normal([num_samples, batch_size, *shape], axis=1, dtype=dtype)
         return tf.reshape(noise, [num_samples * batch_size, *shape])
 
-    start = model.initial_mean + tf.linalg.matvec(
-        tf.linalg.cholesky(model.initial_covariance), normal(start_sampler, n)
+    start = model.initial_mean + _matvec(
+        _cholesky(model.initial_covariance), normal(start_sampler, n)
     )
     drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
         transition_sampler, num_steps, n
@@ -190,7 +203,7 @@ def _draw(model, seed, num_samples, batch_size, num_steps):
     )
     latents = batch_first(latents)
     noise = tf.sqrt(model.emission_noise) * normal(emission_sampler, num_steps, m)
-    return latents, tf.linalg.matvec(model.emission, latents) + noise
+    return latents, _matvec(model.emission, latents) + noise
 
 
 def _log_normal(error, covariance):

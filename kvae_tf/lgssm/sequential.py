@@ -22,7 +22,7 @@ import tensorflow as tf
 from kvae_tf.lgssm import steps
 
 
-class Chain(NamedTuple):
+class BatchLastLGSSM(NamedTuple):
     """A model and its observations, time-major and batch-last.
 
     Attributes:
@@ -48,7 +48,7 @@ class Chain(NamedTuple):
     observed: tf.Tensor
 
 
-class Forward(NamedTuple):
+class FilterPass(NamedTuple):
     """Everything the forward pass knows, stacked over time (batch-last).
 
     Attributes:
@@ -70,7 +70,7 @@ class Forward(NamedTuple):
     variances: tf.Tensor
 
 
-class Backward(NamedTuple):
+class SmootherPass(NamedTuple):
     """Smoothed moments (batch-last).
 
     Attributes:
@@ -84,7 +84,7 @@ class Backward(NamedTuple):
     cross_covariances: tf.Tensor
 
 
-def scan(body, carry, inputs, outputs_like, reverse=False):
+def scan(body, carry, inputs, outputs_like, reverse=False, dtype=None):
     """A ``tf.while_loop`` over the leading axis of ``inputs``.
 
     Args:
@@ -93,12 +93,13 @@ def scan(body, carry, inputs, outputs_like, reverse=False):
       inputs: tuple of ``[T, ...]`` tensors.
       outputs_like: static shapes of the outputs at one step, None for the batch.
       reverse: run from the last entry to the first.
+      dtype: of the outputs; None (default) takes that of the first tensor of ``carry``.
 
     Returns:
       The last carry, and the outputs, each stacked to ``[T, ...]`` in the order of ``inputs``.
     """
     num_steps = inputs[0].shape[0] or tf.shape(inputs[0])[0]
-    dtype = carry[0].dtype
+    dtype = dtype or carry[0].dtype
     reads = [
         tf.TensorArray(x.dtype, num_steps, element_shape=x.shape[1:]).unstack(x) for x in inputs
     ]
@@ -119,18 +120,18 @@ def scan(body, carry, inputs, outputs_like, reverse=False):
     return carry, tuple(array.stack() for array in writes)
 
 
-def forward(chain: Chain, stabilised: bool = False) -> Forward:
-    """The Kalman filter over the whole chain.
+def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
+    """The Kalman filter over all time steps.
 
     Args:
-      chain: the model and its observations.
+      ssm: the model and its observations.
       stabilised: Joseph's form in the updates.
 
     Returns:
-      A ``Forward``.
+      A ``FilterPass``.
     """
-    m, n = chain.emission.shape[1:3]
-    batch = chain.emission.shape[-1]
+    m, n = ssm.emission.shape[1:3]
+    batch = ssm.emission.shape[-1]
 
     def step(carry, inputs):
         mean, covariance = carry
@@ -142,35 +143,35 @@ def forward(chain: Chain, stabilised: bool = False) -> Forward:
     vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
     _, outputs = scan(
         step,
-        (chain.initial_mean, chain.initial_covariance),
-        (*chain[:5], chain.observations, chain.observed),
+        (ssm.initial_mean, ssm.initial_covariance),
+        (*ssm[:5], ssm.observations, ssm.observed),
         [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
     )
-    return Forward(*outputs)
+    return FilterPass(*outputs)
 
 
-def log_likelihood(chain: Chain, result: Forward) -> tf.Tensor:
+def log_likelihood(ssm: BatchLastLGSSM, result: FilterPass) -> tf.Tensor:
     """log p(y) of each sequence, ``[B]``: the sum of log N(v; 0, s) over what was seen."""
     terms = (
         tf.math.log(result.variances)
         + tf.square(result.innovations) / result.variances
         + math.log(2.0 * math.pi)
     )
-    return -0.5 * tf.reduce_sum(chain.observed * terms, axis=[0, 1])
+    return -0.5 * tf.reduce_sum(ssm.observed * terms, axis=[0, 1])
 
 
-def backward(chain: Chain, result: Forward, stabilised: bool = False) -> Backward:
+def backward(ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False) -> SmootherPass:
     """The Rauch-Tung-Striebel smoother.
 
     Args:
-      chain: the model and its observations.
+      ssm: the model and its observations.
       result: the forward pass over it.
       stabilised: Joseph's form of L.
 
     Returns:
-      A ``Backward``.
+      A ``SmootherPass``.
     """
-    A, q, P = chain.transition, chain.transition_noise, result.covariances
+    A, q, P = ssm.transition, ssm.transition_noise, result.covariances
     if A.shape[1] > 8 and (A.shape[-1] or 0) >= 128:
         # Large matrices of a large batch: one step at a time stays in the processor's cache.
         _, (gain, residual) = scan(
@@ -201,7 +202,7 @@ def backward(chain: Chain, result: Forward, stabilised: bool = False) -> Backwar
     last = (result.means[-1], P[-1])
     shapes = [x.shape for x in last]
     _, (means, covariances) = scan(step, last, (gain, anchor, residual), shapes, reverse=True)
-    return Backward(means, covariances, steps.matmul(gain[:-1], covariances[1:]))
+    return SmootherPass(means, covariances, steps.matmul(gain[:-1], covariances[1:]))
 
 
 def joseph_residual(

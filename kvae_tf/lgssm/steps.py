@@ -14,6 +14,9 @@ update without any factorisation. For row c of C, with g = 1/s where observed an
     x <- x + k v
     P <- P - (P c)(P c)ᵀ g
 
+The products are sums of elementwise products and not ``tf.matmul``: they keep the accuracy of their
+dtype whatever ``tf.config.experimental.enable_tensor_float_32_execution`` says.
+
 The downdate is computed as ``u uᵀ`` with ``u = P c √g``: symmetric to the bit however it is
 compiled.
 """
@@ -41,6 +44,11 @@ class Update(NamedTuple):
     gains: tf.Tensor
     innovations: tf.Tensor
     variances: tf.Tensor
+
+
+def cast(tensors, dtype: tf.DType):
+    """Every tensor of a nested structure in ``dtype``; None stays None."""
+    return tf.nest.map_structure(lambda x: None if x is None else tf.cast(x, dtype), tensors)
 
 
 def batch_last(x: tf.Tensor) -> tf.Tensor:

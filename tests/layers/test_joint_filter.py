@@ -57,6 +57,26 @@ def test_coupled_pass_fills_in_its_own_predictions(control_size, learned, kind):
     np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
 
 
+def test_coupled_pass_with_small_noises_is_exact():
+    """R = Q = 1e-6 beside a start of variance 20: more digits than a float32 covariance holds."""
+    network = make_network("mlp")
+    mixture = ModeMixture(K, N, M, 0, transition_noise=1e-6, emission_noise=1e-6)
+    mixture.build()
+    rotations = np.linalg.qr(normal(K, N, N, seed=11))[0]
+    mixture.transition.assign(rotations)
+    mixture.emission.assign(normal(K, M, N, seed=13))
+    a = normal(B, T, M)
+    observed = np.array([[1, 0, 0, 1, 1], [0, 1, 1, 0, 1]], np.float32)
+    result = coupled_pass(network, mixture, a, observed, tf.zeros([B, T, 0]))
+    model = to_reference(mixture(result.parameters.mode_weights, tf.zeros([B, T, 0])))
+    exact = reference.loop_filter(model, a.astype(np.float64), observed)
+    stds = np.sqrt(np.diagonal(exact.filtered_covariances, axis1=-2, axis2=-1))
+    # Weights, matrices and results are float32: each of T steps rounds z by a few eps of its size.
+    tolerance = 4 * T * np.finfo(np.float32).eps * np.max(np.abs(exact.filtered_means))
+    error = np.abs(result.filtered_means - exact.filtered_means)
+    assert np.max(error / stds) < tolerance / np.min(stds)
+
+
 def test_coupled_pass_of_everything_seen_is_the_network():
     network, mixture, a = make_network(), make_mixture(), normal(B, T, M)
     result = coupled_pass(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))

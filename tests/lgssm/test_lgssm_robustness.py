@@ -93,7 +93,8 @@ def test_nothing_observed_leaves_the_prior(method, stabilised):
 # method, process noise, stabilised
 LONG = {
     "usual": ("sequential", 0.08, False),
-    "no_process_noise": ("sequential", 0.0, True),
+    "no_process_noise": ("sequential", 0.0, False),
+    "no_process_noise_stabilised": ("sequential", 0.0, True),
     "parallel": ("parallel", 0.08, False),
 }
 
