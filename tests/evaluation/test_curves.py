@@ -7,7 +7,7 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData, gap, missing_at_random
 from kvae_tf.layers import Encoding
-from kvae_tf.models.base import Bound, Frames, SequenceModel
+from kvae_tf.models import Bound, Frames, SequenceModel
 
 N, T = 130, 9  # the last batch of 100 is filled up, and that must not count
 BRIGHT = 30  # sequences from here on are lit everywhere, the others nowhere

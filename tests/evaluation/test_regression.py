@@ -7,7 +7,7 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData
 from kvae_tf.data.worlds import pendulum
-from kvae_tf.models.base import Latents
+from kvae_tf.models import Latents
 
 NOISE = 0.1
 

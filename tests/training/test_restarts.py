@@ -10,7 +10,7 @@ from kvae_tf import data
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import run
 from kvae_tf.experiments.settings import Settings
-from kvae_tf.training import callbacks, fit, restarts
+from kvae_tf.training import build, callbacks, restarts
 
 
 class KilledError(Exception):
@@ -72,8 +72,8 @@ def test_the_best_start_goes_on_also_after_a_kill(values, tmp_path, monkeypatch)
 def test_held_out_loss_is_the_weighted_bound(values, tmp_path):
     settings = Settings.from_dict(values | {"run_dir": str(tmp_path / "run"), "model": "kvae"})
     splits = run.load_data(settings)
-    model = fit.build(settings, splits.train)
-    fit.compile_model(model, settings, splits.train, tmp_path / "checkpoints")
+    model = build.build(settings.plan, splits.train)
+    build.compile_model(model, settings.plan, splits.train, tmp_path / "checkpoints")
     batch = next(iter(data.evaluation_batches(splits.validation, len(splits.validation))))
     bound = model.elbo(batch, tf.constant([0, 1], tf.int64))
     terms = 0.1 * bound.terms["reconstruction"] + bound.terms["regularisation"]
@@ -85,7 +85,7 @@ def test_the_first_start_is_what_a_single_one_would_be(values, tmp_path):
     settings = Settings.from_dict(values | {"run_dir": str(tmp_path / "run")})
     splits = run.load_data(settings)
     single, first, second = (
-        fit.build(settings, splits.train, *start).get_weights() for start in ((), (0,), (1,))
+        build.build(settings.plan, splits.train, *start).get_weights() for start in ((), (0,), (1,))
     )
     assert all(np.array_equal(*pair) for pair in zip(single, first, strict=True))
     assert not all(np.array_equal(*pair) for pair in zip(single, second, strict=True))
