@@ -40,6 +40,22 @@ def encode(model: SequenceModel) -> Callable:
     return fill(model)
 
 
+def encoding_moments(model: SequenceModel) -> Callable:
+    """Frames, observed, controls and ``objects_of`` to means and stds of encodings, ``[B, T, m]``.
+
+    They are those of q(a | x), or for a model without ``encode`` those of its states given all that
+    was observed.
+    """
+
+    def moments(frames, *others, **of):
+        if "encode" in model.supports:
+            return model.encode(frames)
+        filled = model.impute(frames, *others, method=model.imputation_methods[0], **of)
+        return filled.encodings, filled.encoding_stds
+
+    return _shared(model, "encoding_moments", moments)
+
+
 def _shared(model, name, query):
     # Past Keras, which would look for variables in what it is given.
     graphs = vars(model).setdefault("_evaluation_graphs", {})

@@ -163,8 +163,7 @@ def quality(subject: Subject, num_samples: int = 64) -> Report:
         )
     levels = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
-    covered = [evaluation.coverage(model, test, mask, level) for level in levels]
-    lines = {method: [found[method] for found in covered] for method in covered[0]}
+    lines = evaluation.coverage(model, test, mask, levels)
     for method, line in lines.items():
         numbers[f"coverage_{LEVEL:g}/{method}"] = line[levels.index(LEVEL)]
     return Report(
