@@ -26,6 +26,8 @@ class Exported(tf.Module):
         self.control_size = tf.Variable(model.control_size, trainable=False)
         self.max_objects = tf.Variable(model.max_objects, trainable=False)
         framewise = export_objects.queries if model.max_objects else _queries
+        self.elbo_is_log_weight = tf.Variable(model.elbo_is_log_weight, trainable=False)
+        self.filter_warmup = tf.Variable(model.filter_warmup, trainable=False)
         self._queries = framewise(model) | export_stream.queries(model)
         for name, query in self._queries.items():
             setattr(self, name, query)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kvae_tf import files
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.models import batches
@@ -26,6 +27,8 @@ class LoadedModel:
       control_size: U.
       max_objects: of systems that know objects, the most in a sequence; else 0.
       bound_name: ``"elbo"``, or what the system has instead.
+      elbo_is_log_weight: whether ``elbo`` is the logarithm of an importance weight.
+      filter_warmup: number of steps at the start whose filtered states also depend on later frames.
       supports: the queries that it answers.
       imputation_methods: what ``impute`` can do, the best first.
       noise_seed: 0, the seed of the evaluation's noise.
@@ -54,6 +57,12 @@ class LoadedModel:
         self.control_size = int(self.module.control_size)
         self.max_objects = int(getattr(self.module, "max_objects", 0))
         self.bound_name = next(name for name in BOUNDS if name in signatures)
+        # Exports from before they said this themselves have it in their settings.
+        older = _settings(self.path.parent / "settings.json")
+        self.elbo_is_log_weight = bool(
+            getattr(self.module, "elbo_is_log_weight", _is_log_weight(older))
+        )
+        self.filter_warmup = int(getattr(self.module, "filter_warmup", _filter_warmup(older)))
         self.supports = frozenset(name for name in QUERIES if name in signatures)
         self.imputation_methods = ("smooth", "filter") if "smooth" in self.supports else ("filter",)
 
@@ -110,6 +119,22 @@ class LoadedModel:
                 **_counts(context),
             )
         )
+
+
+def _settings(path):
+    """The settings beside an export, none where there is no such file."""
+    return files.read_json(path, "the settings of an export") if path.exists() else {}
+
+
+def _is_log_weight(settings):
+    """``elbo_is_log_weight`` of the model that the settings describe; unknown is no."""
+    name, posterior = settings.get("model"), settings.get("posterior")
+    return name in ("kvae", "vae_rnn") or (name == "cannonball" and posterior == "smoothed")
+
+
+def _filter_warmup(settings):
+    """``filter_warmup`` of the model that the settings describe; unknown is 0."""
+    return settings.get("initial_frames", 1) - 1 if settings.get("model") == "dvbf" else 0
 
 
 def _given(frames, observed, controls):

@@ -85,6 +85,9 @@ class SequenceModel(keras.Model):
       noise_seed: int, folded with the optimiser's iteration into the training noise.
       reconstruction_weight: factor of the reconstruction term in training only.
       bound_name: what the sum of the terms is called; systems without a bound say so here.
+      elbo_is_log_weight: whether ``elbo`` is the logarithm of an importance weight, p(x, a) over
+        q(a | x) at one draw of a. It is none where entropies or KL divergences are in closed form.
+      filter_warmup: number of steps at the start whose filtered states also depend on later frames.
       imputation_methods: what ``impute`` can do, the best first.
       max_objects: the most objects in a sequence, of systems that know objects: their queries and
         ``decode`` also take ``num_objects [B]``, by name. Else 0.
@@ -97,6 +100,8 @@ class SequenceModel(keras.Model):
     """
 
     bound_name = "elbo"
+    elbo_is_log_weight = False
+    filter_warmup = 0
     imputation_methods = ("smooth", "filter")
     max_objects = 0
 

@@ -128,6 +128,19 @@ class DVBF(NonlinearSSM):
         return (*super().term_names, "parameters")
 
     @property
+    def filter_warmup(self):
+        """k - 1: the initial network reads k frames."""
+        return self.initial_network.num_frames - 1
+
+    def filter(self, frames, observed=None, controls=None):
+        """``Latents``: moments of z_t given the frames up to t, over draws from q.
+
+        The initial network reads the first k frames (``initial_frames``) at once, so the moments of
+        the first k - 1 steps are given the frames up to k: see ``filter_warmup``.
+        """
+        return super().filter(frames, observed, controls)
+
+    @property
     def supports(self):
         """Smoothing only where the recognition hears from later frames."""
         return super().supports - ({"smooth"} if self.recognition == "filter" else set())

@@ -121,6 +121,11 @@ class FrameRNN(SequenceModel):
         return "elbo" if self.variational else "score"
 
     @property
+    def elbo_is_log_weight(self):
+        """True of a variational auto-encoder; a plain one has no q."""
+        return self.variational
+
+    @property
     def term_names(self):
         return ("reconstruction", "regularisation" if self.variational else "prediction")
 

@@ -157,7 +157,7 @@ def quality(subject: Subject, num_samples: int = 64) -> Report:
     need(subject, FIRST_SEEN + 1, "impute")
     model, test = subject.model, subject.splits.test
     numbers = evaluation.bound(model, test)
-    if model.bound_name == "elbo":
+    if model.elbo_is_log_weight:
         numbers[f"test/importance_bound_{num_samples}_per_frame"] = evaluation.importance_bound(
             model, test, num_samples
         )

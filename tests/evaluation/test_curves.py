@@ -17,6 +17,7 @@ class Filler(SequenceModel):
     """Encodes a frame as (2 x + 1, -y); what is missing gets one value by each method."""
 
     term_names = ("reconstruction",)
+    elbo_is_log_weight = True
     fill = {"smooth": 0.0, "filter": 1.0}
 
     def elbo(self, batch, seed):
