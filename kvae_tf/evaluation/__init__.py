@@ -26,7 +26,13 @@ from kvae_tf.evaluation.objects import (
 )
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
-from kvae_tf.evaluation.regression import Regression, latent_samples, quantities, regression
+from kvae_tf.evaluation.regression import (
+    Regression,
+    first_step,
+    latent_samples,
+    quantities,
+    regression,
+)
 from kvae_tf.evaluation.summary import evaluate
 
 __all__ = [
@@ -44,6 +50,7 @@ __all__ = [
     "coverage",
     "encodings",
     "evaluate",
+    "first_step",
     "fit_objects",
     "fit_positions",
     "forecast_errors",

@@ -65,29 +65,42 @@ def latent_samples(model: SequenceModel, data: SequenceData, seed: int = 0) -> n
     return np.concatenate(draws)
 
 
+def first_step(model: SequenceModel) -> int:
+    """The first step whose latent state, as ``latent_samples`` draws it, is what it is called.
+
+    Smoothed states are all given the whole sequence. Filtered ones of the first ``filter_warmup``
+    steps also depend on later frames, so they are left out.
+    """
+    return 0 if "smooth" in model.supports else model.filter_warmup
+
+
 def regression(model: SequenceModel, train: SequenceData, test: SequenceData) -> Regression | None:
-    """Least squares of the true states on latent samples.
+    """Least squares of the true states on latent samples, from ``first_step`` on.
 
     Args:
-      model: a system with latent states of which it gives moments.
-      train: fits the map.
-      test: judges it.
+      model: a model with latent states of which it gives moments.
+      train: the sequences that fit the map.
+      test: the sequences that judge it.
 
     Returns:
-      A ``Regression``, or None where the true states are unknown.
+      A ``Regression``, or None where the true states are unknown or all steps come too early.
     """
-    targets = [np.stack(list(quantities(part).values()), -1) for part in (train, test)
-               if part.states is not None]  # fmt: skip
-    if len(targets) < 2:
+    first = first_step(model)
+    if any(part.states is None or part.num_steps <= first for part in (train, test)):
         return None
-    seen = train.observed > 0
-    fit = fit_affine(latent_samples(model, train)[seen], targets[0][seen])
-    seen = test.observed > 0
-    truth = targets[1][seen]
-    variance = np.mean(np.square(truth - fit(latent_samples(model, test)[seen])), axis=0)
+    fit = fit_affine(*_samples_and_states(model, train, first))
+    latents, truth = _samples_and_states(model, test, first)
+    variance = np.mean(np.square(truth - fit(latents)), axis=0)
     return Regression(
         tuple(quantities(test)),
         fit,
         1.0 - variance / truth.var(axis=0),
         -0.5 * len(truth) * (np.log(2.0 * np.pi * variance) + 1.0),
     )
+
+
+def _samples_and_states(model, data, first):
+    """Latent samples ``[F, n]`` and true states ``[F, S]`` of the F frames that are seen."""
+    seen = data.observed[:, first:] > 0
+    truth = np.stack(list(quantities(data).values()), -1)
+    return latent_samples(model, data)[:, first:][seen], truth[:, first:][seen]

@@ -23,9 +23,12 @@ def regression(subject: Subject) -> Report:
     found = evaluation.regression(subject.model, subject.splits.train, test)
     if found is None:
         raise UserError(f"{subject.dataset} has no true states, which the experiment needs")
-    z = evaluation.latent_samples(subject.model, test)
+    first = evaluation.first_step(subject.model)
+    z = evaluation.latent_samples(subject.model, test)[:, first:]
     shown = z.reshape(-1, z.shape[-1])[:SHOWN]
-    truth = {name: x.reshape(-1)[:SHOWN] for name, x in evaluation.quantities(test).items()}
+    truth = {
+        name: x[:, first:].reshape(-1)[:SHOWN] for name, x in evaluation.quantities(test).items()
+    }
     colours = dict(truth)
     if {"x", "y"} <= set(truth):
         cells = [
