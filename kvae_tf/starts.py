@@ -7,6 +7,7 @@ training itself minimises, on held-out sequences; no truth but the frames is loo
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from kvae_tf import data, files
 from kvae_tf.checkpoints import Checkpoints
+from kvae_tf.errors import DivergedError, UserError
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.settings import Settings
 from kvae_tf.training import build, compile_model, train
@@ -31,8 +33,8 @@ def compete(
     """Trains ``--starts`` initialisations for ``--starting_epochs`` and restores the best.
 
     Each has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on with the one
-    it was at. ``RUN_DIR/starts/losses.json`` says how they did, ``RUN_DIR/time.json`` what all of
-    them took.
+    it was at. ``RUN_DIR/starts/losses.json`` has the loss of each, null for one whose loss is no
+    longer a number; ``RUN_DIR/time.json`` has the seconds that all of them took.
 
     Args:
       model: built and compiled; its values are replaced.
@@ -40,6 +42,9 @@ def compete(
       settings: the whole experiment.
       splits: the data.
       run_dir: the run's folder.
+
+    Raises:
+      UserError: no initialisation has a finite loss.
     """
     epochs = settings.training.starting_epochs
     folders = [run_dir / "starts" / str(start) for start in range(settings.training.starts)]
@@ -49,11 +54,23 @@ def compete(
         one = build(settings, splits.train, start)
         states = compile_model(one, settings, splits.train, folder / "checkpoints")
         states.restore_last()
-        train(one, states, settings, splits, folder, epochs)
-        losses.append(held_out_loss(one, splits.validation))
-        seconds += files.read_json(folder / "time.json", "a start's time")["seconds"]
-    best = min(range(len(losses)), key=losses.__getitem__)
-    files.write_json(run_dir / "starts" / "losses.json", {"losses": losses, "best": best})
+        try:
+            train(one, states, settings, splits, folder, epochs)
+            losses.append(held_out_loss(one, splits.validation))
+        except DivergedError as error:
+            print(f"start {start + 1} of {len(folders)} is out: {error.what}")
+            losses.append(math.nan)
+        if (folder / "time.json").exists():  # not before the end of a first epoch
+            seconds += files.read_json(folder / "time.json", "a start's time")["seconds"]
+    finite = [start for start, loss in enumerate(losses) if math.isfinite(loss)]
+    if not finite:
+        raise UserError(
+            f"--starts={len(folders)}: no initialisation has a finite loss, expected at least one "
+            "(try a lower --learning_rate or --clip_norm)"
+        )
+    best = min(finite, key=losses.__getitem__)
+    written = [loss if math.isfinite(loss) else None for loss in losses]
+    files.write_json(run_dir / "starts" / "losses.json", {"losses": written, "best": best})
     files.write_json(run_dir / "time.json", {"seconds": seconds, "epochs": epochs})
     winner = Checkpoints(folders[best] / "checkpoints", model)
     winner.restore_last()
@@ -61,7 +78,7 @@ def compete(
         mine.assign(theirs)
     checkpoints.save(is_best=True)
     for folder in folders:
-        shutil.rmtree(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a start may have saved none
     print(f"start {best + 1} goes on: losses {', '.join(f'{loss:.3f}' for loss in losses)}")
 
 

@@ -67,6 +67,60 @@ def test_the_best_start_goes_on_also_after_a_kill(values, tmp_path, monkeypatch)
         np.testing.assert_array_equal(one, two, err_msg=name)
 
 
+def poisoned(patch, starts_that_diverge):
+    """These starts have a NaN among their weights from the beginning."""
+
+    def build(settings, train, start=0):
+        model = training.build(settings, train, start)
+        if start in starts_that_diverge:
+            poisoned_weight = model.trainable_variables[0]
+            poisoned_weight.assign(np.full(poisoned_weight.shape, np.nan))
+        return model
+
+    patch.setattr(starts, "build", build)
+
+
+def begin(values, run_dir, number):
+    settings = Settings.from_dict(values | {"run_dir": str(run_dir), "starts": number})
+    splits = experiment.load_data(settings)
+    model = training.build(settings, splits.train)
+    checkpoints = training.compile_model(model, settings, splits.train, run_dir / "checkpoints")
+    starts.compete(model, checkpoints, settings, splits, run_dir)
+    return model
+
+
+def test_a_start_that_diverges_is_out(values, tmp_path, monkeypatch, capsys):
+    poisoned(monkeypatch, {0})
+    model = begin(values, tmp_path / "run", 2)
+    losses = json.loads(
+        (tmp_path / "run" / "starts" / "losses.json").read_text(), parse_constant=pytest.fail
+    )
+    assert losses["losses"][0] is None
+    assert np.isfinite(losses["losses"][1])
+    assert losses["best"] == 1
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    lines = [line for line in capsys.readouterr().out.splitlines() if " is out: " in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("start 1 of 2 is out: ")
+    assert lines[0].endswith("not finite after update 1")
+
+
+def test_a_held_out_loss_that_is_no_number_is_never_the_best(values, tmp_path, monkeypatch):
+    losses = iter([np.nan, 2.0, -np.inf, 1.0])
+    monkeypatch.setattr(starts, "held_out_loss", lambda *given: next(losses))
+    monkeypatch.setattr(starts, "train", lambda *given: given[1].save(is_best=True))
+    begin(values, tmp_path / "run", 4)
+    written = json.loads((tmp_path / "run" / "starts" / "losses.json").read_text())
+    assert written == {"losses": [None, 2.0, None, 1.0], "best": 3}
+
+
+def test_all_starts_diverge(values, tmp_path, monkeypatch):
+    poisoned(monkeypatch, {0, 1})
+    with pytest.raises(UserError, match=r"--starts=2: no initialisation has a finite loss"):
+        begin(values, tmp_path / "run", 2)
+    assert not (tmp_path / "run" / "starts" / "losses.json").exists()
+
+
 def test_held_out_loss_is_the_weighted_bound(values, tmp_path):
     settings = Settings.from_dict(values | {"run_dir": str(tmp_path / "run"), "model": "kvae"})
     splits = experiment.load_data(settings)
