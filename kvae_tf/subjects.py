@@ -11,7 +11,7 @@ from kvae_tf import data, experiment
 from kvae_tf.errors import UserError
 from kvae_tf.loaded import LoadedModel
 from kvae_tf.settings import Settings
-from kvae_tf.studies import Subject
+from kvae_tf.studies import EvaluationTarget
 
 
 def find(
@@ -20,7 +20,7 @@ def find(
     dataset: str = "",
     seed: int | None = None,
     validation: bool = False,
-) -> Subject:
+) -> EvaluationTarget:
     """The model of a run or of an export, and the data it was trained on, or others.
 
     Args:
@@ -57,7 +57,7 @@ def find(
     if validation:
         splits = splits._replace(test=splits.validation)
     longer = functools.partial(_longer, settings, splits, validation)
-    return Subject(model, splits, longer, settings.data.dataset)
+    return EvaluationTarget(model, splits, longer, settings.data.dataset)
 
 
 def _longer(settings, splits, validation, num_steps):

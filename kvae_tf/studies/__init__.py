@@ -1,6 +1,6 @@
 """The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
 
-A study takes a ``Subject`` and gives a ``Report``; none knows which system it looks at.
+A study takes a ``EvaluationTarget`` and gives a ``Report``; none knows which system it looks at.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 from kvae_tf import files, plotting
 from kvae_tf.errors import UserError
 from kvae_tf.studies import frames, latents, objects
-from kvae_tf.studies.report import Report, Subject
+from kvae_tf.studies.report import EvaluationTarget, Report
 
-STUDIES: dict[str, Callable[[Subject], Report]] = {
+STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
     study.__name__: study
     for study in (
         frames.missing_at_random,
@@ -32,12 +32,12 @@ STUDIES: dict[str, Callable[[Subject], Report]] = {
 }
 
 
-def run(names: list[str], subject: Subject, folder: Path) -> None:
+def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
     """Runs studies and writes their files.
 
     Args:
       names: out of ``STUDIES``; none: all that the model and the data allow.
-      subject: what to look at.
+      target: what to look at.
       folder: where the files go.
 
     Raises:
@@ -50,7 +50,7 @@ def run(names: list[str], subject: Subject, folder: Path) -> None:
         )
     for name in names or STUDIES:
         try:
-            report = STUDIES[name](subject)
+            report = STUDIES[name](target)
         except UserError as error:
             if names:
                 raise

@@ -8,19 +8,19 @@ from kvae_tf import charts, evaluation, plotting
 from kvae_tf.data import gap
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.continuations import FIRST, LAST
-from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.studies.report import EvaluationTarget, Report, need
 
 SHOWN = 8  # sequences in pictures
 
 
-def objects(subject: Subject) -> Report:
+def objects(target: EvaluationTarget) -> Report:
     """Positions as inferred, generated and interpolated, beside the true ones; figures 3, 8, 9."""
-    need(subject, FIRST + LAST + 1, "smooth", "impute", "forecast")
-    model, test = subject.model, _counted(subject)
+    need(target, FIRST + LAST + 1, "smooth", "impute", "forecast")
+    model, test = target.model, _counted(target)
     if not model.max_objects:
         raise UserError("the model knows no objects, which the experiment needs")
-    found = evaluation.object_errors(model, test, subject.splits.train)
-    fit = evaluation.fit_objects(model, subject.splits.train)
+    found = evaluation.object_errors(model, test, target.splits.train)
+    fit = evaluation.fit_objects(model, target.splits.train)
     shown = _shown(test)
     truth, counts = evaluation.true_positions(shown), shown.num_objects
     inferred = fit(evaluation.latent_positions(model, shown))
@@ -53,10 +53,10 @@ def objects(subject: Subject) -> Report:
     return Report(found._asdict(), header, rows, charts.paths(panels))
 
 
-def continuations(subject: Subject) -> Report:
+def continuations(target: EvaluationTarget) -> Report:
     """Frames that follow the first five, or lie between five and five: figure 6, and errors."""
-    need(subject, FIRST + LAST + 1, "impute")
-    model, test = subject.model, _counted(subject)
+    need(target, FIRST + LAST + 1, "impute")
+    model, test = target.model, _counted(target)
     found = {"generated": evaluation.generation(model, test)}
     if "smooth" in model.imputation_methods:
         found["interpolated"] = evaluation.interpolation(model, test)
@@ -99,13 +99,13 @@ def continuations(subject: Subject) -> Report:
     )
 
 
-def _counted(subject):
+def _counted(target):
     """The test part, if it says how many objects there are and where."""
-    if evaluation.true_positions(subject.splits.test) is None:
+    if evaluation.true_positions(target.splits.test) is None:
         raise UserError(
-            f"{subject.dataset} does not say where several objects are, which the experiment needs"
+            f"{target.dataset} does not say where several objects are, which the experiment needs"
         )
-    return subject.splits.test
+    return target.splits.test
 
 
 def _shown(test):

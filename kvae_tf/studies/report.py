@@ -12,7 +12,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.models.base import SequenceModel
 
 
-class Subject(NamedTuple):
+class EvaluationTarget(NamedTuple):
     """What is looked at.
 
     Attributes:
@@ -46,16 +46,16 @@ class Report(NamedTuple):
     animation: bytes | None = None
 
 
-def need(subject, num_steps, *queries):
+def need(target, num_steps, *queries):
     """Refuses a study that the model or the data do not allow."""
-    lacking = set(queries) - set(subject.model.supports)
+    lacking = set(queries) - set(target.model.supports)
     if lacking:
         raise UserError(
             f"the model cannot {', '.join(sorted(lacking))}, which the experiment needs; it can "
-            f"{', '.join(sorted(subject.model.supports))}"
+            f"{', '.join(sorted(target.model.supports))}"
         )
-    if subject.splits.test.num_steps < num_steps:
+    if target.splits.test.num_steps < num_steps:
         raise UserError(
-            f"{subject.dataset} has sequences of {subject.splits.test.num_steps} frames, expected "
+            f"{target.dataset} has sequences of {target.splits.test.num_steps} frames, expected "
             f"at least {num_steps} for the experiment"
         )
