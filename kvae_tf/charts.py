@@ -89,7 +89,8 @@ def mode_map(
     K = weights.shape[1]
     columns = min(K, 4)
     rows = -(-K // columns)
-    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    height = 3.0 * rows + (0.5 if title else 0.0)
+    figure, axes = new_figure(3.2 * columns + 0.6, height, rows, columns)
     for k, axis in enumerate(axes.flat):
         if k >= K:
             axis.set_axis_off()

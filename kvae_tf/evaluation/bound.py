@@ -16,7 +16,7 @@ def bound(model: SequenceModel, data: SequenceData, prefix: str = "test") -> dic
     """The variational bound of held-out sequences.
 
     Args:
-      model: any system.
+      model: any model.
       data: the sequences.
       prefix: the metrics' group.
 

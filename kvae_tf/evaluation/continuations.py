@@ -46,7 +46,7 @@ def generation(model: SequenceModel, data: SequenceData) -> Continuation:
 
 
 def interpolation(model: SequenceModel, data: SequenceData) -> Continuation:
-    """The first ``FIRST`` and the last ``LAST`` frames are seen; for a system that smooths."""
+    """The first ``FIRST`` and the last ``LAST`` frames are seen; for a model that smooths."""
     stop = data.num_steps - LAST
     return _continue(model, data, "smooth", gap(len(data), data.num_steps, FIRST, stop))
 

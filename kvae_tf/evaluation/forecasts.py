@@ -18,9 +18,9 @@ class ForecastErrors(NamedTuple):
 
     Attributes:
       incorrect_pixels: ``[K]`` fractions.
-      incorrect_pixels_se: ``[K]``.
-      wasserstein: ``[K]`` pixels, between the sets of lit pixels.
-      wasserstein_se: ``[K]``.
+      incorrect_pixels_se: ``[K]``, standard errors of ``incorrect_pixels``.
+      wasserstein: ``[K]`` pixels, distances between the sets of lit pixels.
+      wasserstein_se: ``[K]`` pixels, standard errors of ``wasserstein``.
     """
 
     incorrect_pixels: list[float]
@@ -35,7 +35,7 @@ def forecast_errors(
     """Sees ``context`` frames and forecasts the rest of each sequence.
 
     Args:
-      model: a system that can ``forecast``.
+      model: a model that can ``forecast``.
       data: sequences longer than ``context``.
       context: frames seen.
 
@@ -67,7 +67,7 @@ def forecast_errors(
                 ]
             )
     return tuple(
-        ForecastErrors(*(column for found in pair for column in _mean_and_error(found)))
+        ForecastErrors(*(column for batches in pair for column in _mean_and_error(batches)))
         for pair in errors.values()
     )
 

@@ -32,7 +32,7 @@ def smoothed(model: SequenceModel) -> Callable:
 def encode(model: SequenceModel) -> Callable:
     """Frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
 
-    They are means of q(a | x), or where a system has no encoding of single frames its states of
+    They are means of q(a | x), or where a model has no encoding of single frames its states of
     sequences in which nothing more is hidden.
     """
     if "encode" in model.supports:

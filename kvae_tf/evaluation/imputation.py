@@ -32,7 +32,7 @@ def imputation(
     """How well hidden frames are filled in.
 
     Args:
-      model: a system that can ``impute``.
+      model: a model that can ``impute``.
       data: the sequences.
       hidden: the frames to hide in every sequence; None: ``middle_gap``.
 

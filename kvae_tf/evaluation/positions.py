@@ -61,7 +61,7 @@ def fit_positions(model: SequenceModel, data: SequenceData) -> AffineFit | None:
     """The map from encodings to true positions; fit it on training data.
 
     Args:
-      model: any system.
+      model: any model.
       data: sequences with states called x and y; without them the result is None.
     """
     truth = positions(data)

@@ -36,28 +36,28 @@ def quantities(data: SequenceData) -> dict[str, np.ndarray]:
     """True states by name, ``[N, T]``: an angle as its sine and cosine; empty where unknown."""
     if data.states is None:
         return {}
-    found = {}
+    states = {}
     for name, values in zip(data.state_names, np.moveaxis(data.states, -1, 0), strict=True):
         if name == "angle":
-            found |= {"sin": np.sin(values), "cos": np.cos(values)}
+            states |= {"sin": np.sin(values), "cos": np.cos(values)}
         else:
-            found["velocity" if name == "angular_velocity" else name] = values
-    return found
+            states["velocity" if name == "angular_velocity" else name] = values
+    return states
 
 
 def latent_samples(model: SequenceModel, data: SequenceData, seed: int = 0) -> np.ndarray:
     """A draw of each latent state given the sequence, ``[N, T, n]``.
 
     Args:
-      model: a system that can ``smooth`` or, failing that, ``filter``.
+      model: a model that can ``smooth`` or, if not, ``filter``.
       data: the sequences.
       seed: of the draws, which are Gaussian with the posterior's moments.
     """
     query = tf.function(model.smooth if "smooth" in model.supports else model.filter)
     rng, draws = np.random.default_rng(seed), []
     for batch, rows in masked_batches(data, data.observed):
-        found = query(batch["frames"], batch["known"], batch["controls"])
-        means, covariances = (x.numpy().astype(float) for x in found)
+        moments = query(batch["frames"], batch["known"], batch["controls"])
+        means, covariances = (x.numpy().astype(float) for x in moments)
         values, vectors = np.linalg.eigh(covariances)
         roots = vectors * np.sqrt(np.maximum(values, 0.0))[..., np.newaxis, :]
         z = means + np.einsum("btij,btj->bti", roots, rng.normal(size=means.shape))

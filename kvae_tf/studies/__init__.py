@@ -1,6 +1,6 @@
 """The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
 
-A study takes a ``EvaluationTarget`` and gives a ``Report``; none knows which system it looks at.
+A study takes an ``EvaluationTarget`` and gives a ``Report``; none knows which model it looks at.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ from kvae_tf.studies.report import EvaluationTarget, Report, need
 FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
 GENERATED, GENERATED_STEPS = 8, 60
 LEVEL = 0.9
-_DEPENDS_ON_ALL = "weights also depend on earlier encodings: those that occurred, not a function"
+_DEPENDS_ON_ALL = (
+    "no function of a1, a2: the weights that occurred, which earlier encodings also move"
+)
 
 
 def missing_at_random(target: EvaluationTarget) -> Report:
@@ -163,18 +165,18 @@ def forecast(target: EvaluationTarget) -> Report:
     steps = list(range(1, test.num_steps - context + 1))
     fields = evaluation.ForecastErrors._fields
     rows = [
-        [name, step, *(getattr(found, field)[i] for field in fields)]
-        for name, found in errors.items()
+        [name, step, *(getattr(of_method, field)[i] for field in fields)]
+        for name, of_method in errors.items()
         for i, step in enumerate(steps)
     ]
     return Report(
-        {"context": context} | {name: found._asdict() for name, found in errors.items()},
+        {"context": context} | {name: of_method._asdict() for name, of_method in errors.items()},
         ["method", "step", *fields],
         rows,
         charts.curves(
             steps,
-            {name: found.wasserstein for name, found in errors.items()},
-            {name: found.wasserstein_se for name, found in errors.items()},
+            {name: of_method.wasserstein for name, of_method in errors.items()},
+            {name: of_method.wasserstein_se for name, of_method in errors.items()},
             x_label=f"steps after {context} seen frames",
             y_label="Wasserstein distance of lit pixels, pixels",
         ),
@@ -209,8 +211,10 @@ def quality(target: EvaluationTarget, num_samples: int = 64) -> Report:
 
 
 def _curve_report(target, curve, fit, x_label, reported):
-    lines = {name: found["incorrect_pixels"] for name, found in curve.errors.items()}
-    spreads = {name: found["incorrect_pixels"] for name, found in curve.standard_errors.items()}
+    lines = {name: measures["incorrect_pixels"] for name, measures in curve.errors.items()}
+    spreads = {
+        name: measures["incorrect_pixels"] for name, measures in curve.standard_errors.items()
+    }
     rows = [
         [x, method, measure, value, curve.standard_errors[method][measure][i]]
         for method, measures in curve.errors.items()

@@ -20,8 +20,8 @@ def regression(target: EvaluationTarget) -> Report:
     """Least squares of the true states on latent samples, table 1, figures 3 and 5."""
     need(target, 2, "filter")
     test = target.splits.test
-    found = evaluation.regression(target.model, target.splits.train, test)
-    if found is None:
+    fitted = evaluation.regression(target.model, target.splits.train, test)
+    if fitted is None:
         raise UserError(f"{target.dataset} has no true states, which the experiment needs")
     first = evaluation.first_step(target.model)
     z = evaluation.latent_samples(target.model, test)[:, first:]
@@ -36,8 +36,8 @@ def regression(target: EvaluationTarget) -> Report:
             for name in ("x", "y")
         ]
         colours = {"checkerboard of x, y": (cells[0] + cells[1]) % 2} | colours
-    plane, names = _plane(shown, found)
-    columns = zip(found.names, found.r_squared, found.log_likelihood, strict=True)
+    plane, names = _plane(shown, fitted)
+    columns = zip(fitted.names, fitted.r_squared, fitted.log_likelihood, strict=True)
     rows = [[name, float(r), float(score)] for name, r, score in columns]
     return Report(
         {
@@ -63,13 +63,13 @@ def walk(target: EvaluationTarget) -> Report:
     long = target.long_test(steps)
     if long is None:
         raise UserError(f"{target.dataset} has no longer sequences, which the experiment needs")
-    regression = evaluation.regression(target.model, target.splits.train, target.splits.test)
-    if regression is None:
+    fitted = evaluation.regression(target.model, target.splits.train, target.splits.test)
+    if fitted is None:
         raise UserError(f"{target.dataset} has no true states, which the experiment needs")
     # Before that step nothing is filtered in the strict sense.
     first = target.model.filter_warmup
     latents = _walks(target.model, long, context)
-    states = {name: regression.fit(z[:, first:]) for name, z in latents.items()}
+    states = {name: fitted.fit(z[:, first:]) for name, z in latents.items()}
     truth = np.stack(list(evaluation.quantities(long).values()), -1)[:, first:]
     r_squared = {name: _r_squared(x, truth) for name, x in states.items()}
     at = min(STRIP_STEPS, steps) - 1 - first
@@ -77,7 +77,7 @@ def walk(target: EvaluationTarget) -> Report:
         "context": context,
         "step": at + first + 1,
         "r_squared": {
-            name: dict(zip(regression.names, values[at].tolist(), strict=True))
+            name: dict(zip(fitted.names, values[at].tolist(), strict=True))
             for name, values in r_squared.items()
         },
     }
@@ -85,18 +85,18 @@ def walk(target: EvaluationTarget) -> Report:
     lines = {
         f"{name}, {quantity}": np.maximum(values[:, i], -0.2).tolist()
         for name, values in r_squared.items()
-        for i, quantity in enumerate(regression.names)
+        for i, quantity in enumerate(fitted.names)
     }
     pictures = [_strip(target, long, context)]
     pictures.append(charts.curves(x, lines, x_label="step", y_label="R²", from_zero=False))
-    if regression.names == ("sin", "cos", "velocity"):
+    if fitted.names == ("sin", "cos", "velocity"):
         numbers |= _pendulum_numbers(states, truth, at)
         pictures += _pendulum_charts(states, truth, x)
     rows = [
         [name, step, quantity, float(values[step - 1 - first, i])]
         for name, values in r_squared.items()
         for step in x
-        for i, quantity in enumerate(regression.names)
+        for i, quantity in enumerate(fitted.names)
     ]
     header = ["walk", "step", "quantity", "r_squared"]
     return Report(numbers, header, rows, charts.stack(pictures))
@@ -193,7 +193,8 @@ def controls(target: EvaluationTarget) -> Report:
             squared = np.square(guess - batch["frames"][:, context:]).mean((2, 3, 4))
             errors[name].append(squared[: rows.stop - rows.start])
     lines = {
-        name: np.sqrt(np.concatenate(found).mean(0)).tolist() for name, found in errors.items()
+        name: np.sqrt(np.concatenate(errors_of).mean(0)).tolist()
+        for name, errors_of in errors.items()
     }
     steps = list(range(1, CONTROL_STEPS + 1))
     return Report(
@@ -206,10 +207,10 @@ def controls(target: EvaluationTarget) -> Report:
     )
 
 
-def _plane(z, found):
+def _plane(z, fitted):
     """The plane of the latent space on which positions, or the first two quantities, lie best."""
-    names = [name for name in ("x", "y") if name in found.names] or list(found.names[:2])
-    directions = found.fit.matrix[:, [found.names.index(name) for name in names]]
+    names = [name for name in ("x", "y") if name in fitted.names] or list(fitted.names[:2])
+    directions = fitted.fit.matrix[:, [fitted.names.index(name) for name in names]]
     if directions.shape[1] < 2 or z.shape[1] < 2:
         directions = np.eye(z.shape[1])[:, :2]
     basis, _ = np.linalg.qr(directions)

@@ -19,7 +19,7 @@ def objects(target: EvaluationTarget) -> Report:
     model, test = target.model, _counted(target)
     if not model.max_objects:
         raise UserError("the model knows no objects, which the experiment needs")
-    found = evaluation.object_errors(model, test, target.splits.train)
+    errors = evaluation.object_errors(model, test, target.splits.train)
     fit = evaluation.fit_objects(model, target.splits.train)
     shown = _shown(test)
     truth, counts = evaluation.true_positions(shown), shown.num_objects
@@ -31,8 +31,8 @@ def objects(target: EvaluationTarget) -> Report:
             shown.unit_frames, np.repeat(mask, len(shown), axis=0), method=method,
             **evaluation.objects_of(model, shown),
         )  # fmt: skip
-        found_there = fit(evaluation.positions_of(model, filled.latents.numpy()))
-        paths[name] = evaluation.in_order(found_there, orders)
+        positions = fit(evaluation.positions_of(model, filled.latents.numpy()))
+        paths[name] = evaluation.in_order(positions, orders)
     # What a filter thinks before the last frame seen is no part of what it generates.
     begins = {"generated": FIRST - 1}
     panels = [
@@ -50,19 +50,19 @@ def objects(target: EvaluationTarget) -> Report:
         for t in range(shown.num_steps)
     ]
     header = ["sequence", "step", "object", "path", "column", "row_from_below"]
-    return Report(found._asdict(), header, rows, charts.paths(panels))
+    return Report(errors._asdict(), header, rows, charts.paths(panels))
 
 
 def continuations(target: EvaluationTarget) -> Report:
     """Frames that follow the first five, or lie between five and five: figure 6, and errors."""
     need(target, FIRST + LAST + 1, "impute")
     model, test = target.model, _counted(target)
-    found = {"generated": evaluation.generation(model, test)}
+    continued = {"generated": evaluation.generation(model, test)}
     if "smooth" in model.imputation_methods:
-        found["interpolated"] = evaluation.interpolation(model, test)
+        continued["interpolated"] = evaluation.interpolation(model, test)
     shown = _shown(test)
     films = {"true": shown.unit_frames}
-    for name in found:
+    for name in continued:
         mask, method = _ways(shown.num_steps)[name]
         filled = model.impute(
             films["true"], np.repeat(mask, len(shown), axis=0), shown.controls, method=method,
@@ -75,23 +75,23 @@ def continuations(target: EvaluationTarget) -> Report:
         for film in films.values()
     ]
     measures = ("nats", "incorrect_pixels", "position_error")
-    frames = found["generated"].frames
+    frames = continued["generated"].frames
     for measure in measures:
         lines = {}
-        for name, errors in found.items():
+        for name, errors in continued.items():
             values = dict(zip(errors.frames, getattr(errors, measure), strict=True))
             lines[name] = [values.get(t, np.nan) for t in frames]
         label = measure.replace("_", " ")
         pictures.append(charts.curves(frames, lines, x_label="frame", y_label=label))
     rows = [
         [name, t, *values]
-        for name, errors in found.items()
+        for name, errors in continued.items()
         for t, *values in zip(errors.frames, *(getattr(errors, m) for m in measures), strict=True)
     ]
     # One under another: a sequence is a column, as in the pictures.
     side_by_side = np.concatenate(list(films.values()), axis=0)
     return Report(
-        {name: errors._asdict() for name, errors in found.items()},
+        {name: errors._asdict() for name, errors in continued.items()},
         ["frames", "step", *measures],
         rows,
         charts.stack(pictures),

@@ -13,12 +13,12 @@ from kvae_tf.models.base import SequenceModel
 
 
 class EvaluationTarget(NamedTuple):
-    """What is looked at.
+    """A model and the data to evaluate it on.
 
     Attributes:
-      model: any system, or a loaded export.
-      splits: the data; ``test`` is evaluated, ``train`` only serves to fit the map to positions.
-      long_test: gives test sequences of so many frames, or None where there are none.
+      model: any model, or a loaded export.
+      splits: the data; ``test`` is evaluated, ``train`` only serves to fit maps to true states.
+      long_test: number of frames -> test sequences of that length, or None where there are none.
       dataset: the world's name, or the file's path.
     """
 
@@ -29,12 +29,12 @@ class EvaluationTarget(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a study found.
+    """The results of a study.
 
     Attributes:
-      numbers: for the JSON file.
-      header: the CSV file's columns.
-      rows: its rows.
+      numbers: what the JSON file says.
+      header: names of the CSV file's columns.
+      rows: rows of the CSV file, one value for each column.
       picture: uint8 ``[height, width, 3]``.
       animation: GIF bytes, or None.
     """
