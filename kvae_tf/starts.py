@@ -58,7 +58,8 @@ def compete(
             train(one, states, settings, splits, folder, epochs)
             losses.append(held_out_loss(one, splits.validation))
         except DivergedError as error:
-            print(f"start {start + 1} of {len(folders)} is out: {error.what}")
+            # On a line of its own, after the unfinished one of Keras' progress bar.
+            print(f"\nstart {start + 1} of {len(folders)} is out: {error.what}")
             losses.append(math.nan)
         if (folder / "time.json").exists():  # not before the end of a first epoch
             seconds += files.read_json(folder / "time.json", "a start's time")["seconds"]
