@@ -90,8 +90,8 @@ def test_help_and_a_missing_flag_come_without_tensorflow(name):
         check_page(result)
         assert end == "\n"
         assert listed(page) == names
-        assert page.count("required)") == len(required) > 0
-        assert page.count("(default: ") == len(names) - len(required)
+        assert words(page).count("(required)") == len(required) > 0
+        assert words(page).count("(default: ") == len(names) - len(required)
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert re.fullmatch(r"error: --\w+ is not set, but required: .+\n", result.stderr)
