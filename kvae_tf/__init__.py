@@ -20,6 +20,27 @@ TensorShape([10, 15, 16, 16, 1])
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
+    from kvae_tf import data, lgssm, models
+    from kvae_tf.experiments import presets
+    from kvae_tf.experiments.presets import create
+    from kvae_tf.export.loading import LoadedModel as load  # noqa: N813
+    from kvae_tf.models import DKF, DVBF, KVAE, Cannonball
+
+__all__ = [
+    "DKF",
+    "DVBF",
+    "KVAE",
+    "Cannonball",
+    "create",
+    "data",
+    "lgssm",
+    "load",
+    "models",
+    "presets",
+]
 
 __version__ = "0.1.0"
 

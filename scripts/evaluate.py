@@ -1,38 +1,6 @@
-"""Evaluates a model: evaluate.py --run=PATH | --saved_model=PATH [--experiment=gap,modes]."""
+"""The command of ``kvae_tf.apps.commands.evaluate``, from a clone."""
 
-from pathlib import Path
-
-from kvae_tf.apps import cli
-
-cli.import_tensorflow_quietly()
-
-from absl import flags  # noqa: E402
-
-from kvae_tf import studies  # noqa: E402
-from kvae_tf.experiments import targets  # noqa: E402
-
-flags.DEFINE_string("run", "", "A run's folder.")
-flags.DEFINE_string("saved_model", "", "An export's version folder, as saved_models/box/1.")
-flags.DEFINE_list(
-    "experiment",
-    [],
-    f"Out of {','.join(studies.STUDIES)}, with commas between; empty: all that apply.",
-)
-flags.DEFINE_string("output", "", "Where the files go; empty: evaluation/ in or beside the model.")
-flags.DEFINE_string("dataset", "", "Other data than the model was trained on: world or PATH.npz.")
-flags.DEFINE_integer("seed", None, "Another seed of the data.", lower_bound=0)
-flags.DEFINE_bool("validation", False, "Look at the validation part instead of the test part.")
-
-
-def main() -> None:
-    """Flags to one call."""
-    values = flags.FLAGS
-    subject = targets.find(
-        values.run, values.saved_model, values.dataset, values.seed, values.validation
-    )
-    model_folder = Path(values.run) if values.run else Path(values.saved_model).parent
-    studies.run(values.experiment, subject, Path(values.output or model_folder / "evaluation"))
-
+from kvae_tf.apps.commands import evaluate
 
 if __name__ == "__main__":
-    cli.run(main)
+    evaluate.main()

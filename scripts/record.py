@@ -1,39 +1,6 @@
-"""Films a Gymnasium environment: record.py --environment=NAME --output=FOLDER."""
+"""The command of ``kvae_tf.apps.commands.record``, from a clone."""
 
-from pathlib import Path
-
-from kvae_tf.apps import cli
-
-cli.import_tensorflow_quietly()
-
-from absl import flags  # noqa: E402
-
-from kvae_tf.apps import recording  # noqa: E402
-
-flags.DEFINE_string("environment", None, "A name that gymnasium.make knows.")
-flags.DEFINE_string("output", None, "A new folder, for videos/ and actions.csv.")
-flags.DEFINE_integer("episodes", 100, "Videos.", lower_bound=1)
-flags.DEFINE_integer("steps", 60, "Frames of each, unless the episode ends before.", lower_bound=2)
-flags.DEFINE_integer("hold", 4, "Steps for which a random action is kept.", lower_bound=1)
-flags.DEFINE_integer("size", 96, "Pixels of a frame's longer side.", lower_bound=8)
-flags.DEFINE_integer("seed", 0, "Of the actions and of the environment.", lower_bound=0)
-flags.mark_flags_as_required(["environment", "output"])
-
-
-def main() -> None:
-    """Flags to one call."""
-    values = flags.FLAGS
-    recording.record(
-        values.environment,
-        Path(values.output),
-        values.episodes,
-        values.steps,
-        values.hold,
-        values.size,
-        values.seed,
-    )
-    print(values.output)
-
+from kvae_tf.apps.commands import record
 
 if __name__ == "__main__":
-    cli.run(main)
+    record.main()

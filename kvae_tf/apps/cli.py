@@ -1,4 +1,4 @@
-"""What every script shares: quiet start, one line for bad input, an exit status that tells.
+"""What every command shares: quiet start, help, one line for bad input, a telling exit status.
 
 Import this module before TensorFlow.
 """
@@ -13,7 +13,13 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from kvae_tf.apps import helptext
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import flagfiles
+
+_HELP = ("--help", "-help", "-h", "-?", "--helpshort", "-helpshort")
+
+Sections = dict[str, list[helptext.Entry]]
 
 
 @contextlib.contextmanager
@@ -42,17 +48,81 @@ def import_tensorflow_quietly() -> None:
     logging.set_verbosity(logging.ERROR)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags, calls ``main`` and exits.
+def run(
+    call: Callable[[], None],
+    define: Callable[[], None] = lambda: None,
+    description: str = "",
+    sections: Callable[[list[str]], Sections] | None = None,
+) -> None:
+    """Defines and parses the flags, calls ``call`` and exits.
 
     Bad flags and ``UserError`` print one line to stderr and exit with status 1; other exceptions
-    keep their traceback.
+    keep their traceback. ``--help`` prints the command's own flags and exits with status 0.
+
+    Args:
+      call: flags to one call.
+      define: defines the command's flags.
+      description: what ``--help`` says first.
+      sections: what ``--help`` lists by title, from the words of the command line with flagfiles
+        in full; None: the flags that ``define`` defined.
     """
     warnings.showwarning = _warn
+
+    def parse(arguments):
+        words = flagfiles.expand(arguments[1:])
+        if any(word in _HELP for word in words):
+            listed = sections(words) if sections else {"Flags": own_flags()}
+            print(helptext.page(description, listed), end="")
+            sys.exit(0)
+        return _parse([arguments[0], *words])
+
     try:
-        app.run(_guarded(main), flags_parser=_parse)
-    except UserError as error:
+        define()
+        app.run(_guarded(call), flags_parser=_refusing(parse))
+    except (UserError, flags.Error) as error:
         fail(error)
+
+
+def own_flags() -> list[helptext.Entry]:
+    """The flags that the command defined, without those of absl and TensorFlow."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    # absl knows the module that Python was started with by the name of its file.
+    ours = [name for name in modules if name.startswith("kvae_tf.") or name == sys.argv[0]]
+    return [helptext.of_flag(flag) for name in ours for flag in modules[name]]
+
+
+def define_plugins() -> None:
+    """Defines ``--plugin`` and imports what the command line names there; TensorFlow, too.
+
+    Raises:
+      UserError: there is no such file or module.
+    """
+    import_tensorflow_quietly()
+    from kvae_tf.models import registry
+
+    text = "PATH.py, or a module, with a model of your own that it registers."
+    flags.DEFINE_multi_string("plugin", [], text)
+    own = flags.FlagValues()
+    flags.DEFINE_multi_string("plugin", [], text, flag_values=own)
+    own.set_gnu_getopt(True)
+    own(["", *flagfiles.expand(sys.argv[1:])], known_only=True)
+    for place in own["plugin"].value:
+        registry.load_plugin(place)
+
+
+def integers(name: str) -> tuple[int, ...]:
+    """The whole numbers of a parsed list flag.
+
+    Raises:
+      UserError: it holds something else; the message names the flag.
+    """
+    words = flags.FLAGS[name].value
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise UserError(
+            f"--{name} is {','.join(words)!r}, expected whole numbers with commas between"
+        ) from None
 
 
 def _warn(message, category, filename, lineno, file=None, line=None):
@@ -67,13 +137,30 @@ def fail(error: Exception) -> None:
 
 
 def _parse(arguments):
+    known = [flags.FLAGS[name] for name in flags.FLAGS]
+    required = [flag for flag in known if helptext.is_required(flag)]
     try:
         rest = flags.FLAGS(arguments)
-    except flags.Error as error:
-        fail(error)
+    except flags.Error:
+        for flag in required:
+            if not flag.present:
+                raise UserError(f"--{flag.name} is not set, but required: {flag.help}") from None
+        raise
     if len(rest) > 1:
-        fail(UserError(f"unexpected argument {rest[1]!r}, expected flags only (--name=value)"))
+        raise UserError(f"unexpected argument {rest[1]!r}, expected flags only (--name=value)")
     return rest
+
+
+def _refusing(parse):
+    """Bad flags as one line, where absl would add its own help."""
+
+    def refuse(arguments):
+        try:
+            return parse(arguments)
+        except (UserError, flags.Error) as error:
+            fail(error)
+
+    return refuse
 
 
 def _guarded(main):

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import flagfiles
 from kvae_tf.experiments.settings import Settings, fields, parts
 
 
-def define() -> None:
+def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for every setting of every model.
 
-    None of them has a default of its own: what is not said keeps the default of the settings.
+    None of them has a default of its own: what is not said keeps the default of the settings. Nor
+    has it choices: models that share a setting may differ in them, and settings check themselves.
+
+    Args:
+      flag_values: where the flags are defined; by default among those of the command line.
     """
     for field in fields().values():
-        _define(field)
+        _DEFINE[type(field.default)](
+            field.name, None, field.metadata["help"], flag_values=flag_values
+        )
 
 
 def settings() -> Settings:
@@ -27,12 +35,8 @@ def settings() -> Settings:
       UserError: a value outside its limits, or a flag on the command line that the chosen model
         does not have (in a flagfile such flags are left out); the message names the flag.
     """
-    known = fields()
-    values = {name: flags.FLAGS[name].value for name in known if flags.FLAGS[name].present}
-    for name, value in values.items():
-        if isinstance(known[name].default, tuple):
-            values[name] = _integers(name, value)
-    model = values.get("model", known["model"].default)
+    values = given(flags.FLAGS)
+    model = values.get("model", fields()["model"].default)
     own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
     for name in values:
         if name not in own and _is_on_command_line(name):
@@ -40,46 +44,51 @@ def settings() -> Settings:
     return Settings.from_dict(values)
 
 
+def given(flag_values: flags.FlagValues) -> dict[str, object]:
+    """The settings that parsed flags set, by flag name; what they do not set is absent.
+
+    Args:
+      flag_values: flags that ``define`` defined.
+
+    Raises:
+      UserError: a list holds something else than whole numbers; the message names the flag.
+    """
+    known = fields()
+    values = {name: flag_values[name].value for name in known if flag_values[name].present}
+    for name, value in values.items():
+        if isinstance(known[name].default, tuple):
+            values[name] = _integers(name, value)
+    return values
+
+
+def chosen_model(arguments: Sequence[str]) -> str:
+    """The model that a command line chooses, in a flagfile or by itself; other flags are ignored.
+
+    Args:
+      arguments: words of the command line, without the program's name.
+
+    Raises:
+      UserError: there is no such flagfile.
+    """
+    own = flags.FlagValues()
+    flags.DEFINE_string("model", fields()["model"].default, "The model.", flag_values=own)
+    own.set_gnu_getopt(True)
+    own(["", *flagfiles.expand(arguments)], known_only=True)
+    return own["model"].value
+
+
 def _is_on_command_line(name):
     words = [word.partition("=")[0].lstrip("-") for word in sys.argv[1:] if word.startswith("-")]
     return name in words or f"no{name}" in words
 
 
-def define_video() -> None:
-    """Defines the flags of scripts that answer about one video."""
-    flags.DEFINE_string("saved_model", None, "An export's version folder, as saved_models/box/1.")
-    flags.DEFINE_string("video", None, "A video, a folder of pictures, or an .npz or HDF5 file.")
-    flags.DEFINE_integer("sequence", 0, "Which sequence of an .npz or HDF5 file.")
-    flags.DEFINE_list("crop", [], "TOP,LEFT,HEIGHT,WIDTH of the part to keep, before resizing.")
-    flags.DEFINE_string("annotations", "", "A CSV file: frame, observed, one column a control.")
-    flags.DEFINE_string("output", None, "A folder for film, strip.png, frames.npz, latents.csv.")
-    flags.DEFINE_enum("format", "gif", ["gif", "mp4"], "Of the film.")
-    flags.DEFINE_float("fps", 10.0, "Pictures a second.", lower_bound=0.1)
-    flags.mark_flags_as_required(["saved_model", "video", "output"])
-
-
-def integers(name: str) -> tuple[int, ...]:
-    """The whole numbers of a parsed list flag.
-
-    Raises:
-      UserError: it holds something else; the message names the flag.
-    """
-    return _integers(name, flags.FLAGS[name].value)
-
-
-def _define(field):
-    name, default, text = field.name, field.default, field.metadata["help"]
-    if field.metadata["choices"] and isinstance(default, str):
-        flags.DEFINE_enum(name, None, list(field.metadata["choices"]), text)
-        return
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-        tuple: flags.DEFINE_list,
-    }[type(default)]
-    define(name, None, text)
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_list,
+}
 
 
 def _integers(name, words):

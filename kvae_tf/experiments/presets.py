@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from absl import flags as absl_flags
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
-from kvae_tf.experiments.settings import Settings, fields
+from kvae_tf.experiments import flagfiles
+from kvae_tf.experiments import flags as settings_flags
+from kvae_tf.experiments.settings import Settings
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training.build import build, jit, optimizer
-
-# Beside the package in a clone, under the environment's folder where it was installed.
-_FOLDERS = (Path(__file__).parents[2] / "configs", Path(sys.prefix) / "share/kvae_tf/configs")
 
 
 def names() -> list[str]:
     """All presets."""
-    return sorted(path.stem for path in _folder().glob("*.cfg"))
+    return flagfiles.names()
 
 
 def settings(name: str, **changes) -> Settings:
@@ -39,24 +37,16 @@ def flags(name: str) -> dict[str, object]:
     Raises:
       UserError: there is no such preset, or it sets something that is no setting.
     """
-    path = _folder() / f"{name}.cfg"
-    if not path.exists():
+    if name not in names():
         raise UserError(f"preset {name!r} is unknown, expected one of: {', '.join(names())}")
-    defaults = {name: field.default for name, field in fields().items()}
-    values = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("--"):
-            continue
-        key, _, text = line[2:].partition("=")
-        if key == "flagfile":
-            values |= flags(Path(text).stem)
-        elif key in defaults:
-            values[key] = _value(defaults[key], text)
-        elif key.startswith("no") and defaults.get(key[2:]) in (True, False):
-            values[key[2:]] = False
-        else:
-            raise UserError(f"{path} sets --{key}, which is no setting")
-    return values
+    path = flagfiles.folder() / f"{name}.cfg"
+    values = absl_flags.FlagValues()
+    settings_flags.define(values)
+    try:
+        values(["", *flagfiles.expand([f"--flagfile={path}"])])
+    except absl_flags.Error as error:
+        raise UserError(f"{path}: {error}") from None
+    return settings_flags.given(values)
 
 
 def create(name: str, train: SequenceData, **changes) -> SequenceModel:
@@ -82,18 +72,3 @@ def create(name: str, train: SequenceData, **changes) -> SequenceModel:
     model = build(plan, train)
     model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
     return model
-
-
-def _folder():
-    for folder in _FOLDERS:
-        if folder.is_dir():
-            return folder
-    raise UserError(f"the folder {_FOLDERS[0]} is missing, expected the package's configs there")
-
-
-def _value(default, text):
-    if isinstance(default, bool):
-        return text.lower() in ("", "true", "1")
-    if isinstance(default, tuple):
-        return [int(word) for word in text.split(",") if word]
-    return type(default)(text)

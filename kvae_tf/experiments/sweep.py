@@ -14,7 +14,7 @@ import numpy as np
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 
-_TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
+_TRAIN = "kvae_tf.apps.commands.train"
 
 
 def grid(space: str) -> list[dict[str, str]]:
@@ -62,7 +62,7 @@ def run(
     """Trains every point in a folder of its own; those that are finished already are left alone.
 
     Args:
-      config: the flagfile of all runs.
+      config: the flagfile of all runs, or the name of a config of the package.
       points: flag values of each run.
       folder: of the sweep; a run's folder is named by its values.
       fixed: further flags of all runs, as ``--epochs=3``.
@@ -85,7 +85,7 @@ def run(
             return 0
         (folder / name).mkdir(exist_ok=True)
         flags = [f"--{flag}={value}" for flag, value in runs[name].items()]
-        command = [sys.executable, str(_TRAIN), f"--flagfile={config}", *fixed, *flags]
+        command = [sys.executable, "-m", _TRAIN, f"--flagfile={config}", *fixed, *flags]
         with open(folder / name / "log.txt", "w", encoding="utf-8") as log:
             command += [f"--run_dir={folder / name}", "--resume"]
             status = subprocess.run(command, stdout=log, stderr=log).returncode

@@ -1,0 +1,95 @@
+"""Times the engine, a training step or a stream.
+
+python -m kvae_tf.apps.commands.benchmark lgssm | step | stream
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from kvae_tf.apps import cli
+from kvae_tf.errors import UserError
+
+SUBCOMMANDS = ("lgssm", "step", "stream")
+
+
+def define() -> None:
+    """The flags."""
+    cli.import_tensorflow_quietly()
+    from kvae_tf import lgssm
+    from kvae_tf.apps import benchmark
+
+    sizes = [f"{B}x{T}" for B, T in benchmark.SIZES]
+    flags.DEFINE_integer("repeats", 30, "Calls to time.", lower_bound=1)
+    flags.DEFINE_list("sizes", sizes, "lgssm: BxT, several.")
+    flags.DEFINE_list("latent_sizes", ["4", "8", "16"], "lgssm: n, several.")
+    flags.DEFINE_list("methods", list(lgssm.METHODS), "lgssm: engines to time.")
+    flags.DEFINE_string("saved_model", "saved_models/pendulum/1", "stream: the export.")
+    flags.DEFINE_list("batch_sizes", list(map(str, benchmark.BATCH_SIZES)), "stream: several.")
+    flags.DEFINE_string("write", "", "A JSON file for the numbers.")
+
+
+def take_subcommand() -> str:
+    """Removes the subcommand from the command line."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word in SUBCOMMANDS:
+        return sys.argv.pop(1)
+    if not word.startswith("--help"):
+        cli.fail(UserError(f"subcommand is {word!r}, expected one of {', '.join(SUBCOMMANDS)}"))
+    return ""
+
+
+def whole_numbers(name: str, words: list[str]) -> list[int]:
+    """The words of a flag as numbers."""
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise UserError(f"--{name} has {'x'.join(words)!r}, expected whole numbers") from None
+
+
+def pairs(name: str, words: list[str]) -> list[tuple[int, int]]:
+    """The words of a flag, each BxT."""
+    numbers = [tuple(whole_numbers(name, word.split("x"))) for word in words]
+    for pair, word in zip(numbers, words, strict=True):
+        if len(pair) != 2:
+            raise UserError(f"--{name} has {word!r}, expected BxT, for example 32x20")
+    return numbers
+
+
+def call(subcommand: str) -> None:
+    """Flags to one call.
+
+    Args:
+      subcommand: out of ``SUBCOMMANDS``.
+    """
+    from kvae_tf.apps import benchmark
+    from kvae_tf.data import storage
+
+    values = flags.FLAGS
+    benchmark.use_one_core()
+    if subcommand == "lgssm":
+        numbers = benchmark.engine(
+            pairs("sizes", values.sizes),
+            whole_numbers("latent_sizes", values.latent_sizes),
+            values.methods,
+            values.repeats,
+        )
+    elif subcommand == "stream":
+        sizes = whole_numbers("batch_sizes", values.batch_sizes)
+        numbers = benchmark.streaming(values.saved_model, sizes, values.repeats)
+    else:
+        numbers = benchmark.training_step(values.repeats)
+    if values.write:
+        storage.write_json(values.write, numbers)
+
+
+def main() -> None:
+    """Runs the command."""
+    subcommand = take_subcommand()
+    cli.run(lambda: call(subcommand), define, __doc__)
+
+
+if __name__ == "__main__":
+    main()
