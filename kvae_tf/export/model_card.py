@@ -11,15 +11,16 @@ from kvae_tf.models.spec import ModelSpec
 
 _CARD = """# {title}
 
-{summary} ({paper}), trained on `{dataset}`: frames {frame_shape}, {control_size} control(s),
-{parts}; {parameters:,} parameters.
+{summary} ({paper}),
+trained on `{dataset}`: frames {frame_shape}, {control_size} control(s), {parts};
+{parameters:,} parameters.
 
 ## Results on the test part
 
 {results}
 
-`{bound}` in nats per frame (sum over pixels, mean over frames and sequences){floor}. Lists of
-`missing_at_random` and `gap` are fractions of incorrect pixels on hidden frames.
+`{bound}` is in nats per frame (sum over pixels, mean over frames and sequences){floor}.
+`missing_at_random` and `gap` are fractions of incorrect pixels on hidden frames, ± standard error.
 
 ## Use
 
@@ -105,21 +106,33 @@ def write(
 
 def _results(metrics):
     """A table of the single numbers, then one for each group of lists of equal length."""
-    single = {name: value for name, value in metrics.items() if not isinstance(value, list)}
-    rows = "\n".join(f"| {name} | {format_value(value)} |" for name, value in single.items())
-    tables = [f"| metric | value |\n| --- | --- |\n{rows}"]
     groups = {}
     for name, value in metrics.items():
         if isinstance(value, list):
-            group = name.partition("/")[0]
-            groups.setdefault((group, len(value)), {})[name] = value
-    for columns in groups.values():
-        names = list(columns)
-        header = "| " + " | ".join(names) + " |\n|" + " --- |" * len(names)
-        lines = zip(*columns.values(), strict=True)
-        body = "\n".join("| " + " | ".join(map(format_value, line)) + " |" for line in lines)
-        tables.append(f"{header}\n{body}")
+            group, _, column = name.partition("/")
+            groups.setdefault((group, len(value)), {})[column] = value
+    curves = {key: columns for key, columns in groups.items() if len(columns) > 1}
+    listed = {f"{group}/{column}" for (group, _), columns in curves.items() for column in columns}
+    rows = [(name, format_value(x)) for name, x in metrics.items() if name not in listed]
+    tables = [_table(("metric", "value"), rows)]
+    for (group, _), columns in curves.items():
+        names = [name for name in columns if name.removesuffix("_se") == name]
+        lines = zip(*(_with_errors(columns, name) for name in names), strict=True)
+        tables.append(f"### {group}\n\n{_table(names, lines)}")
     return "\n\n".join(tables)
+
+
+def _with_errors(columns, name):
+    """A column of numbers, each with its standard error where there is one."""
+    values, errors = map(format_value, columns[name]), columns.get(f"{name}_se")
+    if errors is None:
+        return list(values)
+    return [f"{value} ± {format_value(e)}" for value, e in zip(values, errors, strict=True)]
+
+
+def _table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _names(specs):
