@@ -122,6 +122,19 @@ def gap(saved_models: Path) -> str:
     return _box_table(saved_models, "gap", "frames", lengths, paper.GAP)
 
 
+def box_bounds(saved_models: Path) -> str:
+    """Box: the bound of each model that has one, and its parts, in nats a frame."""
+    rows = []
+    for name, metrics in _models_of(saved_models / "box"):
+        if "test/elbo_per_frame" in metrics:
+            cells = (
+                f"{metrics[f'test/{term}_per_frame']:.2f}"
+                for term in ("elbo", "reconstruction", "regularisation")
+            )
+            rows.append((name, *cells))
+    return _markdown(("model", "bound", "reconstruction", "- KL"), rows)
+
+
 def worlds(saved_models: Path) -> str:
     """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
     rows = []
@@ -307,6 +320,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         continuations,
         missing_at_random,
         gap,
+        box_bounds,
         worlds,
         seeds,
         missing_training,

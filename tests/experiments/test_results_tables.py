@@ -17,6 +17,8 @@ def write(path, value):
 def metrics(scale=1.0, methods=("smooth", "filter")):
     found = {"missing_at_random/rates": [0.1 * i for i in range(1, 11)],
              "gap/frames": list(range(1, 16, 2)), "train/updates": 6000}  # fmt: skip
+    for term, value in (("elbo", -13.0), ("reconstruction", -11.5), ("regularisation", -1.5)):
+        found[f"test/{term}_per_frame"] = scale * value
     for i, method in enumerate(methods):
         found[f"missing_at_random/{method}"] = [scale * (k + i) / 1000 for k in range(10)]
         found[f"gap/{method}"] = [scale * (k + i) / 1000 for k in range(8)]
@@ -156,6 +158,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "0.0040 | 0.0075 |",
         "| Cannonball | two balls: R² of their positions | 0.960 ± 0.000 |  |",
         "| box | smoothing | 0.912 |",
+        "| KVAE | -13.00 | -11.50 | -1.50 |",
         "| pendulum | forecast | 30 | sin 1.00, cos 0.88 |",
         "| dvbf_ball | 10 | 1.5 | 2.0 |",
         "| 0.999 | 0.920 |",
