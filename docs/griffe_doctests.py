@@ -10,7 +10,7 @@ _EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1.*\S.*)*", re.MULTILINE)
 class Doctests(griffe.Extension):
     """Puts each example between fences before the docstring is read as Markdown."""
 
-    def on_object(self, *, obj, **_):
+    def on_instance(self, *, obj, **_):
         """Called for every module, class and function."""
         if obj.docstring:
             obj.docstring.value = _EXAMPLE.sub(

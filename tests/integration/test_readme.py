@@ -106,7 +106,9 @@ def test_docs_build_strictly(tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
     site = tmp_path / "site"
     assert (site / "saved_models/pendulum/imputations.png").exists()
-    assert not list(site.rglob("*.py"))
+    assert not list(site.glob("*.py"))
+    example = (site / "adding_a_model/index.html").read_text(encoding="utf-8")
+    assert "8&lt;" not in example  # the snippet is in its place
     # Nothing on a page is fetched from elsewhere.
     fetched = re.compile(r"<(?:script|img|link)[^>]*(?:src|href)=\"?https?://(?!localhost)")
     for page in site.rglob("*.html"):
