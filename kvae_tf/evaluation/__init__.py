@@ -1,6 +1,5 @@
 """Numbers that say how good a trained model is. Knows the models' contract, not the models."""
 
-from kvae_tf.evaluation.batches import objects_of
 from kvae_tf.evaluation.bound import bound, importance_bound
 from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
 from kvae_tf.evaluation.coverage import coverage
@@ -20,7 +19,13 @@ from kvae_tf.evaluation.objects import (
 )
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.evaluation.positions import AffineFit, encodings, fit_positions
-from kvae_tf.evaluation.regression import Regression, latent_samples, quantities, regression
+from kvae_tf.evaluation.regression import (
+    Regression,
+    first_step,
+    latent_samples,
+    quantities,
+    regression,
+)
 from kvae_tf.evaluation.summary import evaluate, format_value
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "coverage",
     "encodings",
     "evaluate",
+    "first_step",
     "fit_objects",
     "fit_positions",
     "forecast_errors",
@@ -56,7 +62,6 @@ __all__ = [
     "middle_gap",
     "missing_at_random_curve",
     "object_errors",
-    "objects_of",
     "positions_of",
     "quantities",
     "regression",

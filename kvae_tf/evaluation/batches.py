@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvae_tf.data import SequenceData, evaluation_batches
-from kvae_tf.models.base import SequenceModel
 
 BATCH = 100
 
@@ -32,21 +31,7 @@ def masked_batches(
     for start, batch in zip(range(0, len(data), size), evaluation_batches(data, size), strict=True):
         rows = np.arange(start, start + size) % len(data)
         del batch["weight"]
-        found = {name: value.numpy() for name, value in batch.items()}
-        known = found["observed"]
-        found["observed"] = known.reshape(known.shape + (1,) * (mask.ndim - 2)) * mask[rows]
-        yield found | {"known": known}, slice(start, min(start + size, len(data)))
-
-
-def objects_of(model: SequenceModel, source: SequenceData | dict) -> dict[str, np.ndarray]:
-    """What the queries of some systems take beyond frames, observed and controls, by name.
-
-    Args:
-      model: any system.
-      source: a batch, or sequences.
-    """
-    if not model.max_objects:
-        return {}
-    batch = source if isinstance(source, dict) else {"num_objects": source.num_objects}
-    counts = batch.get("num_objects")
-    return {} if counts is None else {"num_objects": counts}
+        arrays = {name: value.numpy() for name, value in batch.items()}
+        known = arrays["observed"]
+        arrays["observed"] = known.reshape(known.shape + (1,) * (mask.ndim - 2)) * mask[rows]
+        yield arrays | {"known": known}, slice(start, min(start + size, len(data)))

@@ -6,16 +6,17 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.errors import UserError
 from kvae_tf.evaluation import graphs
 from kvae_tf.evaluation.batches import BATCH
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 
-def bound(model: SequenceModel, data: SequenceData, prefix: str = "test") -> dict[str, float]:
+def bound(model: VideoModel, data: SequenceData, prefix: str = "test") -> dict[str, float]:
     """The variational bound of held-out sequences.
 
     Args:
-      model: any system.
+      model: any model.
       data: the sequences.
       prefix: the metrics' group.
 
@@ -36,7 +37,7 @@ def bound(model: SequenceModel, data: SequenceData, prefix: str = "test") -> dic
 
 
 def importance_bound(
-    model: SequenceModel, data: SequenceData, num_samples: int = 64, seed: int = 0
+    model: VideoModel, data: SequenceData, num_samples: int = 64, seed: int = 0
 ) -> float:
     """The importance-weighted bound (Burda et al. 2016), log mean_k exp(elbo_k) for each sequence.
 
@@ -45,14 +46,22 @@ def importance_bound(
     log p(x | u).
 
     Args:
-      model: a system whose ``elbo`` is such a logarithm: KVAE (collapsed), VAE-RNN.
+      model: a model whose ``elbo`` is such a logarithm, as ``elbo_is_log_weight`` says.
       data: the sequences.
       num_samples: K.
       seed: of the samples.
 
     Returns:
       Nats per seen frame, averaged over sequences.
+
+    Raises:
+      UserError: the model's ``elbo`` is no such logarithm.
     """
+    if not model.elbo_is_log_weight:
+        raise UserError(
+            f"the model has elbo_is_log_weight {model.elbo_is_log_weight}, expected a model whose "
+            "elbo is the logarithm of an importance weight"
+        )
     evaluate = graphs.elbo(model)
     total, weight = 0.0, 0.0
     for batch in evaluation_batches(data, min(BATCH, len(data))):

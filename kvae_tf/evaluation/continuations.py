@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation import discs, graphs
-from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.evaluation.objects import best_orders, in_order, true_positions
+from kvae_tf.evaluation import graphs
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.objects import true_positions
 from kvae_tf.evaluation.pixels import incorrect_pixels
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.evaluation.tracks import track_errors
+from kvae_tf.models.contract import VideoModel
 
 FIRST, LAST = 5, 5  # frames seen
 RADIUS = 2  # of the balls, pixels
@@ -29,7 +30,8 @@ class Continuation(NamedTuple):
       frames: their numbers, from 0.
       nats: minus log p of the true frame, under the pixels' means kept within 1e-6 of 0 and 1.
       incorrect_pixels: fractions, at the threshold 0.5.
-      position_error: mean distance of the discs in the frames from the true positions, pixels.
+      position_error: mean distance of the discs in the frames from the true positions, pixels. A
+        disc stands for the same object throughout; see ``track_errors``.
     """
 
     frames: list[int]
@@ -38,49 +40,43 @@ class Continuation(NamedTuple):
     position_error: list[float]
 
 
-def generation(model: SequenceModel, data: SequenceData) -> Continuation:
+def generation(model: VideoModel, data: SequenceData) -> Continuation:
     """The first ``FIRST`` frames are seen, the rest is generated from them."""
     return _continue(model, data, "filter", gap(len(data), data.num_steps, FIRST, data.num_steps))
 
 
-def interpolation(model: SequenceModel, data: SequenceData) -> Continuation:
-    """The first ``FIRST`` and the last ``LAST`` frames are seen; for a system that smooths."""
+def interpolation(model: VideoModel, data: SequenceData) -> Continuation:
+    """The first ``FIRST`` and the last ``LAST`` frames are seen; for a model that smooths."""
     stop = data.num_steps - LAST
     return _continue(model, data, "smooth", gap(len(data), data.num_steps, FIRST, stop))
 
 
 def _continue(model, data, method, mask):
     hidden = np.flatnonzero(mask[0] == 0)
-    truth, counts = true_positions(data)[:, hidden], data.num_objects
+    truth, counts = true_positions(data), data.num_objects
     fill, decode = graphs.fill(model), graphs.decode(model)
-    nats, wrong, off = [], [], []
+    nats, wrong, distances = [], [], []
     for batch, rows in masked_batches(data, mask):
-        kept, objects = slice(rows.stop - rows.start), objects_of(model, batch)
+        kept, present = slice(rows.stop - rows.start), batch.get("num_objects")
         filled = fill(
-            batch["frames"], batch["observed"], batch["controls"], method=method, **objects
+            batch["frames"],
+            batch["observed"],
+            batch["controls"],
+            method=method,
+            num_objects=present,
         )
-        guess = decode(filled, **objects).numpy()[kept, hidden]
+        guess = decode(filled, num_objects=present).numpy()[kept, hidden]
         frames = batch["frames"][kept, hidden]
         p = np.clip(guess.astype(np.float64), _SMALLEST, 1.0 - _SMALLEST)
         log_p = frames * np.log(p) + (1.0 - frames) * np.log1p(-p)
         nats.append(-log_p.sum((2, 3, 4)))
         wrong.append(incorrect_pixels(guess, frames))
-        off.append(_distances(guess.mean(-1), truth[rows], counts[rows]))
+        # Who is who is known from the last frames seen.
+        before = truth[rows, hidden[0] - 2 : hidden[0]]
+        distances.append(
+            track_errors(guess.mean(-1), truth[rows, hidden], before, counts[rows], RADIUS)
+        )
     return Continuation(
         hidden.tolist(),
-        *(np.concatenate(found).mean(axis=0).tolist() for found in (nats, wrong, off)),
+        *(np.concatenate(values).mean(axis=0).tolist() for values in (nats, wrong, distances)),
     )
-
-
-def _distances(frames, truth, counts):
-    """Mean distance of the discs in each frame from the nearest assignment, ``[B, T]``."""
-    B, T = frames.shape[:2]
-    counts = np.repeat(counts, T)
-    truth = truth.reshape(B * T, 1, *truth.shape[2:])
-    found = np.zeros_like(truth)
-    places = discs.find(frames.reshape(B * T, *frames.shape[2:]), counts, RADIUS)
-    found[:, 0, : places.shape[1]] = places
-    found = in_order(found, best_orders(found, truth, counts))
-    there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
-    distance = np.linalg.norm(found - truth, axis=-1)[:, 0] * there
-    return (distance.sum(1) / counts).reshape(B, T)

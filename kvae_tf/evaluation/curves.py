@@ -15,11 +15,11 @@ import numpy as np
 
 from kvae_tf.data import SequenceData, gap, missing_at_random
 from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches, objects_of
+from kvae_tf.evaluation.batches import masked_batches
 from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, positions
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 GAPS = tuple(range(1, 16, 2))
@@ -36,8 +36,8 @@ class Curve(NamedTuple):
       errors: method -> measure -> one value for each x. Measures are ``incorrect_pixels`` (the
         fraction), ``encoding_rmse`` and, where the truth is known, ``position_rmse`` (in the
         states' unit, pixels).
-      standard_errors: of the same form. Sequences are independent, but not frames of a sequence or
-        masks of it, so the spread is that between sequences.
+      standard_errors: method -> measure -> one value for each x. Sequences are independent, but not
+        frames of a sequence or masks of it, so the spread is that between sequences.
     """
 
     x: list[float]
@@ -46,7 +46,7 @@ class Curve(NamedTuple):
 
 
 def missing_at_random_curve(
-    model: SequenceModel,
+    model: VideoModel,
     data: SequenceData,
     fit: AffineFit | None = None,
     rates: Sequence[float] = RATES,
@@ -55,11 +55,11 @@ def missing_at_random_curve(
     """Frames missing at random, figure 3a.
 
     Args:
-      model: a system that can ``impute``.
+      model: a model that can ``impute``.
       data: at least ``FIRST_SEEN`` + 1 frames a sequence.
       fit: the map to positions, for ``position_rmse``.
       rates: probabilities of a frame to be missing.
-      mask_seeds: of the masks.
+      mask_seeds: seeds of the masks; each gives another pattern at the same rate.
     """
     shape = len(data), data.num_steps
 
@@ -70,7 +70,7 @@ def missing_at_random_curve(
 
 
 def gap_curve(
-    model: SequenceModel,
+    model: VideoModel,
     data: SequenceData,
     fit: AffineFit | None = None,
     gaps: Sequence[int] = GAPS,
@@ -78,10 +78,10 @@ def gap_curve(
     """Frames missing in a row, figure 3b: from frame ``FIRST_SEEN`` (counted from 0) on.
 
     Args:
-      model: a system that can ``impute``.
+      model: a model that can ``impute``.
       data: at least ``FIRST_SEEN`` + 2 frames a sequence.
       fit: the map to positions, for ``position_rmse``.
-      gaps: their lengths; those after which no frame would be left are dropped.
+      gaps: lengths of the gaps, frames; a gap after which no frame is left is dropped.
     """
     shape = len(data), data.num_steps
     gaps = [length for length in gaps if FIRST_SEEN + length < data.num_steps]
@@ -101,54 +101,57 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     stack = np.stack([mask for _, mask in several], axis=-1)  # [N, T, masks]
     for batch, rows in masked_batches(data, stack):
         frames, known, controls = batch["frames"], batch["known"], batch["controls"]
-        kept, objects = rows.stop - rows.start, objects_of(model, batch)
-        a = encode(frames, known, controls, **objects).numpy()
+        kept, counts = rows.stop - rows.start, batch.get("num_objects")
+        a = encode(frames, known, controls, num_objects=counts).numpy()
 
         def errors(
-            guess, where, frames=frames, a=a, rows=rows, kept=kept, objects=objects
+            guess, where, frames=frames, a=a, rows=rows, kept=kept, counts=counts
         ):  # fmt: skip
             """Measure -> ``[B, T]``; pixels only ``where`` they are asked for."""
             wrong = np.zeros(where.shape)
-            of = {name: x[np.nonzero(where)[0]] for name, x in objects.items()}
-            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where], of)
-            found = {
+            own = None if counts is None else counts[np.nonzero(where)[0]]
+            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where], own)
+            measures = {
                 "incorrect_pixels": wrong,
                 "encoding_rmse": np.square(guess - a).mean(-1),
             }
             if truth is not None:
-                found["position_rmse"] = np.square(fit(guess[:kept]) - truth[rows]).sum(-1)
-            return found
+                measures["position_rmse"] = np.square(fit(guess[:kept]) - truth[rows]).sum(-1)
+            return measures
 
         # Whatever else is missing, "generate" sees the first frames only.
-        generated = fill(frames, known * start, controls, method="filter", **objects).numpy()
+        generated = fill(
+            frames, known * start, controls, method="filter", num_objects=counts
+        ).numpy()
         generated = errors(generated, known * (1.0 - start) > 0)
         for i, (tally, _) in enumerate(several):
             seen = batch["observed"][..., i]
             hidden = known * (1.0 - seen)
-            found = {
+            by_method = {
                 method: errors(
-                    fill(frames, seen, controls, method=method, **objects).numpy(), hidden > 0
+                    fill(frames, seen, controls, method=method, num_objects=counts).numpy(),
+                    hidden > 0,
                 )
                 for method in model.imputation_methods
             }
-            found["generate"] = generated
+            by_method["generate"] = generated
             repeated = incorrect_pixels(last_seen(frames, seen), frames)
-            found["last_frame"] = {"incorrect_pixels": repeated}
-            tally.add(rows, hidden, found)
+            by_method["last_frame"] = {"incorrect_pixels": repeated}
+            tally.add(rows, hidden, by_method)
     return Curve(list(x), *_columns(tallies))
 
 
-def _incorrect_pixels(decode, encodings, frames, objects):
+def _incorrect_pixels(decode, encodings, frames, counts):
     """Fractions of wrong pixels of single frames ``[n, m]``, decoded in chunks of one size."""
-    found = np.zeros(len(frames))
+    fractions = np.zeros(len(frames))
     for start in range(0, len(frames), _CHUNK):
         # The last chunk is filled up with the first rows again.
         rows = np.arange(start, start + _CHUNK) % len(frames)
-        of = {name: x[rows] for name, x in objects.items()}
-        guess = decode(encodings[rows, np.newaxis], **of).numpy()[:, 0]  # exports want time
+        own = None if counts is None else counts[rows]
+        guess = decode(encodings[rows, np.newaxis], num_objects=own).numpy()[:, 0]
         wrong = incorrect_pixels(guess, frames[rows])
-        found[start : start + _CHUNK] = wrong[: len(frames) - start]
-    return found
+        fractions[start : start + _CHUNK] = wrong[: len(frames) - start]
+    return fractions
 
 
 class _Tally:
@@ -158,10 +161,10 @@ class _Tally:
         self.num_sequences = num_sequences
         self.sums, self.counts = {}, {}
 
-    def add(self, rows, hidden, found):
+    def add(self, rows, hidden, by_method):
         """Adds method -> measure -> ``[B, T]``; rows that only fill up the batch do not count."""
         hidden = hidden[: rows.stop - rows.start]
-        for method, measures in found.items():
+        for method, measures in by_method.items():
             for measure, values in measures.items():
                 values = hidden * values[: len(hidden)]
                 for store, value in ((self.sums, values), (self.counts, hidden)):

@@ -1,4 +1,4 @@
-"""Where discs of one size are in a frame, whichever system made it."""
+"""Where discs of one size are in a frame, whichever model made it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scipy import ndimage
 def find(frames: np.ndarray, counts: np.ndarray, radius: int) -> np.ndarray:
     """The centres of the brightest discs, one after the other.
 
-    The brightest place, its centroid, then what is there is taken away; also a frame that shows
-    nothing has such places, so a system that loses an object cannot do better by hiding it.
+    The brightest place, its centroid, then what is there is taken away; a frame that shows
+    nothing has such places too, so a model that loses an object cannot do better by hiding it.
 
     Args:
       frames: ``[N, H, W]`` in [0, 1].
@@ -24,8 +24,8 @@ def find(frames: np.ndarray, counts: np.ndarray, radius: int) -> np.ndarray:
     axis = np.arange(-radius, radius + 1)
     disc = (np.square(axis)[:, None] + np.square(axis)[None] <= radius**2).astype(np.float64)
     rows, columns = np.mgrid[: frames.shape[1], : frames.shape[2]]
-    found = np.zeros((len(frames), counts.max(), 2))
-    for place, frame, count in zip(found, frames.astype(np.float64), counts, strict=True):
+    centres = np.zeros((len(frames), counts.max(), 2))
+    for place, frame, count in zip(centres, frames.astype(np.float64), counts, strict=True):
         frame = frame.copy()
         for n in range(count):
             light = ndimage.correlate(frame, disc, mode="constant")
@@ -36,4 +36,4 @@ def find(frames: np.ndarray, counts: np.ndarray, radius: int) -> np.ndarray:
             row, column = (weight * rows).sum(), (weight * columns).sum()
             frame[(rows - row) ** 2 + (columns - column) ** 2 <= (radius + 0.5) ** 2] = 0.0
             place[n] = column, height - 1 - row
-    return found
+    return centres

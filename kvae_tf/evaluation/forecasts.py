@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.batches import masked_batches, objects_of
+from kvae_tf.evaluation.batches import masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 
 class ForecastErrors(NamedTuple):
@@ -18,9 +18,9 @@ class ForecastErrors(NamedTuple):
 
     Attributes:
       incorrect_pixels: ``[K]`` fractions.
-      incorrect_pixels_se: ``[K]``.
-      wasserstein: ``[K]`` pixels, between the sets of lit pixels.
-      wasserstein_se: ``[K]``.
+      incorrect_pixels_se: ``[K]``, standard errors of ``incorrect_pixels``.
+      wasserstein: ``[K]`` pixels, distances between the sets of lit pixels.
+      wasserstein_se: ``[K]`` pixels, standard errors of ``wasserstein``.
     """
 
     incorrect_pixels: list[float]
@@ -30,12 +30,12 @@ class ForecastErrors(NamedTuple):
 
 
 def forecast_errors(
-    model: SequenceModel, data: SequenceData, context: int = 20
+    model: VideoModel, data: SequenceData, context: int = 20
 ) -> tuple[ForecastErrors, ForecastErrors]:
     """Sees ``context`` frames and forecasts the rest of each sequence.
 
     Args:
-      model: a system that can ``forecast``.
+      model: a model that can ``forecast``.
       data: sequences longer than ``context``.
       context: frames seen.
 
@@ -51,7 +51,7 @@ def forecast_errors(
         frames = batch["frames"]
         ahead = forecast(
             frames[:, :context], batch["observed"][:, :context], batch["controls"],
-            **objects_of(model, batch),
+            num_objects=batch.get("num_objects"),
         )  # fmt: skip
         truth, kept = frames[:, context:], rows.stop - rows.start
         guesses = {
@@ -67,7 +67,7 @@ def forecast_errors(
                 ]
             )
     return tuple(
-        ForecastErrors(*(column for found in pair for column in _mean_and_error(found)))
+        ForecastErrors(*(column for batches in pair for column in _mean_and_error(batches)))
         for pair in errors.values()
     )
 

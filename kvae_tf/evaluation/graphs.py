@@ -6,38 +6,54 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 
-def elbo(model: SequenceModel) -> Callable:
+def elbo(model: VideoModel) -> Callable:
     """``model.elbo``."""
     return _shared(model, "elbo", model.elbo)
 
 
-def decode(model: SequenceModel) -> Callable:
+def decode(model: VideoModel) -> Callable:
     """``model.decode``."""
     return _shared(model, "decode", model.decode)
 
 
-def fill(model: SequenceModel) -> Callable:
+def fill(model: VideoModel) -> Callable:
     """``model.impute``, of which only the encodings ``[B, T, m]``: nothing is decoded."""
     return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
 
 
-def smoothed(model: SequenceModel) -> Callable:
+def smoothed(model: VideoModel) -> Callable:
     """``model.smooth``, of which only the means ``[B, T, n]``."""
     return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)
 
 
-def encode(model: SequenceModel) -> Callable:
-    """Frames, observed, controls and ``objects_of`` to encodings ``[B, T, m]``.
+def encode(model: VideoModel) -> Callable:
+    """Frames, observed, controls and ``num_objects`` to encodings ``[B, T, m]``.
 
-    They are means of q(a | x), or where a system has no encoding of single frames its states of
+    They are means of q(a | x), or where a model has no encoding of single frames its states of
     sequences in which nothing more is hidden.
     """
     if "encode" in model.supports:
-        return _shared(model, "encode", lambda frames, *others: model.encode(frames).mean)
+        return _shared(model, "encode", lambda frames, *others, **counts: model.encode(frames).mean)
     return fill(model)
+
+
+def encoding_moments(model: VideoModel) -> Callable:
+    """Frames, observed, controls and ``num_objects`` to means and stds of encodings, ``[B, T, m]``.
+
+    They are those of q(a | x), or for a model without ``encode`` those of its states given all that
+    was observed.
+    """
+
+    def moments(frames, *others, **of):
+        if "encode" in model.supports:
+            return model.encode(frames)
+        filled = model.impute(frames, *others, method=model.imputation_methods[0], **of)
+        return filled.encodings, filled.encoding_stds
+
+    return _shared(model, "encoding_moments", moments)
 
 
 def _shared(model, name, query):

@@ -8,8 +8,8 @@ import numpy as np
 
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.models.contract import VideoModel
 
 
 class Gap(NamedTuple):
@@ -27,12 +27,12 @@ def middle_gap(num_steps: int) -> Gap:
 
 
 def imputation(
-    model: SequenceModel, data: SequenceData, hidden: Gap | None = None
+    model: VideoModel, data: SequenceData, hidden: Gap | None = None
 ) -> dict[str, float]:
     """How well hidden frames are filled in.
 
     Args:
-      model: a system that can ``impute``.
+      model: a model that can ``impute``.
       data: the sequences.
       hidden: the frames to hide in every sequence; None: ``middle_gap``.
 
@@ -49,10 +49,10 @@ def imputation(
         frames, seen = batch["frames"], batch["observed"]
         # Only frames that are known can be compared; rows that fill up the batch do not count.
         counted = batch["known"][: rows.stop - rows.start, inside] > 0
-        objects, guesses = objects_of(model, batch), {}
+        counts, guesses = batch.get("num_objects"), {}
         for method in model.imputation_methods:
-            filled = fill(frames, seen, batch["controls"], method=method, **objects)
-            guesses[method] = decode(filled, **objects).numpy()
+            filled = fill(frames, seen, batch["controls"], method=method, num_objects=counts)
+            guesses[method] = decode(filled, num_objects=counts).numpy()
         guesses["last_frame"] = last_seen(frames, seen)
         for name, guess in guesses.items():
             # Of vectors only the entries that are there.

@@ -1,9 +1,9 @@
 """Positions of several objects against the true ones.
 
-A system knows its objects in an order of its own, and their positions up to an affine map, the same
-for all objects and all sequences. Both are found on training sequences; on test sequences only the
+A model knows its objects in an order of its own, and their positions up to an affine map, the same
+for all objects and all sequences. Both are fitted to training sequences; on test sequences only the
 order is chosen, once a sequence. The true positions are those before their noise, and so are the
-system's: B h_t as smoothed, not a_t.
+model's: B h_t as smoothed, not a_t.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches, objects_of
+from kvae_tf.evaluation.batches import masked_batches
 from kvae_tf.evaluation.positions import AffineFit, fit_affine, of_all
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 _ROUNDS, _RESTARTS = 20, 8
 _CONTEXT = 5  # frames seen before those that show how objects accelerate
@@ -26,15 +26,15 @@ _FITTED = 500  # training sequences
 
 
 class ObjectErrors(NamedTuple):
-    """How well objects are found.
+    """How well a model locates objects.
 
     Attributes:
       r_squared: number of objects -> R², the mean of both axes.
       rmse: number of objects -> root mean squared distance, pixels.
-      identity_switch_rate: share of the sequences with several objects in which one at least is
-        taken for another.
-      acceleration_ratio: learned acceleration over the true one, lengths.
-      acceleration_angle: degrees between the two.
+      identity_switch_rate: share of the sequences with several objects in which at least one object
+        is taken for another.
+      acceleration_ratio: length of the learned acceleration over the length of the true one.
+      acceleration_angle: degrees between the learned and the true acceleration.
     """
 
     r_squared: dict[int, float]
@@ -55,15 +55,15 @@ def true_positions(data: SequenceData) -> np.ndarray | None:
 
 
 def object_errors(
-    model: SequenceModel, data: SequenceData, train: SequenceData, tolerance: float = 4.0
+    model: VideoModel, data: SequenceData, train: SequenceData, tolerance: float = 4.0
 ) -> ObjectErrors | None:
-    """How well a system finds the objects of ``data``.
+    """How well a model locates the objects of ``data``.
 
     Args:
-      model: a system that knows objects.
+      model: a model that knows objects.
       data: the sequences.
       train: fits the map from latent positions to true ones.
-      tolerance: of ``identity_switches``, pixels; a ball's diameter.
+      tolerance: pixels, as ``identity_switches`` takes it; the default is a ball's diameter.
 
     Returns:
       The errors, or None where the model knows no objects, or the data do not know where they are.
@@ -72,34 +72,34 @@ def object_errors(
     if not model.max_objects or truth is None:
         return None
     fit, counts = fit_objects(model, train), data.num_objects
-    found = fit(latent_positions(model, data))
-    found = in_order(found, best_orders(found, truth, counts))
+    estimated = fit(latent_positions(model, data))
+    estimated = in_order(estimated, best_orders(estimated, truth, counts))
     r_squared, rmse = {}, {}
     for count in np.unique(counts).tolist():
         is_counted = counts == count
-        error = (found - truth)[is_counted, :, :count]
+        error = (estimated - truth)[is_counted, :, :count]
         centre = truth[is_counted, :, :count]
         spread = centre.var(axis=(0, 1, 2))
         r_squared[count] = float(np.mean(1.0 - np.square(error).mean((0, 1, 2)) / spread))
         rmse[count] = float(np.sqrt(np.square(error).sum(-1).mean()))
     several = counts > 1
-    switches = identity_switches(found[several], truth[several], counts[several], tolerance)
+    switches = identity_switches(estimated[several], truth[several], counts[several], tolerance)
     ratio, angle = _acceleration(model, data, fit, truth)
     rate = float(np.mean(switches > 0)) if several.any() else 0.0
     return ObjectErrors(r_squared, rmse, rate, ratio, angle)
 
 
-def latent_positions(model: SequenceModel, data: SequenceData) -> np.ndarray:
+def latent_positions(model: VideoModel, data: SequenceData) -> np.ndarray:
     """Smoothed positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
     return positions_of(model, of_all(graphs.smoothed(model), model, data))
 
 
-def positions_of(model: SequenceModel, latents: np.ndarray) -> np.ndarray:
+def positions_of(model: VideoModel, latents: np.ndarray) -> np.ndarray:
     """The positions in latent states: ``[N, T, objects * 4] -> [N, T, objects, 2]``."""
     return latents.reshape(*latents.shape[:2], model.max_objects, -1)[..., :2]
 
 
-def fit_objects(model: SequenceModel, train: SequenceData) -> AffineFit:
+def fit_objects(model: VideoModel, train: SequenceData) -> AffineFit:
     """The map from latent positions to true ones, by least squares under the best orders."""
     train = train.select(slice(0, _FITTED))
     return fit_in_any_order(
@@ -107,13 +107,13 @@ def fit_objects(model: SequenceModel, train: SequenceData) -> AffineFit:
     )
 
 
-def fit_in_any_order(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> AffineFit:
+def fit_in_any_order(estimated: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> AffineFit:
     """Least squares in turn with the best order of each sequence.
 
     Args:
-      found: ``[N, T, objects, 2]``.
-      truth: of the same shape.
-      counts: ``[N]``, how many objects there are.
+      estimated: ``[N, T, objects, 2]``, positions in the model's own units.
+      truth: ``[N, T, objects, 2]``, true positions, pixels.
+      counts: ``[N]``, objects in a sequence.
     """
     rng = np.random.default_rng(0)
     fewest = counts == counts.min()
@@ -122,28 +122,28 @@ def fit_in_any_order(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -
     fits = []
     for _ in range(starts):
         orders = [rng.permutation(n) for n in counts[fewest]]
-        orders = np.array([[*order, *range(len(order), found.shape[2])] for order in orders])
-        fit = _fit(in_order(found[fewest], orders), truth[fewest], counts[fewest])
+        orders = np.array([[*order, *range(len(order), estimated.shape[2])] for order in orders])
+        fit = _fit(in_order(estimated[fewest], orders), truth[fewest], counts[fewest])
         for _ in range(_ROUNDS):
-            orders = best_orders(fit(found), truth, counts)
-            last, fit = fit, _fit(in_order(found, orders), truth, counts)
+            orders = best_orders(fit(estimated), truth, counts)
+            last, fit = fit, _fit(in_order(estimated, orders), truth, counts)
             if np.array_equal(last.matrix, fit.matrix):
                 break
         fits.append(fit)
     return max(fits, key=lambda fit: fit.r_squared.mean())
 
 
-def best_orders(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Which found object is which true one, one order a sequence, ``[N, objects]``.
+def best_orders(estimated: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Which estimated object is which true one, one order a sequence, ``[N, objects]``.
 
     Args:
-      found: ``[N, T, objects, 2]``, in the units of the truth.
-      truth: of the same shape.
-      counts: ``[N]``; objects beyond it stay where they are.
+      estimated: ``[N, T, objects, 2]``, in the units of the truth.
+      truth: ``[N, T, objects, 2]``.
+      counts: ``[N]``, objects in a sequence; those beyond it stay where they are.
     """
     size = truth.shape[2]
-    distances = np.square(found[:, :, np.newaxis] - truth[:, :, :, np.newaxis]).sum(-1).mean(1)
-    orders = np.tile(np.arange(size), (len(found), 1))  # distances: [N, true, found]
+    distances = np.square(estimated[:, :, np.newaxis] - truth[:, :, :, np.newaxis]).sum(-1).mean(1)
+    orders = np.tile(np.arange(size), (len(estimated), 1))  # distances: [N, true, estimated]
     for count in np.unique(counts):
         rows = np.flatnonzero(counts == count)
         ways = np.array(list(itertools.permutations(range(count))))
@@ -152,30 +152,30 @@ def best_orders(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.
     return orders
 
 
-def in_order(found: np.ndarray, orders: np.ndarray) -> np.ndarray:
+def in_order(estimated: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Objects ``[N, T, objects, 2]`` put into the orders ``[N, objects]``."""
-    return np.take_along_axis(found, orders[:, np.newaxis, :, np.newaxis], axis=2)
+    return np.take_along_axis(estimated, orders[:, np.newaxis, :, np.newaxis], axis=2)
 
 
 def identity_switches(
-    found: np.ndarray, truth: np.ndarray, counts: np.ndarray, tolerance: float
+    estimated: np.ndarray, truth: np.ndarray, counts: np.ndarray, tolerance: float
 ) -> np.ndarray:
-    """How often, in each sequence, found objects come to stand for other true ones, ``[N]``.
+    """How often, in each sequence, estimated objects come to stand for other true ones, ``[N]``.
 
     As in the CLEAR MOT metrics (Bernardin and Stiefelhagen 2008): who stands for whom stays, as
     long as it is no further off than ``tolerance``; else the nearest match takes its place.
 
     Args:
-      found: ``[N, T, objects, 2]``, in the units of the truth.
-      truth: of the same shape.
-      counts: ``[N]``.
-      tolerance: a distance.
+      estimated: ``[N, T, objects, 2]``, in the units of the truth.
+      truth: ``[N, T, objects, 2]``, true positions.
+      counts: ``[N]``, objects in a sequence.
+      tolerance: a distance, in the units of the truth.
     """
-    switches = np.zeros(len(found), int)
+    switches = np.zeros(len(estimated), int)
     for i, count in enumerate(counts):
         ways = np.array(list(itertools.permutations(range(count))))
-        here = found[i, :, np.newaxis, :count] - truth[i, :, :count, np.newaxis]
-        distances = np.linalg.norm(here, axis=-1)  # [T, true, found]
+        here = estimated[i, :, np.newaxis, :count] - truth[i, :, :count, np.newaxis]
+        distances = np.linalg.norm(here, axis=-1)  # [T, true, estimated]
         true = np.arange(count)
         order = None
         for distance in distances:
@@ -187,10 +187,10 @@ def identity_switches(
     return switches
 
 
-def _fit(found, truth, counts):
-    there = np.arange(found.shape[2]) < counts[:, np.newaxis]
-    there = np.broadcast_to(there[:, np.newaxis], found.shape[:3])
-    return fit_affine(found[there], truth[there])
+def _fit(estimated, truth, counts):
+    there = np.arange(estimated.shape[2]) < counts[:, np.newaxis]
+    there = np.broadcast_to(there[:, np.newaxis], estimated.shape[:3])
+    return fit_affine(estimated[there], truth[there])
 
 
 def _acceleration(model, data, fit, truth):
@@ -201,8 +201,10 @@ def _acceleration(model, data, fit, truth):
     )
     paths = []
     for batch, rows in masked_batches(data, data.observed):
-        found = forecast(batch["frames"][:, :_CONTEXT], **objects_of(model, batch)).numpy()
-        paths.append(found[: rows.stop - rows.start])
+        encodings = forecast(
+            batch["frames"][:, :_CONTEXT], num_objects=batch.get("num_objects")
+        ).numpy()
+        paths.append(encodings[: rows.stop - rows.start])
     paths = np.concatenate(paths).reshape(len(data), steps, model.max_objects, -1)
     there = np.arange(model.max_objects) < data.num_objects[:, np.newaxis]
     learned, true = (

@@ -9,8 +9,8 @@ import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches, objects_of
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.models.contract import VideoModel
 
 POSITIONS = ("x", "y")
 
@@ -40,28 +40,31 @@ def positions(data: SequenceData) -> np.ndarray | None:
     return data.states[..., [data.state_names.index(name) for name in POSITIONS]]
 
 
-def encodings(model: SequenceModel, data: SequenceData) -> np.ndarray:
+def encodings(model: VideoModel, data: SequenceData) -> np.ndarray:
     """Encodings of all frames, ``[N, T, m]``; see ``graphs.encode``."""
     return of_all(graphs.encode(model), model, data)
 
 
-def of_all(query: Callable, model: SequenceModel, data: SequenceData) -> np.ndarray:
+def of_all(query: Callable, model: VideoModel, data: SequenceData) -> np.ndarray:
     """A query of all sequences, nothing hidden: one of ``graphs``, whose answer is one tensor."""
     return np.concatenate(
         [
             query(
-                batch["frames"], batch["known"], batch["controls"], **objects_of(model, batch)
+                batch["frames"],
+                batch["known"],
+                batch["controls"],
+                num_objects=batch.get("num_objects"),
             ).numpy()[: rows.stop - rows.start]
             for batch, rows in masked_batches(data, data.observed)
         ]
     )
 
 
-def fit_positions(model: SequenceModel, data: SequenceData) -> AffineFit | None:
+def fit_positions(model: VideoModel, data: SequenceData) -> AffineFit | None:
     """The map from encodings to true positions; fit it on training data.
 
     Args:
-      model: any system.
+      model: any model.
       data: sequences with states called x and y; without them the result is None.
     """
     truth = positions(data)

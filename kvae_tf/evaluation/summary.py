@@ -12,16 +12,16 @@ from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_r
 from kvae_tf.evaluation.imputation import imputation
 from kvae_tf.evaluation.objects import object_errors, true_positions
 from kvae_tf.evaluation.regression import regression
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 
 def evaluate(
-    model: SequenceModel, data: SequenceData, train: SequenceData | None = None
+    model: VideoModel, data: SequenceData, train: SequenceData | None = None
 ) -> dict[str, object]:
     """Everything that ``metrics.json`` says of the test part.
 
     Args:
-      model: any system.
+      model: any model.
       data: the test sequences.
       train: the training sequences, to fit the map from latent states to true ones.
 
@@ -30,14 +30,13 @@ def evaluate(
       two curves: ``missing_at_random/<method>`` and ``gap/<method>``, fractions of incorrect
       pixels, with ``_se`` their standard errors; with ``train`` and known states also ``r2/<name>``
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
-      ``interpolation/<measure>`` of ``continuations``, and of a system that knows objects
+      ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
       ``position_r2/<number>``, ``position_rmse/<number>``, ``identity_switch_rate``,
       ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``.
     """
     metrics = dict(bound(model, data))
-    likelihood = getattr(model, "likelihood", None)
-    if hasattr(likelihood, "variance_floor"):
-        metrics["test/variance_floor"] = likelihood.variance_floor
+    if model.variance_floor is not None:
+        metrics["test/variance_floor"] = model.variance_floor
     if "impute" in model.supports:
         if data.num_steps >= 3:
             metrics |= imputation(model, data)
@@ -45,9 +44,9 @@ def evaluate(
             metrics |= flat("missing_at_random", "rates", missing_at_random_curve(model, data))
             metrics |= flat("gap", "frames", gap_curve(model, data))
     if train is not None and "filter" in model.supports and not model.max_objects:
-        found = regression(model, train, data)
-        if found is not None:
-            pairs = zip(found.names, found.r_squared.tolist(), strict=True)
+        fitted = regression(model, train, data)
+        if fitted is not None:
+            pairs = zip(fitted.names, fitted.r_squared.tolist(), strict=True)
             metrics |= {f"r2/{name}": value for name, value in pairs}
     return metrics | _objects(model, data, train)
 
@@ -59,27 +58,27 @@ def _objects(model, data, train):
     metrics = _steps("generation", generation(model, data))
     if "smooth" in model.imputation_methods:
         metrics |= _steps("interpolation", interpolation(model, data))
-    found = None if train is None else object_errors(model, data, train)
-    if found is not None:
-        for name, values in (("r2", found.r_squared), ("rmse", found.rmse)):
+    errors = None if train is None else object_errors(model, data, train)
+    if errors is not None:
+        for name, values in (("r2", errors.r_squared), ("rmse", errors.rmse)):
             metrics |= {f"position_{name}/{count}": value for count, value in values.items()}
-        metrics["identity_switch_rate"] = found.identity_switch_rate
-        metrics["acceleration/ratio"] = found.acceleration_ratio
-        metrics["acceleration/angle_degrees"] = found.acceleration_angle
+        metrics["identity_switch_rate"] = errors.identity_switch_rate
+        metrics["acceleration/ratio"] = errors.acceleration_ratio
+        metrics["acceleration/angle_degrees"] = errors.acceleration_angle
     return metrics
 
 
-def _steps(group: str, found: Continuation) -> dict[str, list]:
-    return {f"{group}/{name}": values for name, values in found._asdict().items()}
+def _steps(group: str, continuation: Continuation) -> dict[str, list]:
+    return {f"{group}/{name}": values for name, values in continuation._asdict().items()}
 
 
 def flat(group: str, x_name: str, curve: Curve) -> dict[str, list[float]]:
     """A curve's fractions of incorrect pixels under ``group/<x_name>``, ``group/<method>``."""
-    found = {f"{group}/{x_name}": list(curve.x)}
+    metrics = {f"{group}/{x_name}": list(curve.x)}
     for method, measures in curve.errors.items():
-        found[f"{group}/{method}"] = measures["incorrect_pixels"]
-        found[f"{group}/{method}_se"] = curve.standard_errors[method]["incorrect_pixels"]
-    return found
+        metrics[f"{group}/{method}"] = measures["incorrect_pixels"]
+        metrics[f"{group}/{method}_se"] = curve.standard_errors[method]["incorrect_pixels"]
+    return metrics
 
 
 def format_value(value: object) -> str:

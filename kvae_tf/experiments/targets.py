@@ -12,7 +12,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.experiments import run as experiment
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
-from kvae_tf.studies import Subject
+from kvae_tf.studies import EvaluationTarget
 
 
 def find(
@@ -21,7 +21,7 @@ def find(
     dataset: str = "",
     seed: int | None = None,
     validation: bool = False,
-) -> Subject:
+) -> EvaluationTarget:
     """The model of a run or of an export, and the data it was trained on, or others.
 
     Args:
@@ -58,7 +58,7 @@ def find(
     if validation:
         splits = splits._replace(test=splits.validation)
     longer = functools.partial(_longer, settings, splits, validation)
-    return Subject(model, splits, longer, settings.data.dataset)
+    return EvaluationTarget(model, splits, longer, settings.data.dataset, settings.spec.studies)
 
 
 def _longer(settings, splits, validation, num_steps):

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.lgssm import as_sampler
-from kvae_tf.models import inputs
+from kvae_tf.models import inputs, registry
 from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents
 from kvae_tf.models.queries import Queries
 
 _BOUNDS = ("elbo", "score", "log_likelihood")
+_FACTS = {
+    "max_objects": 0,
+    "is_vector": False,
+    "filter_warmup": 0,
+    "elbo_is_log_weight": False,
+    "variance_floor": 0.0,
+}
 
 
 class LoadedModel(Queries):
@@ -58,16 +66,24 @@ class LoadedModel(Queries):
         self.bound_name = next(name for name in _BOUNDS if name in found)
         self.num_parameters = sum(math.prod(value.shape) for value in self.module.values)
         self.control_size = int(self.module.control_size)
-        # What exports of earlier versions do not say.
-        self.max_objects = int(getattr(self.module, "max_objects", 0))
-        self.is_vector = bool(getattr(self.module, "is_vector", False))
-        self.initial_frames = int(getattr(self.module, "initial_frames", 1))
-        floor = float(getattr(self.module, "variance_floor", 0.0))
-        self.variance_floor = floor or None
-        # Only a KVAE's exports filter frame by frame.
-        known = "filter_step" in found
-        self.elbo_is_log_weight = bool(getattr(self.module, "elbo_is_log_weight", known))
+        facts = _FACTS | self._older_facts()
+        self.max_objects = int(self._fact("max_objects", facts))
+        self.is_vector = bool(self._fact("is_vector", facts))
+        self.filter_warmup = int(self._fact("filter_warmup", facts))
+        self.elbo_is_log_weight = bool(self._fact("elbo_is_log_weight", facts))
+        self.variance_floor = float(self._fact("variance_floor", facts)) or None
         self.imputation_methods = ("smooth", "filter") if "smooth" in found else ("filter",)
+
+    def _fact(self, name, otherwise):
+        """What the export says of itself; one of an earlier version does not say everything."""
+        return getattr(self.module, name, otherwise[name])
+
+    def _older_facts(self):
+        """What the settings beside an export say of it."""
+        path = self.path.parent / "settings.json"
+        values = storage.read_json(path, "the settings of an export") if path.exists() else {}
+        name = values.get("model")
+        return registry.get(name).older_exports(values) if name in registry.names() else {}
 
     @property
     def supports(self) -> frozenset[str]:

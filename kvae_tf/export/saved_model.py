@@ -31,7 +31,7 @@ class Exported(tf.Module):
     """The queries of a model as ``tf.function``s, with the variables they need.
 
     What a client cannot read off the signatures is kept in variables: ``control_size``,
-    ``max_objects``, ``is_vector``, ``initial_frames``, ``variance_floor`` (0: none) and
+    ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
     ``elbo_is_log_weight``.
     """
 
@@ -39,7 +39,7 @@ class Exported(tf.Module):
         super().__init__(name="exported")
         self.values = [variable.value for variable in model.variables]
         for name in (
-            "control_size", "max_objects", "is_vector", "initial_frames", "elbo_is_log_weight",
+            "control_size", "max_objects", "is_vector", "filter_warmup", "elbo_is_log_weight",
         ):  # fmt: skip
             setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
         self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)

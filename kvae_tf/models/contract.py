@@ -89,8 +89,7 @@ class VideoModel(Protocol):
         p(x, a) / q(a | x).
       variance_floor: the smallest variance of Gaussian pixels; None for other pixels, or where
         nobody knows.
-      initial_frames: so many first frames are read together, so that moments "given the frames up
-        to t" are not that for the first ``initial_frames`` - 1 steps; 1 for most models.
+      filter_warmup: number of steps at the start whose filtered states also depend on later frames.
       imputation_methods: what ``impute`` can do, the best first.
       noise_seed: of the evaluation's noise.
       supports: the queries that the model answers, out of ``QUERIES``.
@@ -104,7 +103,7 @@ class VideoModel(Protocol):
     bound_name: str
     elbo_is_log_weight: bool
     variance_floor: float | None
-    initial_frames: int
+    filter_warmup: int
     imputation_methods: tuple[str, ...]
     noise_seed: int
     supports: frozenset[str]

@@ -22,7 +22,7 @@ class Queries:
     bound_name = "elbo"
     elbo_is_log_weight = False
     variance_floor = None
-    initial_frames = 1
+    filter_warmup = 0
     imputation_methods = ("smooth", "filter")
 
     @property

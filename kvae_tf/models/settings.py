@@ -13,6 +13,9 @@ from typing import NamedTuple
 from kvae_tf.data.settings import check, setting
 from kvae_tf.errors import UserError
 
+# Pixels' gradients are about 1 / (B T); float16 holds 6e-8 to 6.5e4.
+_FLOAT16_SCALE = 1024.0
+
 
 class FinalPhase(NamedTuple):
     """The last part of a training, with which the learning-rate schedule starts again.
@@ -29,6 +32,11 @@ class FinalPhase(NamedTuple):
 @dataclass(frozen=True)
 class ModelSettings:
     """Base of the settings of all models."""
+
+    @property
+    def loss_scale(self) -> float:
+        """Factor of the loss under which gradients are computed; see ``TrainableModel``."""
+        return 1.0
 
     def validate(self, epochs: int) -> None:
         """Raises a ``UserError`` where a value is outside its limits.
@@ -70,6 +78,11 @@ class FrameSettings(ModelSettings):
         "where the processor has it, float16 on older GPUs.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
+
+    @property
+    def loss_scale(self) -> float:
+        """Large where gradients are float16."""
+        return _FLOAT16_SCALE if self.precision == "mixed_float16" else 1.0
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,6 @@ FRAME_STUDIES = (
 STATE_STUDIES = ("regression", "walk", "controls")
 OBJECT_STUDIES = ("objects", "continuations")
 
-# Pixels' gradients are about 1 / (B T); float16 holds 6e-8 to 6.5e4.
-FLOAT16_SCALE = 1024.0
-
 
 class Setup(NamedTuple):
     """What a model is made from.
@@ -100,6 +97,8 @@ class ModelSpec:
       callbacks: Keras callbacks of its own in training.
       studies: the studies of ``kvae_tf.studies`` that make sense for it.
       accepts_vectors: whether settings allow vectors in place of pictures.
+      older_exports: what exports of earlier versions do not say of themselves, by attribute of
+        ``VideoModel``, from the values of their ``settings.json``.
     """
 
     name: str
@@ -113,3 +112,4 @@ class ModelSpec:
     callbacks: Callable[[Setup], list[keras.callbacks.Callback]] = _no_callbacks
     studies: tuple[str, ...] = (*FRAME_STUDIES, *STATE_STUDIES)
     accepts_vectors: Callable[[ModelSettings], bool] = lambda settings: False
+    older_exports: Callable[[dict], dict[str, object]] = lambda values: {}

@@ -1,6 +1,6 @@
 """The named evaluations of a trained model: each writes NAME.json, NAME.csv and NAME.png.
 
-A study takes a ``Subject`` and gives a ``Report``; none knows which system it looks at.
+A study takes an ``EvaluationTarget`` and gives a ``Report``; none knows which model it looks at.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.studies import frames, latents, objects
-from kvae_tf.studies.report import Report, Subject
+from kvae_tf.studies.report import EvaluationTarget, Report
 from kvae_tf.visualisation import plotting
 
-STUDIES: dict[str, Callable[[Subject], Report]] = {
+STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
     study.__name__: study
     for study in (
         frames.missing_at_random,
@@ -33,12 +33,12 @@ STUDIES: dict[str, Callable[[Subject], Report]] = {
 }
 
 
-def run(names: list[str], subject: Subject, folder: Path) -> None:
+def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
     """Runs studies and writes their files.
 
     Args:
       names: out of ``STUDIES``; none: all that the model and the data allow.
-      subject: what to look at.
+      target: what to look at.
       folder: where the files go.
 
     Raises:
@@ -49,9 +49,9 @@ def run(names: list[str], subject: Subject, folder: Path) -> None:
         raise UserError(
             f"--experiment has {', '.join(unknown)}, expected some of {', '.join(STUDIES)}"
         )
-    for name in names or STUDIES:
+    for name in names or target.studies or STUDIES:
         try:
-            report = STUDIES[name](subject)
+            report = STUDIES[name](target)
         except UserError as error:
             if names:
                 raise

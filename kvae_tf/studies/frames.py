@@ -8,96 +8,129 @@ from kvae_tf import data, evaluation
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.curves import FIRST_SEEN
 from kvae_tf.studies import paper
-from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.studies.report import EvaluationTarget, Report, need
 from kvae_tf.visualisation import charts, plotting
 
 FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
 GENERATED, GENERATED_STEPS = 8, 60
 LEVEL = 0.9
+_DEPENDS_ON_ALL = (
+    "no function of a1, a2: the weights that occurred, which earlier encodings also move"
+)
 
 
-def missing_at_random(subject: Subject) -> Report:
+def missing_at_random(target: EvaluationTarget) -> Report:
     """Errors against the rate of missing frames, figure 3a."""
-    need(subject, FIRST_SEEN + 1, "impute")
-    fit = evaluation.fit_positions(subject.model, subject.splits.train)
-    curve = evaluation.missing_at_random_curve(subject.model, subject.splits.test, fit)
-    return _curve_report(subject, curve, fit, "rate of missing frames", paper.MISSING_AT_RANDOM)
+    need(target, FIRST_SEEN + 1, "impute")
+    fit = evaluation.fit_positions(target.model, target.splits.train)
+    curve = evaluation.missing_at_random_curve(target.model, target.splits.test, fit)
+    return _curve_report(target, curve, fit, "rate of missing frames", paper.MISSING_AT_RANDOM)
 
 
-def gap(subject: Subject) -> Report:
+def gap(target: EvaluationTarget) -> Report:
     """Errors against the length of a gap, figure 3b."""
-    need(subject, FIRST_SEEN + 2, "impute")
-    fit = evaluation.fit_positions(subject.model, subject.splits.train)
-    curve = evaluation.gap_curve(subject.model, subject.splits.test, fit)
-    return _curve_report(subject, curve, fit, "frames missing in a row", paper.GAP)
+    need(target, FIRST_SEEN + 2, "impute")
+    fit = evaluation.fit_positions(target.model, target.splits.train)
+    curve = evaluation.gap_curve(target.model, target.splits.test, fit)
+    return _curve_report(target, curve, fit, "frames missing in a row", paper.GAP)
 
 
-def trajectories(subject: Subject, count: int = 3) -> Report:
-    """Encodings of a few sequences, half of whose frames are missing, figure 3c."""
-    need(subject, FIRST_SEEN + 1, "impute")
-    test = subject.splits.test.select(slice(0, count))
-    frames = test.unit_frames
-    mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
-    mask = mask * test.observed
-    paths = {"encoded": evaluation.encodings(subject.model, test)}
-    objects = evaluation.objects_of(subject.model, test)
-    for method in subject.model.imputation_methods:
-        filled = subject.model.impute(frames, mask, test.controls, method=method, **objects)
-        paths[method] = filled.encodings.numpy()
-    rows = [
-        [n, t, int(mask[n, t]), method, *map(float, path[n, t])]
-        for method, path in paths.items()
-        for n in range(len(test))
-        for t in range(test.num_steps)
-    ]
-    size = paths["encoded"].shape[-1]
-    distance = {
-        method: float(np.sqrt(np.mean(np.square(path - paths["encoded"])[mask == 0])))
-        for method, path in paths.items()
-        if method != "encoded"
+def trajectories(target: EvaluationTarget, count: int = 4) -> Report:
+    """Encodings of a few sequences with a gap between their first and last frames, figure 3c.
+
+    "generated" goes on from the first ``FIRST_SEEN`` frames; "smoothed", if the model can smooth,
+    also sees the last ``FIRST_SEEN``; "encoded" sees all frames.
+    """
+    need(target, 2 * FIRST_SEEN + 1, "impute")
+    model, test = target.model, target.splits.test.select(slice(0, count))
+    frames, T = test.unit_frames, test.num_steps
+    gap_mask = data.gap(len(test), T, FIRST_SEEN, T - FIRST_SEEN) * test.observed
+    masks = {"generated": (data.gap(len(test), T, FIRST_SEEN, T) * test.observed, "filter")}
+    if "smooth" in model.imputation_methods:
+        masks["smoothed"] = gap_mask, "smooth"
+    encoded = evaluation.encodings(model, test)
+    paths = {
+        name: model.impute(
+            frames, mask, test.controls, method=method, num_objects=test.num_objects
+        ).encodings.numpy()
+        for name, (mask, method) in masks.items()
     }
-    others = {method: path for method, path in paths.items() if method != "encoded"}
+    rows = [
+        [n, t, int(gap_mask[n, t]), name, *map(float, path[n, t])]
+        for name, path in ({"encoded": encoded} | paths).items()
+        for n in range(len(test))
+        for t in range(T)
+    ]
+    hidden = (gap_mask == 0) & (test.observed > 0)
+    rmse = {
+        name: float(np.sqrt(np.mean(np.square(path - encoded)[hidden])))
+        for name, path in paths.items()
+    }
+    # In the picture the last frames count as seen, which "generated" does not see.
+    paths["generated"][:, T - FIRST_SEEN :] = np.nan
     return Report(
-        {"hidden_encoding_rmse": distance},
-        ["sequence", "step", "seen", "method", *(f"a{i + 1}" for i in range(size))],
+        {"hidden_frames": [FIRST_SEEN, T - FIRST_SEEN], "hidden_encoding_rmse": rmse},
+        ["sequence", "step", "seen", "path", *(f"a{i + 1}" for i in range(encoded.shape[-1]))],
         rows,
-        plotting.latent_trajectories(paths["encoded"], observed=mask, others=others),
+        plotting.latent_trajectories(encoded, observed=gap_mask, others=paths),
     )
 
 
-def modes(subject: Subject) -> Report:
-    """Mode weights alpha_t over a_{t-1}, figure 4; a function of it for the MLP network."""
-    need(subject, 2, "impute")
-    test = subject.splits.test.select(slice(0, 500))
-    found = subject.model.impute(test.unit_frames, test.observed, test.controls)
-    weights = found.mode_weights.numpy()[:, 1:]
-    a = found.encodings.numpy()[:, :-1]
+def modes(target: EvaluationTarget) -> Report:
+    """Mode weights alpha_t over a_{t-1}, figure 4.
+
+    The paper draws a dynamics parameter network that is a function of a_{t-1} alone, an MLP, as a
+    background over the plane. Of a network that also depends on earlier encodings, an LSTM, the
+    plane holds no such function: a point for each frame shows the weights that occurred there.
+    """
+    need(target, 3, "impute")
+    test = target.splits.test.select(slice(0, 500))
+    filled = target.model.impute(test.unit_frames, test.observed, test.controls)
+    all_weights, encodings = filled.mode_weights.numpy(), filled.encodings.numpy()
+    weights, a = all_weights[:, 1:], encodings[:, :-1]
     if a.shape[-1] != 2 or weights.shape[-1] == 0:
         raise UserError(
             f"experiment modes: the model has {a.shape[-1]}-dimensional encodings and "
             f"{weights.shape[-1]} modes, expected 2 dimensions and at least one mode"
         )
+    is_function = _is_function_of_last_encoding(target.model, test)
     a, weights = a.reshape(-1, 2), weights.reshape(-1, weights.shape[-1])
     K = weights.shape[-1]
     entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-12)), axis=-1)
+    if is_function:
+        film = plotting.overlay(filled.frames.numpy()[0])
+        picture = charts.stack([charts.mode_map(a, weights, path=encodings[0]), film])
+    else:
+        picture = charts.mode_map(a, weights, title=_DEPENDS_ON_ALL)
     return Report(
         {
+            "weights_are_a_function_of_the_last_encoding": is_function,
             "mean_weights": weights.mean(0).tolist(),
             "largest_weights": weights.max(0).tolist(),
             "mean_entropy_nats": float(entropy.mean()),
         },
         ["a1", "a2", *(f"mode_{k + 1}" for k in range(K))],
         np.concatenate([a, weights], axis=1).astype(float).tolist(),
-        charts.mode_map(a, weights),
+        picture,
     )
 
 
-def generate(subject: Subject) -> Report:
+def _is_function_of_last_encoding(model, test):
+    """Whether the last weights stay as they are when all frames but the last two change."""
+    frames = test.unit_frames[:20]
+    others = frames.copy()
+    others[:, :-2] = 1.0 - frames[:, :-2]
+    seen, controls = np.ones(frames.shape[:2], np.float32), test.controls[:20]
+    one, two = (model.impute(x, seen, controls).mode_weights[:, -1] for x in (frames, others))
+    return bool(np.allclose(one, two, atol=1e-4))
+
+
+def generate(target: EvaluationTarget) -> Report:
     """Sequences from the prior as overlaid pictures and a GIF, figure 5."""
-    need(subject, 1, "generate")
-    drawn = subject.model.generate(GENERATED, GENERATED_STEPS, seed=0).frames.numpy()
+    need(target, 1, "generate")
+    drawn = target.model.generate(GENERATED, GENERATED_STEPS, seed=0).frames.numpy()
     lit = _lit(drawn)
-    usual = _lit(subject.splits.test.select(slice(0, 200)).unit_frames)
+    usual = _lit(target.splits.test.select(slice(0, 200)).unit_frames)
     whole = np.abs(lit - usual.mean()) <= 0.25 * usual.mean()
     y, x = np.mgrid[: drawn.shape[2], : drawn.shape[3]]
     light = np.maximum(drawn.mean(-1), 1e-9)
@@ -119,54 +152,53 @@ def generate(subject: Subject) -> Report:
     )
 
 
-def forecast(subject: Subject) -> Report:
+def forecast(target: EvaluationTarget) -> Report:
     """Errors of forecast frames after ``FORECAST_CONTEXT`` seen ones."""
-    need(subject, 2, "forecast")
-    test, context = subject.long_test(FORECAST_STEPS), FORECAST_CONTEXT
+    need(target, 2, "forecast")
+    test, context = target.long_test(FORECAST_STEPS), FORECAST_CONTEXT
     if test is None:
-        test = subject.splits.test
+        test = target.splits.test
         context = min(context, test.num_steps // 2)
     errors = dict(
         zip(
             ("model", "last_frame"),
-            evaluation.forecast_errors(subject.model, test, context),
+            evaluation.forecast_errors(target.model, test, context),
             strict=True,
         )
     )
     steps = list(range(1, test.num_steps - context + 1))
     fields = evaluation.ForecastErrors._fields
     rows = [
-        [name, step, *(getattr(found, field)[i] for field in fields)]
-        for name, found in errors.items()
+        [name, step, *(getattr(of_method, field)[i] for field in fields)]
+        for name, of_method in errors.items()
         for i, step in enumerate(steps)
     ]
     return Report(
-        {"context": context} | {name: found._asdict() for name, found in errors.items()},
+        {"context": context} | {name: of_method._asdict() for name, of_method in errors.items()},
         ["method", "step", *fields],
         rows,
         charts.curves(
             steps,
-            {name: found.wasserstein for name, found in errors.items()},
-            {name: found.wasserstein_se for name, found in errors.items()},
+            {name: of_method.wasserstein for name, of_method in errors.items()},
+            {name: of_method.wasserstein_se for name, of_method in errors.items()},
             x_label=f"steps after {context} seen frames",
             y_label="Wasserstein distance of lit pixels, pixels",
         ),
     )
 
 
-def quality(subject: Subject, num_samples: int = 64) -> Report:
+def quality(target: EvaluationTarget, num_samples: int = 64) -> Report:
     """Bound, importance-weighted bound, and coverage of the intervals of imputed encodings."""
-    need(subject, FIRST_SEEN + 1, "impute")
-    model, test = subject.model, subject.splits.test
+    need(target, FIRST_SEEN + 1, "impute")
+    model, test = target.model, target.splits.test
     numbers = evaluation.bound(model, test)
-    if model.bound_name == "elbo":
+    if model.elbo_is_log_weight:
         numbers[f"test/importance_bound_{num_samples}_per_frame"] = evaluation.importance_bound(
             model, test, num_samples
         )
     levels = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
-    covered = [evaluation.coverage(model, test, mask, level) for level in levels]
-    lines = {method: [found[method] for found in covered] for method in covered[0]}
+    lines = evaluation.coverage(model, test, mask, levels)
     for method, line in lines.items():
         numbers[f"coverage_{LEVEL:g}/{method}"] = line[levels.index(LEVEL)]
     return Report(
@@ -182,16 +214,18 @@ def quality(subject: Subject, num_samples: int = 64) -> Report:
     )
 
 
-def _curve_report(subject, curve, fit, x_label, reported):
-    lines = {name: found["incorrect_pixels"] for name, found in curve.errors.items()}
-    spreads = {name: found["incorrect_pixels"] for name, found in curve.standard_errors.items()}
+def _curve_report(target, curve, fit, x_label, reported):
+    lines = {name: measures["incorrect_pixels"] for name, measures in curve.errors.items()}
+    spreads = {
+        name: measures["incorrect_pixels"] for name, measures in curve.standard_errors.items()
+    }
     rows = [
         [x, method, measure, value, curve.standard_errors[method][measure][i]]
         for method, measures in curve.errors.items()
         for measure, values in measures.items()
         for i, (x, value) in enumerate(zip(curve.x, values, strict=True))
     ]
-    comparable = subject.dataset == "box" and len(curve.x) == len(reported["smooth"])
+    comparable = target.dataset == "box" and len(curve.x) == len(reported["smooth"])
     numbers = curve._asdict()
     if fit is not None:
         numbers["position_r_squared"] = fit.r_squared.tolist()

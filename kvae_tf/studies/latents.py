@@ -9,7 +9,7 @@ from kvae_tf import evaluation
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.batches import masked_batches
-from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.studies.report import EvaluationTarget, Report, need
 from kvae_tf.visualisation import charts, plotting
 
 WALK_STEPS, STRIP_STEPS = 100, 45
@@ -17,16 +17,19 @@ CONTROL_STEPS = 20
 SHOWN = 3000  # points of a scatter plot
 
 
-def regression(subject: Subject) -> Report:
+def regression(target: EvaluationTarget) -> Report:
     """Least squares of the true states on latent samples, table 1, figures 3 and 5."""
-    need(subject, 2, "filter")
-    test = subject.splits.test
-    found = evaluation.regression(subject.model, subject.splits.train, test)
-    if found is None:
-        raise UserError(f"{subject.dataset} has no true states, which the experiment needs")
-    z = evaluation.latent_samples(subject.model, test)
+    need(target, 2, "filter")
+    test = target.splits.test
+    fitted = evaluation.regression(target.model, target.splits.train, test)
+    if fitted is None:
+        raise UserError(f"{target.dataset} has no true states, which the experiment needs")
+    first = evaluation.first_step(target.model)
+    z = evaluation.latent_samples(target.model, test)[:, first:]
     shown = z.reshape(-1, z.shape[-1])[:SHOWN]
-    truth = {name: x.reshape(-1)[:SHOWN] for name, x in evaluation.quantities(test).items()}
+    truth = {
+        name: x[:, first:].reshape(-1)[:SHOWN] for name, x in evaluation.quantities(test).items()
+    }
     colours = dict(truth)
     if {"x", "y"} <= set(truth):
         cells = [
@@ -34,8 +37,8 @@ def regression(subject: Subject) -> Report:
             for name in ("x", "y")
         ]
         colours = {"checkerboard of x, y": (cells[0] + cells[1]) % 2} | colours
-    plane, names = _plane(shown, found)
-    columns = zip(found.names, found.r_squared, found.log_likelihood, strict=True)
+    plane, names = _plane(shown, fitted)
+    columns = zip(fitted.names, fitted.r_squared, fitted.log_likelihood, strict=True)
     rows = [[name, float(r), float(score)] for name, r, score in columns]
     return Report(
         {
@@ -49,96 +52,132 @@ def regression(subject: Subject) -> Report:
     )
 
 
-def walk(subject: Subject) -> Report:
+def walk(target: EvaluationTarget) -> Report:
     """Long walks after a context as long as a training sequence, figures 4, 6 and 7.
 
-    Forecast with the true controls, and filtered: how much of the true states is left at each step;
-    of a pendulum also the energy.
+    "forecast" goes on from the context with the true controls, "filtered" sees every frame: how
+    much of the true states an affine map reads off at each step, and of a pendulum also the energy.
     """
-    need(subject, 2, "filter", "impute", "forecast")
-    model, context = subject.model, subject.splits.train.num_steps
+    need(target, 2, "filter", "impute", "forecast")
+    context = target.splits.train.num_steps
     steps = max(WALK_STEPS, context + STRIP_STEPS)
-    long = subject.long_test(steps)
+    long = target.long_test(steps)
     if long is None:
-        raise UserError(f"{subject.dataset} has no longer sequences, which the experiment needs")
-    found = evaluation.regression(model, subject.splits.train, subject.splits.test)
-    ahead, filtered = [], []
+        raise UserError(f"{target.dataset} has no longer sequences, which the experiment needs")
+    fitted = evaluation.regression(target.model, target.splits.train, target.splits.test)
+    if fitted is None:
+        raise UserError(f"{target.dataset} has no true states, which the experiment needs")
+    # Before that step nothing is filtered in the strict sense.
+    first = target.model.filter_warmup
+    latents = _walks(target.model, long, context)
+    states = {name: fitted.fit(z[:, first:]) for name, z in latents.items()}
+    truth = np.stack(list(evaluation.quantities(long).values()), -1)[:, first:]
+    r_squared = {name: _r_squared(x, truth) for name, x in states.items()}
+    at = min(STRIP_STEPS, steps) - 1 - first
+    numbers = {
+        "context": context,
+        "step": at + first + 1,
+        "r_squared": {
+            name: dict(zip(fitted.names, values[at].tolist(), strict=True))
+            for name, values in r_squared.items()
+        },
+    }
+    x = list(range(first + 1, steps + 1))
+    lines = {
+        f"{name}, {quantity}": np.maximum(values[:, i], -0.2).tolist()
+        for name, values in r_squared.items()
+        for i, quantity in enumerate(fitted.names)
+    }
+    pictures = [_strip(target, long, context)]
+    pictures.append(charts.curves(x, lines, x_label="step", y_label="R²", from_zero=False))
+    if fitted.names == ("sin", "cos", "velocity"):
+        numbers |= _pendulum_numbers(states, truth, at)
+        pictures += _pendulum_charts(states, truth, x)
+    rows = [
+        [name, step, quantity, float(values[step - 1 - first, i])]
+        for name, values in r_squared.items()
+        for step in x
+        for i, quantity in enumerate(fitted.names)
+    ]
+    header = ["walk", "step", "quantity", "r_squared"]
+    return Report(numbers, header, rows, charts.stack(pictures))
+
+
+def _walks(model, long, context):
+    """Latent states ``[N, T, n]``: "forecast" after the context, and "filtered" throughout."""
+    steps = long.num_steps
     forecast = tf.function(
         lambda frames, controls: (
             model.forecast(frames, None, controls, num_steps=steps - context).latents
         )
     )
     # Only the states are asked for, so a graph neither decodes nor draws.
-    follow = tf.function(lambda *given: model.impute(*given, method="filter").latents)
+    follow = tf.function(lambda *inputs: model.impute(*inputs, method="filter").latents)
+    ahead, filtered = [], []
     for batch, rows in masked_batches(long, long.observed):
         frames, controls, kept = batch["frames"], batch["controls"], rows.stop - rows.start
         filtered.append(follow(frames, batch["known"], controls).numpy()[:kept])
         ahead.append(forecast(frames[:, :context], controls).numpy()[:kept])
     filtered = np.concatenate(filtered)
-    walks = {
+    return {
         "forecast": np.concatenate([filtered[:, :context], np.concatenate(ahead)], axis=1),
         "filtered": filtered,
     }
-    truth = np.stack(list(evaluation.quantities(long).values()), -1)
-    states = {name: found.fit(z) for name, z in walks.items()}
-    r_squared = {name: _r_squared(x, truth) for name, x in states.items()}
-    at = min(STRIP_STEPS, steps) - 1
-    numbers = {
-        "context": context,
-        "step": at + 1,
-        "r_squared": {
-            name: dict(zip(found.names, values[at].tolist(), strict=True))
-            for name, values in r_squared.items()
-        },
-    }
-    x = list(range(1, steps + 1))
-    lines = {
-        f"{name}, {quantity}": np.maximum(values[:, i], -0.2).tolist()
-        for name, values in r_squared.items()
-        for i, quantity in enumerate(found.names)
-    }
-    pictures = [_strip(subject, long, context)]
-    pictures.append(charts.curves(x, lines, x_label="step", y_label="R²", from_zero=False))
-    if found.names == ("sin", "cos", "velocity"):
-        # Sine and cosine of one angle lie on the circle; a straight map's values need not.
-        numbers["r_squared_of_angle"] = {
-            name: dict(zip(("sin", "cos"), _r_squared(_on_circle(x), truth[..., :2])[at].tolist(),
-                           strict=True))
+
+
+def _pendulum_numbers(states, truth, at):
+    """R² of the angle at one step, and how far energies are from the true one.
+
+    Sine and cosine of one angle lie on the circle; an affine map's values need not.
+    """
+    energies = _mean_energies(states, truth)
+    return {
+        "r_squared_of_angle": {
+            name: dict(
+                zip(
+                    ("sin", "cos"),
+                    _r_squared(_on_circle(x), truth[..., :2])[at].tolist(),
+                    strict=True,
+                )
+            )
             for name, x in states.items()
-        }  # fmt: skip
-        energies = {name: _energy(s).mean(0) for name, s in ({"true": truth} | states).items()}
-        numbers["energy_rmse"] = {
-            name: float(np.sqrt(np.mean(np.square(e - energies["true"]))))
-            for name, e in energies.items()
-            if name != "true"
-        }
-        numbers["energy_range"] = float(np.ptp(energies["true"]))
-        lines = {name: energy.tolist() for name, energy in energies.items()}
-        label = "mean energy, J"
-        pictures.append(charts.curves(x, lines, x_label="step", y_label=label, from_zero=False))
-        angles = {
-            name: np.unwrap(np.arctan2(s[0, :, 0], s[0, :, 1])).tolist()
-            for name, s in ({"true": truth} | states).items()
-        }
-        label = "angle of the first sequence, rad"
-        pictures.append(charts.curves(x, angles, x_label="step", y_label=label, from_zero=False))
-    rows = [
-        [name, t + 1, quantity, float(values[t, i])]
-        for name, values in r_squared.items()
-        for t in range(steps)
-        for i, quantity in enumerate(found.names)
+        },
+        "energy_rmse": {
+            name: float(np.sqrt(np.mean(np.square(energies[name] - energies["true"]))))
+            for name in states
+        },
+        "energy_range": float(np.ptp(energies["true"])),
+    }
+
+
+def _pendulum_charts(states, truth, x):
+    """Charts of the mean energy, and of the angle of the first sequence."""
+    energies = {name: e.tolist() for name, e in _mean_energies(states, truth).items()}
+    angles = {
+        name: np.unwrap(np.arctan2(s[0, :, 0], s[0, :, 1])).tolist()
+        for name, s in ({"true": truth} | states).items()
+    }
+    return [
+        charts.curves(x, lines, x_label="step", y_label=label, from_zero=False)
+        for lines, label in (
+            (energies, "mean energy, J"),
+            (angles, "angle of the first sequence, rad"),
+        )
     ]
-    header = ["walk", "step", "quantity", "r_squared"]
-    return Report(numbers, header, rows, charts.stack(pictures))
 
 
-def controls(subject: Subject) -> Report:
+def _mean_energies(states, truth):
+    """Name -> ``[T]`` joules, the mean over sequences; "true" is that of the truth."""
+    return {name: _energy(s).mean(0) for name, s in ({"true": truth} | states).items()}
+
+
+def controls(target: EvaluationTarget) -> Report:
     """Forecasts with the true controls, with none, and with each one a step late."""
-    need(subject, 2, "forecast")
-    model, context = subject.model, subject.splits.train.num_steps
-    long = subject.long_test(context + CONTROL_STEPS)
+    need(target, 2, "forecast")
+    model, context = target.model, target.splits.train.num_steps
+    long = target.long_test(context + CONTROL_STEPS)
     if long is None or not long.control_size:
-        raise UserError(f"{subject.dataset} has no long sequences with controls, as are needed")
+        raise UserError(f"{target.dataset} has no long sequences with controls, as are needed")
     forecast = tf.function(
         lambda frames, controls: (
             model.forecast(frames, None, controls, num_steps=CONTROL_STEPS).frames
@@ -155,7 +194,8 @@ def controls(subject: Subject) -> Report:
             squared = np.square(guess - batch["frames"][:, context:]).mean((2, 3, 4))
             errors[name].append(squared[: rows.stop - rows.start])
     lines = {
-        name: np.sqrt(np.concatenate(found).mean(0)).tolist() for name, found in errors.items()
+        name: np.sqrt(np.concatenate(errors_of).mean(0)).tolist()
+        for name, errors_of in errors.items()
     }
     steps = list(range(1, CONTROL_STEPS + 1))
     return Report(
@@ -168,19 +208,19 @@ def controls(subject: Subject) -> Report:
     )
 
 
-def _plane(z, found):
+def _plane(z, fitted):
     """The plane of the latent space on which positions, or the first two quantities, lie best."""
-    names = [name for name in ("x", "y") if name in found.names] or list(found.names[:2])
-    directions = found.fit.matrix[:, [found.names.index(name) for name in names]]
+    names = [name for name in ("x", "y") if name in fitted.names] or list(fitted.names[:2])
+    directions = fitted.fit.matrix[:, [fitted.names.index(name) for name in names]]
     if directions.shape[1] < 2 or z.shape[1] < 2:
         directions = np.eye(z.shape[1])[:, :2]
     basis, _ = np.linalg.qr(directions)
     return (z - z.mean(0)) @ basis[:, :2], names
 
 
-def _strip(subject, long, context):
+def _strip(target, long, context):
     """Truth, filtered and forecast frames of the first sequence, to ``STRIP_STEPS``."""
-    model, first = subject.model, long.select(slice(0, 1))
+    model, first = target.model, long.select(slice(0, 1))
     frames, num_steps = first.unit_frames[:, :STRIP_STEPS], min(STRIP_STEPS, long.num_steps)
     acting = first.controls[:, :num_steps]
     filtered = model.impute(frames, None, acting, method="filter").frames.numpy()

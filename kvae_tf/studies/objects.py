@@ -8,20 +8,20 @@ from kvae_tf import evaluation
 from kvae_tf.data import gap
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.continuations import FIRST, LAST
-from kvae_tf.studies.report import Report, Subject, need
+from kvae_tf.studies.report import EvaluationTarget, Report, need
 from kvae_tf.visualisation import charts, plotting
 
 SHOWN = 8  # sequences in pictures
 
 
-def objects(subject: Subject) -> Report:
+def objects(target: EvaluationTarget) -> Report:
     """Positions as inferred, generated and interpolated, beside the true ones; figures 3, 8, 9."""
-    need(subject, FIRST + LAST + 1, "smooth", "impute", "forecast")
-    model, test = subject.model, _counted(subject)
+    need(target, FIRST + LAST + 1, "smooth", "impute", "forecast")
+    model, test = target.model, _counted(target)
     if not model.max_objects:
         raise UserError("the model knows no objects, which the experiment needs")
-    found = evaluation.object_errors(model, test, subject.splits.train)
-    fit = evaluation.fit_objects(model, subject.splits.train)
+    errors = evaluation.object_errors(model, test, target.splits.train)
+    fit = evaluation.fit_objects(model, target.splits.train)
     shown = _shown(test)
     truth, counts = evaluation.true_positions(shown), shown.num_objects
     inferred = fit(evaluation.latent_positions(model, shown))
@@ -30,10 +30,10 @@ def objects(subject: Subject) -> Report:
     for name, (mask, method) in _ways(shown.num_steps).items():
         filled = model.impute(
             shown.unit_frames, np.repeat(mask, len(shown), axis=0), method=method,
-            **evaluation.objects_of(model, shown),
+            num_objects=shown.num_objects,
         )  # fmt: skip
-        found_there = fit(evaluation.positions_of(model, filled.latents.numpy()))
-        paths[name] = evaluation.in_order(found_there, orders)
+        positions = fit(evaluation.positions_of(model, filled.latents.numpy()))
+        paths[name] = evaluation.in_order(positions, orders)
     # What a filter thinks before the last frame seen is no part of what it generates.
     begins = {"generated": FIRST - 1}
     panels = [
@@ -51,23 +51,23 @@ def objects(subject: Subject) -> Report:
         for t in range(shown.num_steps)
     ]
     header = ["sequence", "step", "object", "path", "column", "row_from_below"]
-    return Report(found._asdict(), header, rows, charts.paths(panels))
+    return Report(errors._asdict(), header, rows, charts.paths(panels))
 
 
-def continuations(subject: Subject) -> Report:
+def continuations(target: EvaluationTarget) -> Report:
     """Frames that follow the first five, or lie between five and five: figure 6, and errors."""
-    need(subject, FIRST + LAST + 1, "impute")
-    model, test = subject.model, _counted(subject)
-    found = {"generated": evaluation.generation(model, test)}
+    need(target, FIRST + LAST + 1, "impute")
+    model, test = target.model, _counted(target)
+    continued = {"generated": evaluation.generation(model, test)}
     if "smooth" in model.imputation_methods:
-        found["interpolated"] = evaluation.interpolation(model, test)
+        continued["interpolated"] = evaluation.interpolation(model, test)
     shown = _shown(test)
     films = {"true": shown.unit_frames}
-    for name in found:
+    for name in continued:
         mask, method = _ways(shown.num_steps)[name]
         filled = model.impute(
             films["true"], np.repeat(mask, len(shown), axis=0), shown.controls, method=method,
-            **evaluation.objects_of(model, shown),
+            num_objects=shown.num_objects,
         ).frames.numpy()  # fmt: skip
         seen = mask[..., np.newaxis, np.newaxis, np.newaxis] > 0
         films[name] = np.where(seen, films["true"], filled)
@@ -76,23 +76,23 @@ def continuations(subject: Subject) -> Report:
         for film in films.values()
     ]
     measures = ("nats", "incorrect_pixels", "position_error")
-    frames = found["generated"].frames
+    frames = continued["generated"].frames
     for measure in measures:
         lines = {}
-        for name, errors in found.items():
+        for name, errors in continued.items():
             values = dict(zip(errors.frames, getattr(errors, measure), strict=True))
             lines[name] = [values.get(t, np.nan) for t in frames]
         label = measure.replace("_", " ")
         pictures.append(charts.curves(frames, lines, x_label="frame", y_label=label))
     rows = [
         [name, t, *values]
-        for name, errors in found.items()
+        for name, errors in continued.items()
         for t, *values in zip(errors.frames, *(getattr(errors, m) for m in measures), strict=True)
     ]
     # One under another: a sequence is a column, as in the pictures.
     side_by_side = np.concatenate(list(films.values()), axis=0)
     return Report(
-        {name: errors._asdict() for name, errors in found.items()},
+        {name: errors._asdict() for name, errors in continued.items()},
         ["frames", "step", *measures],
         rows,
         charts.stack(pictures),
@@ -100,13 +100,13 @@ def continuations(subject: Subject) -> Report:
     )
 
 
-def _counted(subject):
+def _counted(target):
     """The test part, if it says how many objects there are and where."""
-    if evaluation.true_positions(subject.splits.test) is None:
+    if evaluation.true_positions(target.splits.test) is None:
         raise UserError(
-            f"{subject.dataset} does not say where several objects are, which the experiment needs"
+            f"{target.dataset} does not say where several objects are, which the experiment needs"
         )
-    return subject.splits.test
+    return target.splits.test
 
 
 def _shown(test):

@@ -9,32 +9,34 @@ import numpy as np
 
 from kvae_tf import data
 from kvae_tf.errors import UserError
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 
 
-class Subject(NamedTuple):
-    """What is looked at.
+class EvaluationTarget(NamedTuple):
+    """A model and the data to evaluate it on.
 
     Attributes:
-      model: any system, or a loaded export.
-      splits: the data; ``test`` is evaluated, ``train`` only serves to fit the map to positions.
-      long_test: gives test sequences of so many frames, or None where there are none.
+      model: any model, or a loaded export.
+      splits: the data; ``test`` is evaluated, ``train`` only serves to fit maps to true states.
+      long_test: number of frames -> test sequences of that length, or None where there are none.
       dataset: the world's name, or the file's path.
+      studies: names of the studies that make sense for the model; empty: all.
     """
 
-    model: SequenceModel
+    model: VideoModel
     splits: data.Splits
     long_test: Callable[[int], data.SequenceData | None]
     dataset: str
+    studies: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
-    """What a study found.
+    """The results of a study.
 
     Attributes:
-      numbers: for the JSON file.
-      header: the CSV file's columns.
-      rows: its rows.
+      numbers: what the JSON file says.
+      header: names of the CSV file's columns.
+      rows: rows of the CSV file, one value for each column.
       picture: uint8 ``[height, width, 3]``.
       animation: GIF bytes, or None.
     """
@@ -46,16 +48,16 @@ class Report(NamedTuple):
     animation: bytes | None = None
 
 
-def need(subject, num_steps, *queries):
+def need(target, num_steps, *queries):
     """Refuses a study that the model or the data do not allow."""
-    lacking = set(queries) - set(subject.model.supports)
+    lacking = set(queries) - set(target.model.supports)
     if lacking:
         raise UserError(
             f"the model cannot {', '.join(sorted(lacking))}, which the experiment needs; it can "
-            f"{', '.join(sorted(subject.model.supports))}"
+            f"{', '.join(sorted(target.model.supports))}"
         )
-    if subject.splits.test.num_steps < num_steps:
+    if target.splits.test.num_steps < num_steps:
         raise UserError(
-            f"{subject.dataset} has sequences of {subject.splits.test.num_steps} frames, expected "
+            f"{target.dataset} has sequences of {target.splits.test.num_steps} frames, expected "
             f"at least {num_steps} for the experiment"
         )

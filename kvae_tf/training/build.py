@@ -12,9 +12,10 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data.settings import DataSettings
 from kvae_tf.errors import UserError
+from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.settings import ModelSettings
-from kvae_tf.models.spec import FLOAT16_SCALE, ModelSpec, Setup
+from kvae_tf.models.spec import ModelSpec, Setup
 from kvae_tf.training import distribution
 from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.optimizer import PhasedAdam, PiecewiseSchedule, SchedulePiece
@@ -49,10 +50,10 @@ def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> Seque
       UserError: the model does not fit the data.
     """
     if train.is_vector and not plan.spec.accepts_vectors(plan.model):
-        network = getattr(plan.model, "network", "")
+        known = [s.name for s in registry.specs() if s.accepts_vectors(s.settings())]
         raise UserError(
-            f"--model={plan.spec.name}{f' --network={network}' if network else ''}: expected kvae "
-            "and mlp for vectors"
+            f"--model={plan.spec.name}: the data are vectors, expected --model="
+            f"{' or '.join(known)} with its default --network"
         )
     seed = plan.training.seed
     if start:
@@ -73,7 +74,6 @@ def model_setup(plan: TrainingPlan, train: data.SequenceData) -> Setup:
       train: the training part.
     """
     training, steps = plan.training, steps_per_epoch(plan, train)
-    precision = getattr(plan.model, "precision", "float32")
     # A replica's step is neither compiled as a whole nor in parts.
     jit_engine = not jit(plan) and tf.distribute.get_strategy().num_replicas_in_sync == 1
     return Setup(
@@ -87,7 +87,7 @@ def model_setup(plan: TrainingPlan, train: data.SequenceData) -> Setup:
         training={
             "noise_seed": training.seed,
             "batch_parts": training.batch_parts,
-            "loss_scale": FLOAT16_SCALE if precision == "mixed_float16" else 1.0,
+            "loss_scale": plan.model.loss_scale,
             "reconstruction_weight": training.reconstruction_weight,
             "weight_updates": training.weight_epochs * steps,
         },

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, storage
-from kvae_tf.errors import UserError
+from kvae_tf.errors import DivergedError
 from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.visualisation import figures
 
@@ -94,9 +94,10 @@ class NaNGuard(keras.callbacks.Callback):
         # The sums are not finite because a term is not: name the term.
         terms = [name for name in bad if name not in ("loss", "elbo", "val_loss", "val_elbo")]
         step = int(self.model.optimizer.iterations.numpy())
-        raise UserError(
-            f"{', '.join(terms or bad)} not finite after update {step}: training stopped, the last "
-            f"good checkpoint is kept in {self.folder} (try a lower --learning_rate or --clip_norm)"
+        raise DivergedError(
+            f"{', '.join(terms or bad)} not finite after update {step}",
+            f"training stopped, the last good checkpoint is kept in {self.folder} (try a lower "
+            "--learning_rate or --clip_norm)",
         )
 
 

@@ -7,6 +7,7 @@ training itself minimises, on held-out sequences; no truth but the frames is loo
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from kvae_tf import data
 from kvae_tf.data import storage
+from kvae_tf.errors import DivergedError, UserError
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training.build import TrainingPlan, build, compile_model
 from kvae_tf.training.checkpoints import Checkpoints
@@ -32,8 +34,8 @@ def select_best(
     """Trains ``--starts`` initialisations for ``--starting_epochs`` and restores the best.
 
     Each has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on with the one
-    it was at. ``RUN_DIR/starts/losses.json`` says how they did, ``RUN_DIR/time.json`` what all of
-    them took.
+    it was at. ``RUN_DIR/starts/losses.json`` has the loss of each, null for one whose loss is no
+    longer a number; ``RUN_DIR/time.json`` has the seconds that all of them took.
 
     Args:
       model: built and compiled; its values are replaced.
@@ -41,6 +43,9 @@ def select_best(
       plan: the whole training.
       splits: the data.
       run_dir: the run's folder.
+
+    Raises:
+      UserError: no initialisation has a finite loss.
     """
     epochs = plan.training.starting_epochs
     folders = [run_dir / "starts" / str(start) for start in range(plan.training.starts)]
@@ -50,11 +55,24 @@ def select_best(
         one = build(plan, splits.train, start)
         states = compile_model(one, plan, splits.train, folder / "checkpoints")
         states.restore_last()
-        train(one, states, plan, splits, folder, epochs)
-        losses.append(held_out_loss(one, splits.validation))
-        seconds += storage.read_json(folder / "time.json", "a start's time")["seconds"]
-    best = min(range(len(losses)), key=losses.__getitem__)
-    storage.write_json(run_dir / "starts" / "losses.json", {"losses": losses, "best": best})
+        try:
+            train(one, states, plan, splits, folder, epochs)
+            losses.append(held_out_loss(one, splits.validation))
+        except DivergedError as error:
+            # On a line of its own, after the unfinished one of Keras' progress bar.
+            print(f"\nstart {start + 1} of {len(folders)} is out: {error.what}")
+            losses.append(math.nan)
+        if (folder / "time.json").exists():  # not before the end of a first epoch
+            seconds += storage.read_json(folder / "time.json", "a start's time")["seconds"]
+    finite = [start for start, loss in enumerate(losses) if math.isfinite(loss)]
+    if not finite:
+        raise UserError(
+            f"--starts={len(folders)}: no initialisation has a finite loss, expected at least one "
+            "(try a lower --learning_rate or --clip_norm)"
+        )
+    best = min(finite, key=losses.__getitem__)
+    written = [loss if math.isfinite(loss) else None for loss in losses]
+    storage.write_json(run_dir / "starts" / "losses.json", {"losses": written, "best": best})
     storage.write_json(run_dir / "time.json", {"seconds": seconds, "epochs": epochs})
     winner = Checkpoints(folders[best] / "checkpoints", model)
     winner.restore_last()
@@ -62,7 +80,7 @@ def select_best(
         mine.assign(theirs)
     checkpoints.save(is_best=True)
     for folder in folders:
-        shutil.rmtree(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a start may have saved none
     print(f"start {best + 1} goes on: losses {', '.join(f'{loss:.3f}' for loss in losses)}")
 
 

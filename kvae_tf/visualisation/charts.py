@@ -59,12 +59,21 @@ def curves(
     return render(figure)
 
 
-def mode_map(encodings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def mode_map(
+    encodings: np.ndarray,
+    weights: np.ndarray,
+    path: np.ndarray | None = None,
+    title: str = "",
+) -> np.ndarray:
     """Mode weights over the plane of encodings, a panel a mode (Fraccaro et al. 2017, figure 4).
 
     Args:
       encodings: ``[N, 2]``, a_{t-1}.
       weights: ``[N, K]``, alpha_t.
+      path: ``[T, 2]``, the encodings of one sequence. The weights are then a function of a_{t-1},
+        drawn as the paper does: a background from black (0) to white (1), linear between the
+        encodings, with the path over it. Without a path: a coloured dot for each encoding.
+      title: of the whole picture.
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -80,14 +89,24 @@ def mode_map(encodings: np.ndarray, weights: np.ndarray) -> np.ndarray:
     K = weights.shape[1]
     columns = min(K, 4)
     rows = -(-K // columns)
-    figure, axes = new_figure(3.2 * columns + 0.6, 3.0 * rows, rows, columns)
+    height = 3.0 * rows + (0.5 if title else 0.0)
+    figure, axes = new_figure(3.2 * columns + 0.6, height, rows, columns)
     for k, axis in enumerate(axes.flat):
         if k >= K:
             axis.set_axis_off()
             continue
-        dots = axis.scatter(*encodings.T, c=weights[:, k], s=2, vmin=0, vmax=1, cmap="viridis")
+        if path is None:
+            drawn = axis.scatter(*encodings.T, c=weights[:, k], s=2, vmin=0, vmax=1, cmap="viridis")
+        else:
+            drawn = axis.tripcolor(
+                *encodings.T, weights[:, k], shading="gouraud", vmin=0, vmax=1, cmap="gray"
+            )
+            axis.plot(*path.T, "-", color="tab:orange", lw=0.8)
+            axis.scatter(*path.T, c=np.arange(len(path)), s=14, cmap="plasma", zorder=3)
         axis.set(title=f"mode {k + 1}", xlabel="a1", ylabel="a2", aspect="equal")
-        figure.colorbar(dots, ax=axis)
+        figure.colorbar(drawn, ax=axis)
+    if title:
+        figure.suptitle(title, fontsize=10)
     return render(figure)
 
 

@@ -9,7 +9,7 @@ from tensorboard.plugins.image import metadata as image_plugin
 
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 from kvae_tf.visualisation import charts, plotting
 
 _DIMENSIONS = 8  # of encodings, the most that are drawn
@@ -23,7 +23,7 @@ class Picture(NamedTuple):
     data: bytes
 
 
-def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[str, Picture]:
+def pictures(model: VideoModel, data: SequenceData, seed: int = 0) -> dict[str, Picture]:
     """A model's pictures of a few sequences, by TensorBoard tag.
 
     Args:
@@ -36,12 +36,12 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
       of several objects, ``latents/objects`` as PNGs and ``generated`` as an animated GIF.
     """
     frames, observed, controls = data.unit_frames, data.observed, data.controls
-    of = evaluation.objects_of(model, data)
-    one = {name: x[:1] for name, x in of.items()}
+    counts = data.num_objects
+    one = None if counts is None else counts[:1]
     found = {}
     if "impute" in model.supports:
         known = evaluation.encodings(model, data)
-        means = model.decode(known[:1], **one).numpy()
+        means = model.decode(known[:1], num_objects=one).numpy()
         if not data.is_vector:
             strip = [frames[0], means[0]]
             found["reconstructions"] = _png(
@@ -52,7 +52,7 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
-            method: model.impute(frames, mask, controls, method=method, **of)
+            method: model.impute(frames, mask, controls, method=method, num_objects=counts)
             for method in model.imputation_methods
         }
         found["imputations"] = _png(_imputations(frames, mask, filled, data.is_vector))
@@ -65,7 +65,9 @@ def pictures(model: SequenceModel, data: SequenceData, seed: int = 0) -> dict[st
         if weights.size:
             found["latents/mode_weights"] = _png(plotting.mode_weights(weights, observed=mask[0]))
     if "generate" in model.supports and not data.is_vector:
-        drawn = model.generate(len(data), 2 * data.num_steps, seed=seed, **of).frames.numpy()
+        drawn = model.generate(
+            len(data), 2 * data.num_steps, seed=seed, num_objects=counts
+        ).frames.numpy()
         found["generated"] = _gif(plotting.grid_gif(drawn))
     return found
 

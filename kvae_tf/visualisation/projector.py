@@ -9,14 +9,14 @@ from tensorboard.plugins import projector
 
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData, storage
-from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.contract import VideoModel
 from kvae_tf.visualisation import plotting
 
 _MOST = 1000  # points
 _LARGEST = 256  # pixels of a frame: 32 of them side by side are 8192, all that browsers draw
 
 
-def write(folder: Path, model: SequenceModel, data: SequenceData) -> None:
+def write(folder: Path, model: VideoModel, data: SequenceData) -> None:
     """Writes encodings, their frames and what is known of them.
 
     Args:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import Gap, last_seen, middle_gap
-from kvae_tf.models.base import Bound, Frames, SequenceModel
+from kvae_tf.models import Bound, Frames, SequenceModel
 
 
 def test_the_middle_gap_of_fifteen_frames_is_five_to_ten():

@@ -7,7 +7,7 @@ from kvae_tf import evaluation
 from kvae_tf.data.worlds import cannonballs
 from kvae_tf.evaluation import discs
 from kvae_tf.evaluation.objects import fit_in_any_order
-from kvae_tf.models.base import Frames, Latents
+from kvae_tf.models import Frames, Latents
 
 RNG = np.random.default_rng(0)
 SIZE, STEPS = 32, 20

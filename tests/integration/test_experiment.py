@@ -18,7 +18,7 @@ from kvae_tf import data
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import presets, run
 from kvae_tf.experiments.settings import Settings
-from kvae_tf.training import fit
+from kvae_tf.training import build
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = presets.names()
@@ -60,8 +60,8 @@ def test_one_training_step_of_every_config(name, tmp_path):
     values = presets.flags(name) | {"run_dir": str(tmp_path), "batch_size": 8}
     settings = Settings.from_dict(values)
     train = tiny(settings.data.dataset)
-    model = fit.build(settings, train)
-    fit.compile_model(model, settings, train, tmp_path / "checkpoints")
+    model = build.build(settings.plan, train)
+    build.compile_model(model, settings.plan, train, tmp_path / "checkpoints")
     rate = settings.data.missing_rate
     batch = next(iter(data.training_batches(train, 8, seed=0, missing_rate=rate)))
     if not rate:

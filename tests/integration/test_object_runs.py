@@ -11,7 +11,7 @@ from commands import run as script
 
 from kvae_tf import data, evaluation, studies
 from kvae_tf.export.loading import LoadedModel
-from kvae_tf.studies import Subject
+from kvae_tf.studies import EvaluationTarget
 
 COMMON = [
     "--epochs=2",
@@ -75,7 +75,9 @@ def test_cannonball_end_to_end(files, run):
 @pytest.mark.slow
 def test_studies(files, run, tmp_path):
     loaded = LoadedModel(run / "saved_model" / "1")
-    subject = Subject(loaded, data.load(str(files), 0, None), lambda steps: None, str(files))
+    subject = EvaluationTarget(
+        loaded, data.load(str(files), 0, None), lambda steps: None, str(files)
+    )
     studies.run(["objects", "continuations"], subject, tmp_path)
     for name in ("objects.png", "continuations.png", "continuations.gif", "continuations.csv"):
         assert (tmp_path / name).stat().st_size > 0

@@ -5,7 +5,7 @@ import pytest
 
 from kvae_tf.data import WORLDS, training_batches
 from kvae_tf.experiments import presets
-from kvae_tf.training import fit
+from kvae_tf.training import build
 
 B = 8
 
@@ -19,8 +19,8 @@ def make(train, precision):
     settings = presets.settings("pendulum_smoke", model="vae_rnn", batch_size=B,
                                 precision=precision, pretraining_epochs=1, epochs=2,
                                 steps_per_epoch=20)  # fmt: skip
-    model = fit.build(settings, train)
-    model.compile(fit.optimizer(model, settings, train), run_eagerly=False)
+    model = build.build(settings.plan, train)
+    model.compile(build.optimizer(model, settings.plan, train), run_eagerly=False)
     return model
 
 

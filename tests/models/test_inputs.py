@@ -16,7 +16,7 @@ VALUES = np.random.default_rng(0).normal(size=(B, T)).astype(np.float32)
 
 def draw(count, seed):
     sampler = lgssm.as_sampler((0, seed))
-    return inputs.some_seen(count, sampler, tf.constant(SEEN), tf.constant(VALUES))
+    return inputs.subsample_observed(count, sampler, tf.constant(SEEN), tf.constant(VALUES))
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 9])
@@ -55,7 +55,7 @@ def test_seen_frames_alone_are_encoded(mask):
 
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(weights)
-        mean, std = inputs.of_seen(encode, tf.constant(frames), tf.constant(mask))
+        mean, std = inputs.encode_observed(encode, tf.constant(frames), tf.constant(mask))
         every, every_std = (tf.reshape(x, [B, T, 2]) for x in encode(tf.constant(frames)))
         loss = tf.reduce_sum(mean * std)
         masked = tf.reduce_sum(mask[..., None] * every * every_std)
@@ -80,5 +80,5 @@ def test_hidden_frames_cost_nothing():
 
     mask = np.zeros([32, 20], np.float32)
     mask[:, :5] = 1.0
-    inputs.of_seen(encode, tf.zeros([32, 20, 2, 2, 1]), tf.constant(mask))
+    inputs.encode_observed(encode, tf.zeros([32, 20, 2, 2, 1]), tf.constant(mask))
     assert asked == [160]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kvae_tf import data
 from kvae_tf.experiments import presets
-from kvae_tf.training import fit
+from kvae_tf.training import build
 from kvae_tf.training.optimizer import PhasedAdam, PiecewiseSchedule, SchedulePiece
 
 schedules = keras.optimizers.schedules
@@ -72,7 +72,7 @@ def test_settling_epochs_have_a_rate_of_their_own():
             "pendulum_smoke", schedule="cosine", steps_per_epoch=5, epochs=4, settling_epochs=2,
             settling_rate=factor,
         )  # fmt: skip
-        optimizer = fit.optimizer(fit.build(settings, train), settings, train)
+        optimizer = build.optimizer(build.build(settings.plan, train), settings.plan, train)
         rates.append([])
         for step in range(20):
             optimizer.iterations.assign(step)

@@ -158,6 +158,11 @@ class Cannonball(SequenceModel):
         return ("reconstruction", "regularisation")
 
     @property
+    def elbo_is_log_weight(self):
+        """True of the smoothed posterior; that of attention has its entropy in closed form."""
+        return self.posterior == "smoothed"
+
+    @property
     def encoding_size(self):
         return self.max_objects * _POSITION_SIZE
 

@@ -116,4 +116,5 @@ SPEC = ModelSpec(
     callbacks=_callbacks,
     describe=_describe,
     studies=(*FRAME_STUDIES, *OBJECT_STUDIES),
+    older_exports=lambda values: {"elbo_is_log_weight": values.get("posterior") == "smoothed"},
 )

@@ -129,6 +129,19 @@ class DVBF(NonlinearSSM):
         return (*super().term_names, "parameters")
 
     @property
+    def filter_warmup(self):
+        """k - 1: the initial network reads k frames."""
+        return self.initial_network.num_frames - 1
+
+    def _filter(self, given):
+        """Moments over draws from q.
+
+        The initial network reads the first k frames (``initial_frames``) at once, so the moments of
+        the first k - 1 steps are given the frames up to k: see ``filter_warmup``.
+        """
+        return super()._filter(given)
+
+    @property
     def supports(self):
         """``smooth`` only where the recognition reads later frames."""
         return super().supports - ({"smooth"} if self.recognition == "filter" else set())

@@ -82,4 +82,5 @@ SPEC = ModelSpec(
     settings=DVBFSettings,
     create=_create,
     describe=_describe,
+    older_exports=lambda values: {"filter_warmup": values.get("initial_frames", 1) - 1},
 )

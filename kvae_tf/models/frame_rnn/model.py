@@ -126,7 +126,7 @@ class FrameRNN(SequenceModel):
 
     @property
     def elbo_is_log_weight(self):
-        """Of VAE-RNN."""
+        """True of a variational auto-encoder; a plain one has no q."""
         return self.variational
 
     @property

@@ -78,5 +78,6 @@ VAE_RNN = ModelSpec(
     summary="A variational auto-encoder of frames and an LSTM over its encodings",
     paper=_PAPER,
     create=functools.partial(_create, variational=True),
+    older_exports=lambda values: {"elbo_is_log_weight": True},
     **_ALIKE,
 )

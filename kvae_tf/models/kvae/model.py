@@ -89,7 +89,7 @@ class KVAE(SequenceModel):
       **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
     """
 
-    elbo_is_log_weight = True
+    elbo_is_log_weight = True  # of a under the collapsed objective, of a and z under the other
 
     def __init__(
         self,

@@ -94,4 +94,5 @@ SPEC = ModelSpec(
     create=_create,
     describe=_describe,
     accepts_vectors=lambda settings: settings.network == "mlp",
+    older_exports=lambda values: {"elbo_is_log_weight": True},
 )

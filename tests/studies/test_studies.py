@@ -1,0 +1,95 @@
+"""Studies of small models: what they hide, what they draw, what they say of it."""
+
+import keras
+import numpy as np
+import pytest
+
+from kvae_tf import evaluation
+from kvae_tf.data import Splits
+from kvae_tf.data.worlds import bouncing_ball, pendulum
+from kvae_tf.models import DVBF, KVAE, FrameRNN
+from kvae_tf.studies import EvaluationTarget, frames, latents
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return Splits(*(bouncing_ball.simulate("box", 12, STEPS, seed=seed) for seed in range(3)))
+
+
+def kvae(splits, **options):
+    keras.utils.set_random_seed(0)
+    model = KVAE(splits.test.frame_shape, units=(8,), num_modes=3, dynamics_units=6, **options)
+    model.build()
+    # So that weights depend on encodings.
+    model.network.head.kernel.assign(50.0 * model.network.head.kernel)
+    return model
+
+
+def target(model, splits, longer=lambda steps: None):
+    return EvaluationTarget(model, splits, longer, "a world")
+
+
+def test_trajectories_have_a_gap_between_four_and_four(splits):
+    model = kvae(splits)
+    report = frames.trajectories(target(model, splits))
+    assert report.numbers["hidden_frames"] == [4, 8]
+    table = {(row[0], row[1], row[3]): row for row in report.rows}
+    assert len(table) == 4 * STEPS * 3
+    seen = [table[0, t, "encoded"][2] for t in range(STEPS)]
+    assert seen == [1] * 4 + [0] * 4 + [1] * 4
+    path = {
+        name: np.array([[table[n, t, name][4:] for t in range(STEPS)] for n in range(4)])
+        for name in ("encoded", "generated", "smoothed")
+    }
+    for name in ("generated", "smoothed"):
+        np.testing.assert_allclose(path[name][:, :4], path["encoded"][:, :4], atol=1e-6)
+        error = np.sqrt(np.mean(np.square(path[name] - path["encoded"])[:, 4:8]))
+        np.testing.assert_allclose(report.numbers["hidden_encoding_rmse"][name], error, rtol=1e-5)
+    np.testing.assert_allclose(path["smoothed"][:, 8:], path["encoded"][:, 8:], atol=1e-6)
+    assert np.abs(path["generated"][:, 8:] - path["encoded"][:, 8:]).min() > 1e-6
+
+
+def test_a_model_that_cannot_smooth_generates_only(splits):
+    model = FrameRNN(splits.test.frame_shape, units=(8,), dynamics_units=6)
+    model.build()
+    numbers = frames.trajectories(target(model, splits)).numbers
+    assert list(numbers["hidden_encoding_rmse"]) == ["generated"]
+
+
+@pytest.mark.parametrize(
+    ("network", "is_function"), [("mlp", True), ("lstm", False), ("fifo", False)]
+)
+def test_modes_say_whether_weights_are_a_function_of_the_last_encoding(
+    splits, network, is_function, monkeypatch
+):
+    drawn = []
+    mode_map = frames.charts.mode_map
+    monkeypatch.setattr(
+        frames.charts,
+        "mode_map",
+        lambda *given, **how: drawn.append(how) or mode_map(*given, **how),
+    )
+    report = frames.modes(target(kvae(splits, dynamics_network=network), splits))
+    assert report.numbers["weights_are_a_function_of_the_last_encoding"] is is_function
+    assert ("path" in drawn[0]) is is_function
+    assert ("title" in drawn[0]) is not is_function
+    assert report.picture.dtype == np.uint8
+
+
+def test_a_walk_begins_where_states_are_filtered():
+    parts = Splits(*(pendulum.simulate(40, 8, seed) for seed in range(3)))
+    keras.utils.set_random_seed(0)
+    model = DVBF(parts.test.frame_shape, control_size=1, units=(8,), latent_size=3,
+                 dynamics_units=6, initial_frames=5)  # fmt: skip
+    model.build()
+    report = latents.walk(target(model, parts, lambda steps: pendulum.simulate(20, steps, 5)))
+    steps = {row[1] for row in report.rows}
+    assert steps == set(range(5, 101))
+    assert report.numbers["step"] == 45
+    at_end = {(row[0], row[2]): row[3] for row in report.rows if row[1] == report.numbers["step"]}
+    for walk, values in report.numbers["r_squared"].items():
+        for quantity, value in values.items():
+            assert at_end[walk, quantity] == value
+    assert evaluation.first_step(model) == 4
