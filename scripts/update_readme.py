@@ -1,4 +1,4 @@
-"""Writes the results tables of README.md from the metrics files under saved_models/."""
+"""Writes the results tables of README.md and docs/ from the metrics files under saved_models/."""
 
 from pathlib import Path
 

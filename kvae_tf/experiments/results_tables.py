@@ -1,4 +1,4 @@
-"""The README's results tables, made from the files under ``saved_models``.
+"""The results tables of README.md and docs/, made from the files under ``saved_models``.
 
 A table stands between ``<!-- table NAME -->`` and ``<!-- /table -->``; each name has a function
 below, which reads metrics files and gives Markdown. No number is written by hand.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
+from kvae_tf.models import registry
 from kvae_tf.studies import paper
 
 WORLDS = ("box", "gravity", "polygon", "pong")
@@ -19,29 +20,82 @@ _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def update(readme: Path, saved_models: Path) -> None:
-    """Writes every table of the README anew.
+    """Writes every table anew: those of the README, and those of the pages in ``docs`` beside it.
+
+    All pages are made before the first one is written.
 
     Args:
-      readme: the Markdown file with the markers.
+      readme: the Markdown file with the markers. Pages without markers stay as they are.
       saved_models: the folder of exports with their metrics.
 
     Raises:
-      UserError: a file is missing or no JSON, the README has no markers, or an unknown one.
+      UserError: a file is missing or no JSON, the README has no markers, or a page has an unknown
+        one.
     """
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {readme}: {error.strerror}") from None
-    names = [match[1] for match in _TABLE.findall(text)]
-    unknown = sorted(set(names) - set(TABLES))
-    if unknown or not names:
-        raise UserError(
-            f"{readme} has the tables {', '.join(names) or 'none'}; expected some of "
-            f"{', '.join(TABLES)}"
+    pages = {}
+    for page in (readme, *sorted((readme.parent / "docs").rglob("*.md"))):
+        try:
+            text = page.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read {page}: {error.strerror}") from None
+        names = [match[1] for match in _TABLE.findall(text)]
+        unknown = sorted(set(names) - set(TABLES))
+        if unknown or (page == readme and not names):
+            raise UserError(
+                f"{page} has the tables {', '.join(names) or 'none'}; expected some of "
+                f"{', '.join(TABLES)}"
+            )
+        if names:
+            pages[page] = _TABLE.sub(lambda m: f"{m[1]}{TABLES[m[2]](saved_models)}\n{m[3]}", text)
+    for page, text in pages.items():
+        storage.write_text(page, text)
+
+
+def summary(saved_models: Path) -> str:
+    """One line a result, for the README."""
+    box = _read(saved_models / "box" / "metrics.json")
+    bounds = _pendulum_runs(saved_models)
+    balls = [
+        metrics["position_r2/2"]
+        for _, _, metrics in _cannonball_runs(saved_models)
+        if "position_r2/2" in metrics
+    ]
+    rows = [
+        (
+            "KVAE",
+            f"ball in a box, {label}: incorrect pixels of hidden frames",
+            f"{box[key][index]:.4f}",
+            f"{reported[index]:.4f}",
         )
-    storage.write_text(
-        readme, _TABLE.sub(lambda m: f"{m[1]}{TABLES[m[2]](saved_models)}\n{m[3]}", text)
-    )
+        for key, index, label, reported in (
+            ("missing_at_random/smooth", 4, "half of the frames hidden",
+             paper.MISSING_AT_RANDOM["smooth"]),
+            ("gap/smooth", -1, "15 of 20 frames hidden", paper.GAP["smooth"]),
+        )
+    ]  # fmt: skip
+    velocity = "pendulum: R² of the velocity, read off the latent states"
+    rows += [
+        (
+            name.partition(",")[0],
+            velocity,
+            _spread([run["metrics"]["r2/velocity"] for run in bounds[name]], 3),
+            f"{paper.PENDULUM_R_SQUARED[name][2]:.3f}" if name in paper.PENDULUM_R_SQUARED else "",
+        )
+        for name in ("KVAE, mlp", "DVBF, mlp")
+    ]
+    rows.append(("Cannonball", "two balls: R² of their positions", _spread(balls, 3), ""))
+    return _markdown(("model", "what", "here", "*paper*"), rows)
+
+
+def coverage(saved_models: Path) -> str:
+    """How often the 90 % interval of a hidden frame's encoding holds that frame's encoding."""
+    rows = []
+    for path in sorted(saved_models.glob("*/evaluation/quality.json")):
+        for key, value in _read(path).items():
+            group, _, method = key.partition("/")
+            if group == "coverage_0.9":
+                rows.append((path.parts[-3], _METHODS.get(method, method), f"{value:.3f}"))
+    return _markdown(("export", "method", "inside the 90 % interval"), rows)
 
 
 def pendulum(saved_models: Path) -> str:
@@ -68,18 +122,31 @@ def gap(saved_models: Path) -> str:
     return _box_table(saved_models, "gap", "frames", lengths, paper.GAP)
 
 
+def box_bounds(saved_models: Path) -> str:
+    """Box: the bound of each model that has one, and its parts, in nats a frame."""
+    rows = []
+    for name, metrics in _models_of(saved_models / "box"):
+        if "test/elbo_per_frame" in metrics:
+            cells = (
+                f"{metrics[f'test/{term}_per_frame']:.2f}"
+                for term in ("elbo", "reconstruction", "regularisation")
+            )
+            rows.append((name, *cells))
+    return _markdown(("model", "bound", "reconstruction", "- KL"), rows)
+
+
 def worlds(saved_models: Path) -> str:
     """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
     rows = []
     for world in WORLDS:
-        for name, metrics in _systems(saved_models / world):
+        for name, metrics in _models_of(saved_models / world):
             for method in ("smooth", "filter"):
                 if f"gap/{method}" in metrics:
                     half = metrics[f"missing_at_random/{method}"][4]
                     longest = metrics[f"gap/{method}"][-1]
-                    system = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
-                    rows.append((world, system, f"{half:.4f}", f"{longest:.4f}"))
-    return _markdown(("world", "system", "p = 0.5", "gap of 15"), rows)
+                    model = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
+                    rows.append((world, model, f"{half:.4f}", f"{longest:.4f}"))
+    return _markdown(("world", "model", "p = 0.5", "gap of 15"), rows)
 
 
 def seeds(saved_models: Path) -> str:
@@ -131,7 +198,7 @@ def networks(saved_models: Path) -> str:
 
 
 def pendulum_bounds(saved_models: Path) -> str:
-    """Pendulum: the bounds of all systems, their parts, and the training time."""
+    """Pendulum: the bounds of all models, their parts, and the training time."""
     rows = []
     for name, runs in _pendulum_runs(saved_models).items():
         cells = [
@@ -142,7 +209,7 @@ def pendulum_bounds(saved_models: Path) -> str:
         minutes = f"{_mean(times):.1f}" if times else ""
         rows.append((name, len(runs), *cells, minutes, paper.PENDULUM_BOUNDS.get(name, "")))
     return _markdown(
-        ("system", "seeds", "bound", "reconstruction", "- KL of states", "- KL of weights",
+        ("model", "seeds", "bound", "reconstruction", "- KL of states", "- KL of weights",
          "minutes", "*paper: bound*"),
         rows,
     )  # fmt: skip
@@ -156,9 +223,48 @@ def pendulum_states(saved_models: Path) -> str:
             _spread([run["metrics"][f"r2/{quantity}"] for run in runs], 3)
             for quantity in ("sin", "cos", "velocity")
         ]
+        each = ", ".join(f"{run['metrics']['r2/velocity']:.2f}" for run in runs)
         reported = paper.PENDULUM_R_SQUARED.get(name)
-        rows.append((name, *cells, " / ".join(f"{x:.3f}" for x in reported) if reported else ""))
-    return _markdown(("system", "sin φ", "cos φ", "velocity", "*paper*"), rows)
+        rows.append(
+            (name, *cells, each, " / ".join(f"{x:.3f}" for x in reported) if reported else "")
+        )
+    return _markdown(
+        ("model", "sin φ", "cos φ", "velocity", "velocity, each seed", "*paper*"), rows
+    )
+
+
+def walks(saved_models: Path) -> str:
+    """R² of the true state on the latents, some steps after the frames that were seen."""
+    rows = []
+    for folder in ("pendulum", "dvbf_pendulum", "dvbf_ball", "dvbf_two_balls"):
+        path = saved_models / folder / "evaluation" / "walk.json"
+        if path.exists():
+            found = _read(path)
+            ahead = found["step"] - found["context"]
+            for way, values in found["r_squared"].items():
+                cells = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+                rows.append((folder, way, ahead, cells))
+    return _markdown(("export", "way", "steps after the 15 frames", "R²"), rows)
+
+
+def controls(saved_models: Path) -> str:
+    """How much larger a pixel's forecast error is with wrong controls than with the true ones."""
+    rows = []
+    for folder in ("pendulum", "dvbf_pendulum", "dvbf_ball"):
+        errors = _read(saved_models / folder / "evaluation" / "controls.json")["pixel_rmse"]
+        for step in (10, 20):
+            ratios = (
+                f"{errors[kind][step - 1] / errors['true'][step - 1]:.1f}"
+                for kind in ("zero", "one step late")
+            )
+            rows.append((folder, step, *ratios))
+    return _markdown(("export", "steps ahead", "controls zero", "controls a step late"), rows)
+
+
+def ball_states(saved_models: Path) -> str:
+    """The controlled ball: how much of the true state a straight map reads off the latents."""
+    found = _read(saved_models / "dvbf_ball" / "evaluation" / "regression.json")["r_squared"]
+    return _markdown(tuple(found), [tuple(f"{value:.3f}" for value in found.values())])
 
 
 def cannonballs(saved_models: Path) -> str:
@@ -177,7 +283,7 @@ def cannonballs(saved_models: Path) -> str:
                 )
             )
     return _markdown(
-        ("system", "seed", "R², one ball", "R², two balls", "sequences with balls mixed up",
+        ("model", "seed", "R², one ball", "R², two balls", "sequences with balls mixed up",
          "acceleration / true", "angle off"),
         rows,
     )  # fmt: skip
@@ -195,20 +301,26 @@ def continuations(saved_models: Path) -> str:
                 )
                 frame = metrics[f"{group}/frames"][index]
                 rows.append((name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)))
-    header = ("system", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
+    header = ("model", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
     return _markdown(header, rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
     table.__name__: table
     for table in (
+        summary,
+        coverage,
         pendulum,
         pendulum_bounds,
         pendulum_states,
+        walks,
+        controls,
+        ball_states,
         cannonballs,
         continuations,
         missing_at_random,
         gap,
+        box_bounds,
         worlds,
         seeds,
         missing_training,
@@ -217,15 +329,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}
-_SYSTEMS = {
-    "kvae": "KVAE",
-    "dvbf": "DVBF",
-    "dkf": "DKF",
-    "ae_rnn": "AE-RNN",
-    "vae_rnn": "VAE-RNN",
-    "cannonball": "Cannonball",
-    "ed_lstm": "ED-LSTM",
-}
 _POINTS = (
     ("missing_at_random/smooth", 4, "p = 0.5, smoothing"),
     ("missing_at_random/filter", 4, "p = 0.5, filtering"),
@@ -233,32 +336,36 @@ _POINTS = (
 )
 
 
-def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
+def _title(name: str) -> str:
+    return registry.get(name).title
+
+
+def _models_of(folder: Path) -> Iterable[tuple[str, dict]]:
     """A world's KVAE, and the runs of its ``baselines.json``, if any: name and metrics."""
     yield "KVAE", _read(folder / "metrics.json")
     path = folder / "baselines.json"
     for run in _read(path)["runs"] if path.exists() else ():
-        name = _SYSTEMS[run["flags"]["model"]]
+        name = _title(run["flags"]["model"])
         # A KVAE among the baselines is the one with the released hyperparameters.
         yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
 
 
 def _pendulum_runs(saved_models):
-    """The runs of ``pendulum/systems.json`` by system and kind of frame network."""
+    """The runs of ``pendulum/systems.json`` by model and kind of frame network."""
     found = _read(saved_models / "pendulum" / "systems.json")
     groups = {}
     for run in found["runs"]:
         flags = found["flags"] | run["flags"]
-        groups.setdefault(f"{_SYSTEMS[flags['model']]}, {flags['network']}", []).append(run)
+        groups.setdefault(f"{_title(flags['model'])}, {flags['network']}", []).append(run)
     return groups
 
 
 def _cannonball_runs(saved_models):
-    """System, seed and metrics of the runs of ``cannonball/systems.json``."""
+    """Model, seed and metrics of the runs of ``cannonball/systems.json``."""
     found = _read(saved_models / "cannonball" / "systems.json")
     for run in found["runs"]:
         flags = found["flags"] | run["flags"]
-        yield _SYSTEMS[flags["model"]], flags["seed"], run["metrics"]
+        yield _title(flags["model"]), flags["seed"], run["metrics"]
 
 
 def _spread(values, digits):
@@ -267,15 +374,15 @@ def _spread(values, digits):
 
 def _box_table(saved_models, group, label, x, reported):
     rows = []
-    for name, metrics in _systems(saved_models / "box"):
+    for name, metrics in _models_of(saved_models / "box"):
         for method, word in _METHODS.items():
             values = metrics.get(f"{group}/{method}")
             if values:
-                system = f"{name}, {word}" if name.startswith("KVAE") else name
-                rows.append((system, *(f"{value:.4f}" for value in values)))
+                model = f"{name}, {word}" if name.startswith("KVAE") else name
+                rows.append((model, *(f"{value:.4f}" for value in values)))
     for key, values in reported.items():
-        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _SYSTEMS[key]
-        rows.append((f"*paper: {system}*", *(f"*{value:.4f}*" for value in values)))
+        model = f"KVAE, {_METHODS[key]}" if key in _METHODS else _title(key)
+        rows.append((f"*paper: {model}*", *(f"*{value:.4f}*" for value in values)))
     return _markdown((label, *x), rows)
 
 

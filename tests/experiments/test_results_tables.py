@@ -17,6 +17,8 @@ def write(path, value):
 def metrics(scale=1.0, methods=("smooth", "filter")):
     found = {"missing_at_random/rates": [0.1 * i for i in range(1, 11)],
              "gap/frames": list(range(1, 16, 2)), "train/updates": 6000}  # fmt: skip
+    for term, value in (("elbo", -13.0), ("reconstruction", -11.5), ("regularisation", -1.5)):
+        found[f"test/{term}_per_frame"] = scale * value
     for i, method in enumerate(methods):
         found[f"missing_at_random/{method}"] = [scale * (k + i) / 1000 for k in range(10)]
         found[f"gap/{method}"] = [scale * (k + i) / 1000 for k in range(8)]
@@ -108,6 +110,19 @@ def saved_models(tmp_path):
         )
     ]
     compare.compare(runs, folder / "cannonball" / "systems.json")
+    evaluation = folder / "dvbf_ball" / "evaluation"
+    write(evaluation / "regression.json", {"r_squared": {"x": 0.9994, "velocity_x": 0.92}})
+    errors = {"true": [0.1] * 20, "zero": [0.15] * 20, "one step late": [0.2] * 20}
+    for name in ("pendulum", "dvbf_pendulum", "dvbf_ball"):
+        write(folder / name / "evaluation" / "controls.json", {"pixel_rmse": errors})
+    write(
+        folder / "pendulum" / "evaluation" / "walk.json",
+        {"context": 15, "step": 45, "r_squared": {"forecast": {"sin": 0.998, "cos": 0.876}}},
+    )
+    write(
+        folder / "box" / "evaluation" / "quality.json",
+        {"test/elbo_per_frame": -13.0, "coverage_0.9/smooth": 0.9123, "coverage_0.5/smooth": 0.5},
+    )
     return folder
 
 
@@ -137,11 +152,39 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| 1.5 | 798.56 |",
         "| Cannonball | 1 | 0.990 | 0.960 | 4.2 % | 1.050 | 3.6° |",
         "| ED-LSTM | 0 | generation | 6 | 2.5 | 2.5 | 2.5 |",
-        "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.961 / 0.982 / 0.916 |",
+        "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.90, 0.90 | "
+        "0.961 / 0.982 / 0.916 |",
+        "| KVAE | ball in a box, half of the frames hidden: incorrect pixels of hidden frames | "
+        "0.0040 | 0.0075 |",
+        "| Cannonball | two balls: R² of their positions | 0.960 ± 0.000 |  |",
+        "| box | smoothing | 0.912 |",
+        "| KVAE | -13.00 | -11.50 | -1.50 |",
+        "| pendulum | forecast | 30 | sin 1.00, cos 0.88 |",
+        "| dvbf_ball | 10 | 1.5 | 2.0 |",
+        "| 0.999 | 0.920 |",
     ):
         assert line in text, line
     results_tables.update(readme, saved_models)
     assert readme.read_text() == text
+
+
+def test_pages_beside_the_readme_are_written_too_all_or_none(saved_models, tmp_path):
+    readme, page = tmp_path / "README.md", tmp_path / "docs" / "results" / "kvae.md"
+    page.parent.mkdir(parents=True)
+    readme.write_text("<!-- table seeds -->\n<!-- /table -->\n")
+    page.write_text("<!-- table gap -->\nold\n<!-- /table -->\n")
+    plain = tmp_path / "docs" / "index.md"
+    plain.write_text("no markers")
+    results_tables.update(readme, saved_models)
+    assert "| KVAE, filtering |" in page.read_text()
+    assert "old" not in page.read_text()
+    assert plain.read_text() == "no markers"
+    before = "<!-- table seeds -->\nold\n<!-- /table -->\n"
+    readme.write_text(before)
+    page.write_text("<!-- table moon -->\n<!-- /table -->")
+    with pytest.raises(UserError, match="kvae.md has the tables moon"):
+        results_tables.update(readme, saved_models)
+    assert readme.read_text() == before
 
 
 def test_a_world_without_baselines_has_its_kvae_alone(saved_models):
@@ -162,7 +205,7 @@ def test_a_failed_seed_is_counted(saved_models):
 def test_wrong_markers_and_missing_files_are_told(saved_models, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- table moon -->\n<!-- /table -->")
-    with pytest.raises(UserError, match="moon; expected some of pendulum"):
+    with pytest.raises(UserError, match="moon; expected some of summary"):
         results_tables.update(readme, saved_models)
     readme.write_text("nothing")
     with pytest.raises(UserError, match="none; expected"):

@@ -57,7 +57,7 @@ _POSITION_SIZE = 2
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class Cannonball(SequenceModel):
-    """Independent objects that move by Newton's ssms.
+    """Independent objects that move by Newton's laws.
 
     Batches also hold ``num_objects [B]``; without it every sequence shows ``max_objects``.
 
