@@ -169,7 +169,7 @@ def write(
     np.savez_compressed(
         archive, frames=answer.frames, frame_stds=answer.frame_stds, observed=observed[first:]
     )
-    plotting.save_bytes(folder / "frames.npz", archive.getvalue())
+    storage.write_bytes(folder / "frames.npz", archive.getvalue())
     storage.write_csv(folder / "latents.csv", *_table(answer, observed, first))
     return [film, *(folder / name for name in ("strip.png", "frames.npz", "latents.csv"))]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import checks, storage
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, from_vectors, partition
 from kvae_tf.errors import UserError
 
@@ -105,15 +105,9 @@ def save_npz(path: str | os.PathLike, splits: Splits) -> None:
             arrays[f"{name}_state_names"] = np.array(data.state_names, dtype=str)
         if data.num_objects is not None:
             arrays[f"{name}_num_objects"] = data.num_objects
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with storage.atomic_file(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -37,13 +37,31 @@ def make_folder(path: str | os.PathLike, flag: str) -> Path:
     return path
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file atomically; its folder is created."""
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A path to write to, which takes the place of ``path`` when the block ends without an error.
+
+    The folder is created. Whatever was at ``path`` stays there where there is an error.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file atomically; its folder is created."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8 atomically; its folder is created."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

@@ -155,7 +155,7 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     storage.write_text(folder / "README.md", card)
     for tag, picture in figures.pictures(model, splits.test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
-        plotting.save_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
+        storage.write_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
     objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
     if objects:
         plotting.save_png(folder / "stages.png", events.stages(objects))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.export.loading import LoadedModel
-from kvae_tf.visualisation import plotting
 
 
 def convert(model: LoadedModel, folder: Path) -> list[Path]:
@@ -54,5 +54,5 @@ def convert(model: LoadedModel, folder: Path) -> list[Path]:
             tf.saved_model.save(module, temporary, signatures=function)
             converted = tf.lite.TFLiteConverter.from_saved_model(temporary).convert()
         paths.append(folder / f"{function.python_function.__name__}.tflite")
-        plotting.save_bytes(paths[-1], converted)
+        storage.write_bytes(paths[-1], converted)
     return paths

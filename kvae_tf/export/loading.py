@@ -15,6 +15,11 @@ from kvae_tf.models import inputs, registry
 from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents
 from kvae_tf.models.queries import Queries
 
+# Names of inputs and outputs in the order in which people read them; others follow.
+_ORDER = (
+    "state_mean", "frames", "encodings", "encoding_stds", "latents", "mode_weights", "observed",
+    "controls", "num_objects", "num_sequences", "num_steps", "seed",
+)  # fmt: skip
 _BOUNDS = ("elbo", "score", "log_likelihood")
 _FACTS = {
     "max_objects": 0,
@@ -55,10 +60,10 @@ class LoadedModel(Queries):
             raise UserError(f"{path} has signatures {sorted(found)}, expected decode, impute …")
         self.signatures = {
             name: (
-                list(signature.structured_input_signature[1]),
-                list(signature.structured_outputs),
+                sorted(signature.structured_input_signature[1], key=_place),
+                sorted(signature.structured_outputs, key=_place),
             )
-            for name, signature in found.items()
+            for name, signature in sorted(found.items())
         }
         _, given = found["impute"].structured_input_signature
         self.frame_shape = tuple(given["frames"].shape[2:])
@@ -170,3 +175,7 @@ class LoadedModel(Queries):
 
 def _counts(num_objects):
     return {} if num_objects is None else {"num_objects": num_objects}
+
+
+def _place(name):
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)

@@ -292,11 +292,11 @@ def _known(array) -> np.ndarray | None:
     """The values of an array or eager tensor; None of a tensor in a graph."""
     if isinstance(array, np.ndarray):
         return array
-    return array.numpy() if hasattr(array, "numpy") else tf.get_static_value(array)
+    return tf.get_static_value(array) if tf.is_symbolic_tensor(array) else array.numpy()
 
 
 def _text(shape) -> str:
-    return str(tuple(shape)) if hasattr(shape, "__iter__") else str(shape)
+    return str(tuple(shape)) if isinstance(shape, (tuple, tf.TensorShape)) else str(shape)
 
 
 def _may_equal(one, other) -> bool:

@@ -61,5 +61,5 @@ def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
         storage.write_csv(folder / f"{name}.csv", report.header, report.rows)
         plotting.save_png(folder / f"{name}.png", report.picture)
         if report.animation:
-            plotting.save_bytes(folder / f"{name}.gif", report.animation)
+            storage.write_bytes(folder / f"{name}.gif", report.animation)
         print(f"{name}: {folder / name}.json, .csv, .png", flush=True)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.visualisation import plotting
 
@@ -58,7 +59,7 @@ def write(path: Path, pictures: np.ndarray, fps: float = 10) -> None:
     if path.suffix not in FORMATS:
         raise UserError(f"{path} ends in {path.suffix!r}, expected {' or '.join(FORMATS)}")
     data = plotting.encode_gif(pictures, fps) if path.suffix == ".gif" else _mp4(pictures, fps)
-    plotting.save_bytes(path, data)
+    storage.write_bytes(path, data)
 
 
 def _mp4(pictures, fps):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -18,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import GifImagePlugin, Image
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 
 MISSING = np.array([230, 126, 34], np.uint8)
@@ -305,17 +305,13 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes a picture as a PNG, as ``save_bytes`` does."""
-    save_bytes(path, encode_png(image))
+    """Writes a picture as a PNG, whole or not at all; its folder is created.
 
-
-def save_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file whole or not at all; its folder is created."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    Args:
+      path: the file.
+      image: uint8 ``[height, width, 3]``.
+    """
+    storage.write_bytes(path, encode_png(image))
 
 
 def _frames(frames):

@@ -29,7 +29,7 @@ def test_a_model_of_ones_own_goes_all_the_way(tmp_path):
     card = (run_dir / "saved_model" / "README.md").read_text()
     assert "# Straight line on pendulum" in card
     assert "--line_noise=0.2" in card
-    assert "| `impute_filter` | `controls`, `frames`, `observed` |" in card
+    assert "| `impute_filter` | `frames`, `observed`, `controls` |" in card
     assert "`smooth`" not in card
 
     evaluated = run("evaluate", f"--plugin={MODEL}", f"--run={run_dir}", "--experiment=gap")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.visualisation import plotting
 
@@ -141,7 +142,7 @@ def test_saving_reads_back_and_leaves_no_half_written_file(tmp_path):
     plotting.save_png(tmp_path / "new" / "x.png", picture)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.png"]
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "new" / "x.png")), picture)
-    plotting.save_bytes(tmp_path / "new" / "x.png", b"abc")
+    storage.write_bytes(tmp_path / "new" / "x.png", b"abc")
     assert (tmp_path / "new" / "x.png").read_bytes() == b"abc"
 
 
