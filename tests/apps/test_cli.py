@@ -147,6 +147,7 @@ BAD = [
     (["--plugin"], "plugin"),
     (["--nojit"], "Unknown command line flag 'nojit'"),
     (["--nobinarise=yes"], "--nobinarise=yes does not take an argument"),
+    (["--model=vae_rnn"], "--pretraining_epochs is 0, expected 1 or more for ae_rnn"),
     (["--run_dri=x"], "Unknown command line flag 'run_dri'"),
     (["--run_dir=x", "surplus"], "unexpected argument 'surplus'"),
     ([], "--run_dir is not set"),
