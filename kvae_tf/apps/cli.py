@@ -141,11 +141,12 @@ def _parse(arguments):
     required = [flag for flag in known if helptext.is_required(flag)]
     try:
         rest = flags.FLAGS(arguments)
-    except flags.Error:
-        for flag in required:
-            if not flag.present:
-                raise UserError(f"--{flag.name} is not set, but required: {flag.help}") from None
-        raise
+    except (flags.Error, ValueError) as error:  # absl has both
+        # Once all words are read, what absl refuses is what is missing.
+        missing = [f for f in required if f.value is None] if flags.FLAGS.is_parsed() else []
+        for flag in missing:
+            raise UserError(f"--{flag.name} is not set, but required: {flag.help}") from None
+        raise UserError(str(error)) from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}, expected flags only (--name=value)")
     return rest

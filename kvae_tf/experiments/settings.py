@@ -97,16 +97,16 @@ class Settings:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }
+        name = values.get("model", registry.DEFAULT)
+        kinds = parts(name)  # an unknown model comes before settings that only it has
         unknown = sorted(set(values) - set(fields()))
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
-        name = values.get("model", registry.DEFAULT)
 
         def part(kind):
             own = [field.name for field in dataclasses.fields(kind)]
             return kind(**{name: values[name] for name in own if name in values})
 
-        kinds = parts(name)
         return cls(*(part(kind) for kind in kinds.values()), model_name=name)
 
 

@@ -96,6 +96,9 @@ def test_help_and_a_missing_flag_come_without_tensorflow(name):
     assert result.returncode == 1
     assert re.fullmatch(r"error: --\w+ is not set, but required: .+\n", result.stderr)
     assert result.stdout == "not imported\n"
+    result = subprocess.run([*command, "--no_such=1"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: Unknown command line flag 'no_such'.*\n", result.stderr)
 
 
 def test_trains_help_is_that_of_the_chosen_model(tmp_path):
@@ -142,6 +145,11 @@ BAD = [
     (["--plugin=no_such_module"], "--plugin=no_such_module: No module named"),
     (["--plugin=none.py"], "--plugin=none.py does not exist"),
     (["--plugin"], "plugin"),
+    (["--nojit"], "Unknown command line flag 'nojit'"),
+    (["--nobinarise=yes"], "--nobinarise=yes does not take an argument"),
+    (["--model=vae_rnn"], "--pretraining_epochs is 0, expected 1 or more for ae_rnn"),
+    (["--run_dri=x"], "Unknown command line flag 'run_dri'"),
+    (["--run_dir=x", "surplus"], "unexpected argument 'surplus'"),
     ([], "--run_dir is not set"),
 ]
 

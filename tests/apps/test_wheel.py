@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
+import kvae_tf
+
 pytestmark = pytest.mark.slow
 
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
@@ -57,6 +59,7 @@ def test_wheel_alone(clone, tmp_path):
     call(clone, sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps",
          "--no-build-isolation", f"--wheel-dir={tmp_path}")  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"kvae_tf-{kvae_tf.__version__}-")
     held = zipfile.ZipFile(wheel).namelist()
     assert sorted(Path(n).name for n in held if n.startswith("kvae_tf/configs/")) == CONFIGS
     assert "kvae_tf/py.typed" in held

@@ -1,5 +1,8 @@
 """The way in from Python: presets, plain Keras training, exports that answer as models do."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -32,6 +35,17 @@ def test_bad_names():
     with pytest.raises(AttributeError, match="no attribute 'KVEA'"):
         _ = kvae_tf.KVEA
     assert {"KVAE", "create", "load"} <= set(dir(kvae_tf))
+
+
+def test_editors_are_told_the_public_names():
+    tree = ast.parse(Path(kvae_tf.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    told = {}
+    exec(ast.unparse(block.body), told)
+    del told["__builtins__"]
+    assert set(told) == set(kvae_tf.__all__)
+    for name, value in told.items():
+        assert value is getattr(kvae_tf, name)
 
 
 @pytest.mark.slow

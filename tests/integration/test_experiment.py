@@ -132,11 +132,11 @@ def test_killed_and_resumed_training_is_bit_equal(tmp_path):
 BAD_FLAGS = [
     (["--likelihood=poisson"], ["likelihood", "poisson"]),
     (["--num_modes=1001"], ["--num_modes", "1001", "1000"]),
-    (["--newtonian_epochs=1"], ["--newtonian_epochs is 1", "--model=kvae"]),
+    (["--newtonian_epochs=1"], ["--newtonian_epochs is set", "--model=kvae"]),
     (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
     (["--dynamics_network=constant"], ["num_modes", "constant"]),
     (["--draw_walls"], ["pendulum", "draw_walls"]),
-    (["--model=vae_rnn"], ["--pretraining_epochs is 0", "vae_rnn"]),
+    (["--model=vae_rnn"], ["--settling_epochs is set", "--model=vae_rnn"]),
     (["--units=a,b"], ["--units", "a,b"]),
     (["--dataset=/nowhere/x.npz"], ["x.npz"]),
     (["--dataset=moon"], ["moon", "pendulum"]),
