@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import zlib
 from pathlib import Path
 
 from kvae_tf.errors import UserError
@@ -87,11 +88,13 @@ def load_plugin(place: str) -> None:
     path = Path(place).resolve()
     if not path.exists():
         raise UserError(f"--plugin={place} does not exist, expected a Python file")
-    if path.stem in sys.modules:
+    # A name of its own, so that it hides no other module, nor is hidden by one.
+    name = f"kvae_tf_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    if name in sys.modules:
         return
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module  # dataclasses look themselves up there
     module_spec.loader.exec_module(module)
 
 

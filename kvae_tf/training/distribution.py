@@ -97,7 +97,7 @@ def begin_again() -> None:
     processes have begun again they go on from the chief's last checkpoint.
     """
     print("another worker is gone: beginning again from the last checkpoint", flush=True)
-    command = [sys.executable, *sys.argv]
+    command = [sys.executable, *sys.orig_argv[1:]]  # also of python -m, and of kvae-train
     os.execv(sys.executable, command if "--resume" in command else [*command, "--resume"])
 
 
