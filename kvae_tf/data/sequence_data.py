@@ -5,17 +5,30 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from kvae_tf.data import checks
 from kvae_tf.errors import UserError
 
-if TYPE_CHECKING:
-    from kvae_tf.data.records import Records
-
 FRACTIONS = (0.8, 0.1, 0.1)
+
+
+class Shards(Protocol):
+    """Sequences on disk, see ``kvae_tf.data.records``.
+
+    Attributes:
+      is_complete: whether no frame is missing.
+    """
+
+    is_complete: bool
+
+    def __len__(self) -> int: ...
+
+    def steps_per_pass(self, batch_size: int) -> int: ...
+
+    def batches(self, batch_size: int, seed: int, start_step: int, rows: slice): ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +62,7 @@ class SequenceData:
     state_names: tuple[str, ...] = ()
     num_objects: np.ndarray | None = None
     is_vector: bool = False
-    records: Records | None = None
+    records: Shards | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
