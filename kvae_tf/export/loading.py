@@ -20,7 +20,6 @@ _ORDER = (
     "state_mean", "frames", "encodings", "encoding_stds", "latents", "mode_weights", "observed",
     "controls", "num_objects", "num_sequences", "num_steps", "seed",
 )  # fmt: skip
-_BOUNDS = ("elbo", "score", "log_likelihood")
 _FACTS = {
     "max_objects": 0,
     "is_vector": False,
@@ -68,7 +67,9 @@ class LoadedModel(Queries):
         _, given = found["impute"].structured_input_signature
         self.frame_shape = tuple(given["frames"].shape[2:])
         self.encoding_size = found["decode"].structured_input_signature[1]["encodings"].shape[-1]
-        self.bound_name = next(name for name in _BOUNDS if name in found)
+        self.bound_name = next(
+            name for name, (_, outputs) in self.signatures.items() if "num_frames" in outputs
+        )
         self.num_parameters = sum(math.prod(value.shape) for value in self.module.values)
         self.control_size = int(self.module.control_size)
         facts = _FACTS | self._older_facts()
