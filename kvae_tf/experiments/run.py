@@ -55,7 +55,7 @@ def run(settings: Settings) -> dict[str, object]:
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
-            distribution.begin_again()
+            distribution.restart_process()
     if not distribution.is_chief(strategy):
         return {}
     metrics = _evaluate(model, settings, splits, run_dir)

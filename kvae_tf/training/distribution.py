@@ -91,13 +91,13 @@ def deal_out(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def begin_again() -> None:
+def restart_process() -> None:
     """Replaces this process by the same command with ``--resume``, when another worker is gone.
 
     The collective operations of a cluster that has lost a worker never work again; when all its
     processes have restarted, they go on from the chief's last checkpoint.
     """
-    print("another worker is gone: beginning again from the last checkpoint", flush=True)
+    print("another worker is gone: restarting from the last checkpoint", flush=True)
     command = [sys.executable, *sys.argv]
     os.execv(sys.executable, command if "--resume" in command else [*command, "--resume"])
 
