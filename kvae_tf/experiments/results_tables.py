@@ -1,7 +1,7 @@
 """The README's results tables, made from the files under ``saved_models``.
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- /table -->``; each name has a function
-below, which reads metrics files and gives Markdown. No number is written by hand.
+A table stands between ``<!-- table NAME -->`` and ``<!-- /table -->``; for each name there is a
+function below that reads metrics files and returns Markdown. No number is written by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def update(readme: Path, saved_models: Path) -> None:
-    """Writes every table of the README anew.
+    """Replaces every table of the README.
 
     Args:
       readme: the Markdown file with the markers.
@@ -45,7 +45,7 @@ def update(readme: Path, saved_models: Path) -> None:
 
 
 def pendulum(saved_models: Path) -> str:
-    """All metrics of the pendulum, but for lists."""
+    """All metrics of the pendulum, without lists."""
     metrics = _read(saved_models / "pendulum" / "metrics.json")
     rows = [
         (name, f"{value:.4f}" if isinstance(value, float) else value)
@@ -72,7 +72,7 @@ def worlds(saved_models: Path) -> str:
     """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
     rows = []
     for world in WORLDS:
-        for name, metrics in _systems(saved_models / world):
+        for name, metrics in _model_runs(saved_models / world):
             for method in ("smooth", "filter"):
                 if f"gap/{method}" in metrics:
                     half = metrics[f"missing_at_random/{method}"][4]
@@ -131,7 +131,7 @@ def networks(saved_models: Path) -> str:
 
 
 def pendulum_bounds(saved_models: Path) -> str:
-    """Pendulum: the bounds of all systems, their parts, and the training time."""
+    """Pendulum: the bounds of all models, their terms, and the training time."""
     rows = []
     for name, runs in _pendulum_runs(saved_models).items():
         cells = [
@@ -149,7 +149,7 @@ def pendulum_bounds(saved_models: Path) -> str:
 
 
 def pendulum_states(saved_models: Path) -> str:
-    """Pendulum: how much of the true state a straight map reads off latent samples."""
+    """Pendulum: R² of a linear regression of true states on latent samples."""
     rows = []
     for name, runs in _pendulum_runs(saved_models).items():
         cells = [
@@ -162,7 +162,7 @@ def pendulum_states(saved_models: Path) -> str:
 
 
 def cannonballs(saved_models: Path) -> str:
-    """Cannonballs, seed by seed: how well balls are told apart and followed."""
+    """Cannonballs, each seed: errors of positions, identity switches and acceleration."""
     rows = []
     for name, seed, metrics in _cannonball_runs(saved_models):
         if "identity_switch_rate" in metrics:
@@ -184,7 +184,7 @@ def cannonballs(saved_models: Path) -> str:
 
 
 def continuations(saved_models: Path) -> str:
-    """Cannonballs, seed by seed: errors at the last frame generated, and amid those between."""
+    """Cannonballs, each seed: errors of the last generated and a middle interpolated frame."""
     rows = []
     for name, seed, metrics in _cannonball_runs(saved_models):
         for group, index in (("generation", -1), ("interpolation", 10)):
@@ -217,7 +217,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
 }
 
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}
-_SYSTEMS = {
+_TITLES = {
     "kvae": "KVAE",
     "dvbf": "DVBF",
     "dkf": "DKF",
@@ -233,32 +233,32 @@ _POINTS = (
 )
 
 
-def _systems(folder: Path) -> Iterable[tuple[str, dict]]:
-    """A world's KVAE, and the runs of its ``baselines.json``, if any: name and metrics."""
+def _model_runs(folder: Path) -> Iterable[tuple[str, dict]]:
+    """Title and metrics of a world's KVAE and of the runs in its ``baselines.json``, if any."""
     yield "KVAE", _read(folder / "metrics.json")
     path = folder / "baselines.json"
     for run in _read(path)["runs"] if path.exists() else ():
-        name = _SYSTEMS[run["flags"]["model"]]
+        name = _TITLES[run["flags"]["model"]]
         # A KVAE among the baselines is the one with the released hyperparameters.
         yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
 
 
 def _pendulum_runs(saved_models):
-    """The runs of ``pendulum/systems.json`` by system and kind of frame network."""
+    """The runs of ``pendulum/systems.json`` by model and kind of frame network."""
     found = _read(saved_models / "pendulum" / "systems.json")
     groups = {}
     for run in found["runs"]:
         flags = found["flags"] | run["flags"]
-        groups.setdefault(f"{_SYSTEMS[flags['model']]}, {flags['network']}", []).append(run)
+        groups.setdefault(f"{_TITLES[flags['model']]}, {flags['network']}", []).append(run)
     return groups
 
 
 def _cannonball_runs(saved_models):
-    """System, seed and metrics of the runs of ``cannonball/systems.json``."""
+    """Model, seed and metrics of the runs of ``cannonball/systems.json``."""
     found = _read(saved_models / "cannonball" / "systems.json")
     for run in found["runs"]:
         flags = found["flags"] | run["flags"]
-        yield _SYSTEMS[flags["model"]], flags["seed"], run["metrics"]
+        yield _TITLES[flags["model"]], flags["seed"], run["metrics"]
 
 
 def _spread(values, digits):
@@ -267,14 +267,14 @@ def _spread(values, digits):
 
 def _box_table(saved_models, group, label, x, reported):
     rows = []
-    for name, metrics in _systems(saved_models / "box"):
+    for name, metrics in _model_runs(saved_models / "box"):
         for method, word in _METHODS.items():
             values = metrics.get(f"{group}/{method}")
             if values:
                 system = f"{name}, {word}" if name.startswith("KVAE") else name
                 rows.append((system, *(f"{value:.4f}" for value in values)))
     for key, values in reported.items():
-        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _SYSTEMS[key]
+        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _TITLES[key]
         rows.append((f"*paper: {system}*", *(f"*{value:.4f}*" for value in values)))
     return _markdown((label, *x), rows)
 
