@@ -77,48 +77,48 @@ def worlds(saved_models: Path) -> str:
                 if f"gap/{method}" in metrics:
                     half = metrics[f"missing_at_random/{method}"][4]
                     longest = metrics[f"gap/{method}"][-1]
-                    system = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
-                    rows.append((world, system, f"{half:.4f}", f"{longest:.4f}"))
+                    model = f"{name}, {_METHODS[method]}" if name.startswith("KVAE") else name
+                    rows.append((world, model, f"{half:.4f}", f"{longest:.4f}"))
     return _markdown(("world", "system", "p = 0.5", "gap of 15"), rows)
 
 
 def seeds(saved_models: Path) -> str:
     """Box, several seeds."""
-    found = _read(saved_models / "box" / "seeds.json")
+    results = _read(saved_models / "box" / "seeds.json")
     rows = []
     for key, index, label in _POINTS:
-        values = [run["metrics"][key][index] for run in found["runs"]]
+        values = [run["metrics"][key][index] for run in results["runs"]]
         rows.append(
             (
                 label,
-                f"{found['mean'][key][index]:.4f} ± {found['sd'][key][index]:.4f}",
+                f"{results['mean'][key][index]:.4f} ± {results['sd'][key][index]:.4f}",
                 ", ".join(f"{value:.4f}" for value in values),
             )
         )
-    failed = sum(run["metrics"]["missing_at_random/smooth"][4] > 0.012 for run in found["runs"])
-    rows.append(("seeds that failed to learn", f"{failed} of {len(found['runs'])}", ""))
+    failed = sum(run["metrics"]["missing_at_random/smooth"][4] > 0.012 for run in results["runs"])
+    rows.append(("seeds that failed to learn", f"{failed} of {len(results['runs'])}", ""))
     return _markdown(("error", "mean ± sd", "seeds"), rows)
 
 
 def missing_training(saved_models: Path) -> str:
     """Box, trained with frames missing."""
-    found = _read(saved_models / "box" / "missing.json")
+    results = _read(saved_models / "box" / "missing.json")
     rows = [
         (
             f"{100 * run['flags']['missing_rate']:.0f} %",
             run["metrics"]["train/updates"],
             *(f"{run['metrics'][key][index]:.4f}" for key, index, _ in _POINTS),
         )
-        for run in found["runs"]
+        for run in results["runs"]
     ]
     return _markdown(("missing in training", "updates", *(label for *_, label in _POINTS)), rows)
 
 
 def networks(saved_models: Path) -> str:
     """Box at a reduced size, with each dynamics parameter network."""
-    found = _read(saved_models / "box" / "networks.json")
+    results = _read(saved_models / "box" / "networks.json")
     kinds = {}
-    for run in found["runs"]:
+    for run in results["runs"]:
         kinds.setdefault(run["flags"]["dynamics_network"], []).append(run["metrics"])
     rows = []
     for kind, runs in kinds.items():
@@ -245,19 +245,19 @@ def _model_runs(folder: Path) -> Iterable[tuple[str, dict]]:
 
 def _pendulum_runs(saved_models):
     """The runs of ``pendulum/systems.json`` by model and kind of frame network."""
-    found = _read(saved_models / "pendulum" / "systems.json")
+    results = _read(saved_models / "pendulum" / "systems.json")
     groups = {}
-    for run in found["runs"]:
-        flags = found["flags"] | run["flags"]
+    for run in results["runs"]:
+        flags = results["flags"] | run["flags"]
         groups.setdefault(f"{_TITLES[flags['model']]}, {flags['network']}", []).append(run)
     return groups
 
 
 def _cannonball_runs(saved_models):
     """Model, seed and metrics of the runs of ``cannonball/systems.json``."""
-    found = _read(saved_models / "cannonball" / "systems.json")
-    for run in found["runs"]:
-        flags = found["flags"] | run["flags"]
+    results = _read(saved_models / "cannonball" / "systems.json")
+    for run in results["runs"]:
+        flags = results["flags"] | run["flags"]
         yield _TITLES[flags["model"]], flags["seed"], run["metrics"]
 
 
@@ -271,11 +271,11 @@ def _box_table(saved_models, group, label, x, reported):
         for method, word in _METHODS.items():
             values = metrics.get(f"{group}/{method}")
             if values:
-                system = f"{name}, {word}" if name.startswith("KVAE") else name
-                rows.append((system, *(f"{value:.4f}" for value in values)))
+                model = f"{name}, {word}" if name.startswith("KVAE") else name
+                rows.append((model, *(f"{value:.4f}" for value in values)))
     for key, values in reported.items():
-        system = f"KVAE, {_METHODS[key]}" if key in _METHODS else _TITLES[key]
-        rows.append((f"*paper: {system}*", *(f"*{value:.4f}*" for value in values)))
+        model = f"KVAE, {_METHODS[key]}" if key in _METHODS else _TITLES[key]
+        rows.append((f"*paper: {model}*", *(f"*{value:.4f}*" for value in values)))
     return _markdown((label, *x), rows)
 
 

@@ -76,8 +76,8 @@ class InitialNetwork(keras.layers.Layer):
         Args:
           inputs: ``[B, T, F]``, features of frames, 0 where missing, with the mask as one of them.
         """
-        rest = tf.maximum(self.num_frames - tf.shape(inputs)[1], 0)
-        x = tf.pad(inputs, [[0, 0], [0, rest], [0, 0]])[:, : self.num_frames]
+        padding = tf.maximum(self.num_frames - tf.shape(inputs)[1], 0)
+        x = tf.pad(inputs, [[0, 0], [0, padding], [0, 0]])[:, : self.num_frames]
         x = tf.ensure_shape(x, [None, self.num_frames, inputs.shape[-1]])
         if self.kind == "birnn":
             x = tf.concat([run(self.ahead, x)[:, -1], run(self.back, x, reverse=True)[:, 0]], -1)

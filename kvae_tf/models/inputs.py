@@ -482,5 +482,5 @@ def _control_array(model, controls, batch_size):
 
 def _fit_length(controls, num_steps):
     """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut."""
-    rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
-    return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
+    padding = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+    return tf.pad(controls, [[0, 0], [0, padding], [0, 0]])[:, :num_steps]

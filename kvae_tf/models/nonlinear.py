@@ -410,6 +410,6 @@ def _moments(draws) -> Latents:
     shape = tf.shape(draws)
     draws = tf.reshape(draws, [-1, NUM_DRAWS, shape[1], draws.shape[-1]])
     means = tf.reduce_mean(draws, axis=1)
-    rest = draws - means[:, tf.newaxis]
-    covariances = tf.einsum("bstn,bstm->btnm", rest, rest) / (NUM_DRAWS - 1)
+    deviations = draws - means[:, tf.newaxis]
+    covariances = tf.einsum("bstn,bstm->btnm", deviations, deviations) / (NUM_DRAWS - 1)
     return Latents(means, covariances)

@@ -164,7 +164,7 @@ class TrainableModel(keras.Model):
         """Bound, loss and gradients of the current phase.
 
         Args:
-          data: a batch, as of ``elbo``.
+          data: a batch, see ``elbo``.
           seed: an int, a stateless pair or a ``Sampler``.
 
         Returns:

@@ -112,7 +112,7 @@ def engine(
 
 
 def _compare(B, T, n, task, methods, repeats):
-    """Rows of one size and task; TFP comes first, so that the others have their ratio."""
+    """Rows of one size and task; TFP comes first, so that the other methods get a ratio."""
     arguments = random_problem(B, T, n)
     exact = tf.nest.map_structure(lambda x: tf.cast(x, tf.float64), arguments)
     reference = tf.function(_task(task, "sequential"))(*exact)

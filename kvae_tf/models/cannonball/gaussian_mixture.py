@@ -77,8 +77,8 @@ def _maximise(points, means, covariance, floor):
         counts = shares.sum(axis=0) + 1e-12 * len(points)
         weights = counts / counts.sum()
         means = shares.T @ points / counts[:, np.newaxis]
-        rest = points[:, np.newaxis] - means  # [N, K, n]
-        covariances = np.einsum("ik,ikn,ikm->knm", shares, rest, rest, optimize=True)
+        deviations = points[:, np.newaxis] - means  # [N, K, n]
+        covariances = np.einsum("ik,ikn,ikm->knm", shares, deviations, deviations, optimize=True)
         covariances = covariances / counts[:, np.newaxis, np.newaxis] + floor
     return mixture
 

@@ -186,9 +186,9 @@ class NewtonianMixture(keras.layers.Layer):
         """Mean ``[2m]`` and covariance ``[2m, 2m]`` of the mixture of initial states."""
         weights = tf.nn.softmax(self.component_logits)[:, tf.newaxis]
         mean = tf.reduce_sum(weights * self.initial_means, axis=0)
-        rest = self.initial_means - mean
+        deviations = self.initial_means - mean
         within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
-        return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
+        return mean, within + tf.matmul(weights * deviations, deviations, transpose_a=True)
 
     def set_emission_noise(self, noise: np.ndarray) -> None:
         """Sets Σ_A.

@@ -114,9 +114,9 @@ class EDLSTM(SequenceModel):
     def _run(self, frames, observed, controls):
         """σ of all steps, ``[B, T, S]``."""
         batch, S = tf.shape(frames)[0], self.cell.units
-        rest = tf.zeros([batch, S])
+        zeros = tf.zeros([batch, S])
         controls = tf.transpose(controls[:, : tf.shape(frames)[1]], [1, 0, 2])
-        start = (tf.zeros([batch, self.encoder.size + self.control_size]), rest, rest)
+        start = (tf.zeros([batch, self.encoder.size + self.control_size]), zeros, zeros)
 
         def rnn_input_of(frame, control):
             return tf.concat([tf.nn.relu(self.encoder(frame)), control], axis=-1)

@@ -261,8 +261,8 @@ class FrameRNN(SequenceModel):
 
     def _start(self, batch_size):
         """The first prediction and the LSTM's state."""
-        rest = tf.zeros([batch_size, self.cell.units])
-        return tf.repeat(self.start_mean[tf.newaxis], batch_size, axis=0), rest, rest
+        zeros = tf.zeros([batch_size, self.cell.units])
+        return tf.repeat(self.start_mean[tf.newaxis], batch_size, axis=0), zeros, zeros
 
     def _advance(self, encoding, control, state):
         return self.cell(tf.concat([encoding, control], axis=1), list(state))
