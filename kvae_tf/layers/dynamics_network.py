@@ -66,7 +66,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         if kind == "constant" and num_modes > 1:
             raise UserError(
                 f"num_modes is {num_modes}, expected 1 with the constant dynamics network, which "
-                "has nothing to weight"
+                "has no mode weights"
             )
         self.num_modes = num_modes
         self.units = units
