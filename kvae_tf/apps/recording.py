@@ -22,23 +22,23 @@ def record(
     size: int = 96,
     seed: int = 0,
 ) -> None:
-    """Acts at random and films it: ``OUTPUT/videos/000.mp4`` …, ``OUTPUT/actions.csv``.
+    """Films random actions: ``OUTPUT/videos/0000.mp4`` …, ``OUTPUT/actions.csv``.
 
-    The table has a row a frame, with the action taken there: of discrete actions a column each, of
-    vectors one for each entry. It is what ``--annotations`` takes.
+    The table, a file for ``--annotations``, has a row for each frame with the action taken there: a
+    column for each discrete action, or for each entry of a vector.
 
     Args:
-      environment: a name that ``gymnasium.make`` knows.
-      output: a new folder; it appears at once and whole.
-      episodes: videos.
-      steps: frames of each; shorter where an episode ends before.
-      hold: steps for which an action is kept.
-      size: pixels of a frame's longer side.
-      seed: of the actions and of the environment.
+      environment: name of the environment for ``gymnasium.make``.
+      output: a new folder, which takes its place only when it is complete.
+      episodes: number of videos, 100 by default.
+      steps: number of frames of a video, 60 by default; fewer where an episode ends earlier.
+      hold: number of steps for which an action is kept, 4 by default.
+      size: pixels of a frame's longer side, 96 by default.
+      seed: seed of the actions and of the environment, an int, 0 by default.
 
     Raises:
-      UserError: the package is missing, the environment unknown or without pictures, or the folder
-        there already.
+      UserError: the package gymnasium is missing, the environment is unknown or renders no
+        pictures, or the folder exists.
     """
     if output.exists():
         raise UserError(f"--output={output} exists, expected a new folder")
@@ -75,7 +75,7 @@ def _make(environment):
 
 
 def _episode(world, rng, seed, steps, hold, size):
-    """Pictures ``[T, H, W, 3]`` and actions, a list of numbers for each."""
+    """Pictures ``[T, H, W, 3]``, and for each of them its action as a list of numbers."""
     world.reset(seed=seed)
     world.action_space.seed(int(rng.integers(2**31)))
     pictures, actions = [], []

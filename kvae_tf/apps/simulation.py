@@ -1,4 +1,4 @@
-"""Simulated worlds as files that other programs, and this one, read."""
+"""Simulated worlds, written to files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def write(
     """Simulates a world and writes it.
 
     Args:
-      dataset: the world's name.
-      path: ends in ``.npz`` for all three parts, in ``.gif`` or ``.mp4`` for one sequence; or a
-        folder for TFRecord shards.
-      seed: of the simulation.
-      num_sequences: of the three parts; empty: as the world has them.
-      num_steps: frames of a sequence; 0: as the world has them.
-      fps: pictures a second of a film.
-      shards: TFRecord files of the training part; 0: another format.
+      dataset: name of the world.
+      path: a ``.npz`` file for all three parts, a ``.gif`` or ``.mp4`` file for one test sequence,
+        or a folder for TFRecord shards.
+      seed: seed of the simulation, a non-negative int; 0 by default.
+      num_sequences: numbers of sequences of the three parts; empty: the world's defaults (default).
+      num_steps: number of frames of a sequence; 0: the world's default (default).
+      fps: pictures per second of a film, 10 by default.
+      shards: number of TFRecord files of the training part; 0: no shards, the format is given by
+        ``path`` (default).
 
     Raises:
       UserError: there is no such world or format, or a number is out of its range.

@@ -1,7 +1,7 @@
-"""What a trained export says of one video: frames filled in or forecast, and the files of it.
+"""Imputation and forecast of one video by an export, and files with the results.
 
-Long videos are answered in blocks, each with frames of context on both sides, so that memory stays
-bounded; what lies further away than the context says next to nothing.
+Long videos are imputed in blocks, each with frames of context on both sides, so that memory stays
+bounded; frames beyond the context have hardly any influence.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _STRIP = 16  # frames of a film strip
 
 
 class VideoPrediction(NamedTuple):
-    """What a model says, step by step.
+    """Predictions for the T steps of a video.
 
     Attributes:
-      frames: ``[T, H, W, C]`` means.
-      frame_stds: ``[T, H, W, C]``, how much they vary with the encodings.
-      encodings: ``[T, m]``.
-      encoding_stds: ``[T, m]``.
-      latents: ``[T, n]``.
-      latent_stds: ``[T, n]``; empty where the model gives none.
+      frames: ``[T, H, W, C]``, means.
+      frame_stds: ``[T, H, W, C]``, standard deviations of the means over draws of the encodings.
+      encodings: ``[T, m]``, means.
+      encoding_stds: ``[T, m]``, standard deviations.
+      latents: ``[T, n]``, means of the latent states.
+      latent_stds: ``[T, n]``, standard deviations; ``[T, 0]`` where the model gives none.
     """
 
     frames: np.ndarray
@@ -56,27 +56,28 @@ def read(
     hidden: str = "",
     ahead: int = 0,
 ) -> Clip:
-    """A video in the form that a model takes: frames float32 in [0, 1], controls also ``ahead``.
+    """A video for a model: frames float32 in [0, 1], mask, and controls of T + ``ahead`` steps.
 
     Args:
       path: a video file, a folder of pictures, or a ``.npz`` or HDF5 file of sequences.
-      model: says the size of the frames and how many controls there are.
-      crop: ``(top, left, height, width)`` of the part to keep, of videos.
-      annotations_path: a CSV file as in ``data.annotations``, of videos.
-      sequence: which one of a file of sequences.
-      hidden: frames to hide, as ``"10-19,25"``.
-      ahead: frames after the end for which controls may be known.
+      model: the model, for the sizes of frames and controls.
+      crop: videos: ``(top, left, height, width)`` of the part to keep, pixels; empty: the whole
+        frame (default).
+      annotations_path: videos: a CSV file as in ``data.annotations``; empty: none (default).
+      sequence: files of sequences: number of the sequence, from 0; 0 by default.
+      hidden: frames to hide, for example ``"10-19,25"``; empty: none (default).
+      ahead: number of frames after the last one for which controls may be given; 0 by default.
 
     Raises:
       UserError: a file is refused or does not fit the model, or ``hidden`` is no list of frames.
     """
     path = Path(path)
     if path.suffix in (".npz", *HDF5):
-        found = load_sequences(path)
-        if not 0 <= sequence < len(found):
-            raise UserError(f"--sequence is {sequence}, expected 0 to {len(found) - 1}")
-        one = found.select(slice(sequence, sequence + 1))
-        clip = Clip(one.unit_frames[0], one.observed[0], one.controls[0])
+        sequences = load_sequences(path)
+        if not 0 <= sequence < len(sequences):
+            raise UserError(f"--sequence is {sequence}, expected 0 to {len(sequences) - 1}")
+        chosen = sequences.select(slice(sequence, sequence + 1))
+        clip = Clip(chosen.unit_frames[0], chosen.observed[0], chosen.controls[0])
     else:
         clip = _read_video(path, model, crop, annotations_path, ahead)
     if clip.frames.shape[1:] != model.frame_shape:
@@ -93,15 +94,15 @@ def read(
 
 
 def impute(model: LoadedModel, clip: Clip, method: str = "") -> VideoPrediction:
-    """All frames of a clip, also the missing ones.
+    """Means of all frames of a clip, also of missing ones.
 
     Args:
       model: an export that can ``impute``.
       clip: the video.
-      method: ``"smooth"`` or ``"filter"``; empty: the best that the model can do.
+      method: ``"smooth"`` or ``"filter"``; empty: the model's best one (default).
 
     Raises:
-      UserError: the model does not know the method.
+      UserError: the model does not have the method.
     """
     method = method or model.imputation_methods[0]
     length, parts = len(clip.frames), []
@@ -109,8 +110,8 @@ def impute(model: LoadedModel, clip: Clip, method: str = "") -> VideoPrediction:
         stop = min(start + _BLOCK, length)
         first, last = max(start - _CONTEXT, 0), min(stop + _CONTEXT, length)
         part = Clip(*(x[first:last] for x in clip))
-        answer = _impute(model, part, method)
-        parts.append(VideoPrediction(*(x[start - first : stop - first] for x in answer)))
+        prediction = _impute(model, part, method)
+        parts.append(VideoPrediction(*(x[start - first : stop - first] for x in prediction)))
     return VideoPrediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -119,8 +120,11 @@ def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> VideoPrediction:
 
     Args:
       model: an export that can ``forecast``.
-      clip: the video, with controls for the frames to come; where there are none nothing acts.
-      num_steps: K.
+      clip: the video, with controls also for the forecast; missing controls are 0.
+      num_steps: number K of steps to forecast.
+
+    Raises:
+      UserError: the model cannot forecast, or ``num_steps`` is below 1.
     """
     if "forecast" not in model.supports:
         raise UserError("the model cannot forecast")
@@ -133,29 +137,29 @@ def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> VideoPrediction:
     result = model.forecast(
         clip.frames[np.newaxis], clip.observed[np.newaxis], controls[np.newaxis], num_steps
     )
-    return _answer(model, result, None)
+    return _prediction(model, result, None)
 
 
 def write(
     folder: Path,
     shown: dict[str, np.ndarray],
     observed: np.ndarray,
-    answer: VideoPrediction,
+    prediction: VideoPrediction,
     fps: float = 10.0,
     kind: str = "gif",
 ) -> list[Path]:
-    """A film side by side, a film strip, frames as npz and latents as CSV.
+    """Writes a film, a film strip, frames as npz, and encodings and latents as CSV.
 
     Args:
-      folder: where the files go.
-      shown: name -> ``[T, H, W, C]``, what the film and the strip show.
+      folder: folder for the files.
+      shown: name -> ``[T, H, W, C]``, the frames that film and strip show side by side.
       observed: ``[T]``, 1 = seen.
-      answer: what the model says of the same steps, or of the last of them.
-      fps: pictures a second.
-      kind: ``"gif"`` or ``"mp4"``.
+      prediction: predictions for the same steps, or for the last of them.
+      fps: pictures per second of the film, 10 by default.
+      kind: format of the film, ``"gif"`` (default) or ``"mp4"``.
 
     Returns:
-      The files.
+      Paths of the files.
     """
     film = folder / f"film.{kind}"
     films.write(film, films.side_by_side(shown, observed), fps)
@@ -164,33 +168,36 @@ def write(
         [frames[steps] for frames in shown.values()], list(shown), observed[steps]
     )
     plotting.save_png(folder / "strip.png", strip)
-    first = len(observed) - len(answer.frames)
+    first = len(observed) - len(prediction.frames)
     archive = io.BytesIO()
     np.savez_compressed(
-        archive, frames=answer.frames, frame_stds=answer.frame_stds, observed=observed[first:]
+        archive,
+        frames=prediction.frames,
+        frame_stds=prediction.frame_stds,
+        observed=observed[first:],
     )
     storage.write_bytes(folder / "frames.npz", archive.getvalue())
-    storage.write_csv(folder / "latents.csv", *_table(answer, observed, first))
+    storage.write_csv(folder / "latents.csv", *_table(prediction, observed, first))
     return [film, *(folder / name for name in ("strip.png", "frames.npz", "latents.csv"))]
 
 
-def filled_in(answer: VideoPrediction, clip: Clip) -> dict[str, np.ndarray]:
-    """The films of an imputation: truth, what was seen, what was filled in, how sure it is."""
+def filled_in(prediction: VideoPrediction, clip: Clip) -> dict[str, np.ndarray]:
+    """Films of an imputation by name: true frames, seen ones, filled-in ones and their std."""
     seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
     return {
         "truth": clip.frames,
         "seen": clip.frames * seen,
-        "filled in": answer.frames,
-        "standard deviation": _visible(answer.frame_stds),
+        "filled in": prediction.frames,
+        "standard deviation": _visible(prediction.frame_stds),
     }
 
 
-def continued(answer: VideoPrediction, clip: Clip) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The films of a forecast, after the frames it starts from, and what was seen ``[T + K]``."""
+def continued(prediction: VideoPrediction, clip: Clip) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Films of a forecast and its context by name, and the mask ``[T + K]`` of seen frames."""
     seen = clip.observed[:, np.newaxis, np.newaxis, np.newaxis]
-    frames = np.concatenate([clip.frames * seen, answer.frames])
-    stds = np.concatenate([np.zeros_like(clip.frames), _visible(answer.frame_stds)])
-    observed = np.concatenate([clip.observed, np.zeros(len(answer.frames), np.float32)])
+    frames = np.concatenate([clip.frames * seen, prediction.frames])
+    stds = np.concatenate([np.zeros_like(clip.frames), _visible(prediction.frame_stds)])
+    observed = np.concatenate([clip.observed, np.zeros(len(prediction.frames), np.float32)])
     return {"seen, then forecast": frames, "standard deviation": stds}, observed
 
 
@@ -200,19 +207,19 @@ def _visible(stds):
 
 
 def _read_video(path, model, crop, annotations_path, ahead):
-    found = video.find(path)
-    if len(found) != 1:
-        raise UserError(f"{path} holds {len(found)} videos, expected one of them")
+    videos = video.find(path)
+    if len(videos) != 1:
+        raise UserError(f"{path} holds {len(videos)} videos, expected one of them")
     height, width, channels = model.frame_shape
-    frames = video.read(found[0], data.FrameTransform(crop or None, (height, width), channels))
+    frames = video.read(videos[0], data.FrameTransform(crop or None, (height, width), channels))
     length = len(frames)
-    name = found[0].name
+    name = videos[0].name
     known = annotations.read(annotations_path, {name: length}, ahead)[name]
     return Clip(frames.astype(np.float32) / 255.0, known.observed[:length], known.controls)
 
 
 def _mask(hidden, length):
-    """1 but for the frames named."""
+    """A mask ``[length]``, 0 for the hidden frames, else 1."""
     mask = np.ones(length, np.float32)
     for word in filter(None, hidden.split(",")):
         first, _, last = word.partition("-")
@@ -230,10 +237,10 @@ def _impute(model, clip, method):
     result = model.impute(*inputs, method=method)
     query = method if method in model.supports else None
     covariances = getattr(model, query)(*inputs).covariances if query else None
-    return _answer(model, result, covariances)
+    return _prediction(model, result, covariances)
 
 
-def _answer(model, result, covariances):
+def _prediction(model, result, covariances):
     draws = tf.random.stateless_normal([_DRAWS, *result.encodings.shape[1:]], [0, 0])
     frames = model.decode(result.encodings + result.encoding_stds * draws)
     latents = result.latents[0].numpy()
@@ -250,13 +257,13 @@ def _answer(model, result, covariances):
     )
 
 
-def _table(answer, observed, first):
-    """Header, and a row a step: encodings and latents with their standard deviations."""
+def _table(prediction, observed, first):
+    """Column names, and a row for each step: encodings, latents and their stds."""
     columns = {
-        "encoding": answer.encodings,
-        "encoding_std": answer.encoding_stds,
-        "latent": answer.latents,
-        "latent_std": answer.latent_stds,
+        "encoding": prediction.encodings,
+        "encoding_std": prediction.encoding_stds,
+        "latent": prediction.latents,
+        "latent_std": prediction.latent_stds,
     }
     names = [f"{name}_{i + 1}" for name, x in columns.items() for i in range(x.shape[1])]
     values = np.concatenate(list(columns.values()), axis=1)

@@ -1,7 +1,7 @@
-"""Image sequences: what they are, where they come from, and how they become batches.
+"""Image sequences: simulated worlds, files and videos, missing frames, and batches.
 
-``load`` gives the parts of a world or of a file; ``training_batches`` and ``evaluation_batches``
-turn a part into tf.data. Knows no model.
+``load`` returns the parts of a simulated world or of a file; ``training_batches`` and
+``evaluation_batches`` turn a part into tf.data. This package does not depend on models.
 """
 
 from kvae_tf.data.archives import load_arrays, save_npz

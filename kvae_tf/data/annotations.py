@@ -1,8 +1,8 @@
-"""What is known of a video's frames beside their pixels: controls and a mask, from a CSV file.
+"""Controls and a mask for the frames of videos, from a CSV file.
 
-One row a frame, columns by name: ``frame`` (from 0), ``video`` (the file's or folder's name; not
-needed for a single video), ``observed`` (1 = seen; all are if the column is absent). All other
-columns are controls: what acts from this frame to the next.
+The file has one row for each frame and named columns: ``frame`` (from 0), ``video`` (name of the
+file or folder; not needed for a single video) and ``observed`` (1 = seen, 0 = missing; without this
+column all frames are seen). All other columns are controls, which act from a frame to the next.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _OWN = ("video", "frame", "observed")
 
 
 class Annotation(NamedTuple):
-    """Of one video.
+    """Controls and mask of one video.
 
     Attributes:
-      controls: ``[T, U]`` float32; T counts also the frames ``ahead``.
+      controls: ``[T, U]`` float32; T includes the frames ``ahead`` of ``read``.
       observed: ``[T]`` float32, 1 = seen.
     """
 
@@ -37,14 +37,14 @@ def read(
     """Annotations of videos, by their names.
 
     Args:
-      path: of the CSV file; empty: nothing acts, and all frames are seen.
-      lengths: name -> frames of each video. Each needs a row for every frame; only for the last
-        one, after which nothing is seen to act, it may be missing. Where one video is asked for,
-        the file may tell of others too.
-      ahead: so many frames after the last one may have rows too: what will act on those to come.
+      path: the CSV file; empty: there are no controls, and all frames are seen.
+      lengths: name -> number of frames of each video. Every frame needs a row, except the last one,
+        whose controls act on no frame. For a single video, rows of other videos are ignored.
+      ahead: number of frames after the last one that may have rows too, for the controls of a
+        forecast; 0 by default.
 
     Raises:
-      UserError: the file is missing, a column or row is, or an entry is no number.
+      UserError: the file, a column or a row is missing, or an entry is no number.
     """
     if not path:
         return {
@@ -59,7 +59,7 @@ def read(
     (only,) = lengths if len(lengths) == 1 else (None,)
     if only is not None and any(row.get("video") == only for _, row in rows):
         rows = [(number, row) for number, row in rows if row["video"] == only]
-    found = {
+    annotations = {
         name: Annotation(
             np.full((length + ahead, len(controls)), np.nan, np.float32),
             np.ones(length + ahead, np.float32),
@@ -69,7 +69,7 @@ def read(
     for number, row in rows:
         where = f"{path}, line {number}"
         video = row.get("video", only)
-        if video not in found:
+        if video not in annotations:
             raise UserError(f"{where}: there is no video {video!r} in the data set")
         t = _number(row, "frame", where)
         last = lengths[video] + ahead - 1
@@ -83,9 +83,9 @@ def read(
             seen = _number(row, "observed", where)
             if seen not in (0, 1):
                 raise UserError(f"{where}: observed is {row['observed']}, expected 0 or 1")
-            found[video].observed[t] = seen
-        found[video].controls[t] = [_number(row, name, where) for name in controls]
-    for video, annotation in found.items():
+            annotations[video].observed[t] = seen
+        annotations[video].controls[t] = [_number(row, name, where) for name in controls]
+    for video, annotation in annotations.items():
         lacking = np.flatnonzero(np.isnan(annotation.controls).any(axis=1))
         if len(lacking) and lacking[0] < lengths[video] - 1:
             raise UserError(
@@ -93,11 +93,11 @@ def read(
                 f"each of its {lengths[video]} frames"
             )
         annotation.controls[lacking] = 0.0
-    return found
+    return annotations
 
 
 def _table(path):
-    """Column names, and the rows with their line numbers."""
+    """Names of the columns, and rows (line number, column name -> text)."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

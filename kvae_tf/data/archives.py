@@ -2,9 +2,9 @@
 
 A user's file holds ``images``, or ``vectors [N, T, D]`` (NaN where an entry is missing), and
 optionally ``controls``, ``states``, ``observed``, ``state_names`` and ``num_objects`` (shapes as in
-``SequenceData.from_arrays``). It may bring its own parts: then the names start with ``train_``,
-``validation_`` and ``test_`` (``images`` counts as ``train_images``). Parts that it lacks are split
-off the training part.
+``SequenceData.from_arrays``). It may have its own parts: then the names start with ``train_``,
+``validation_`` and ``test_`` (``images`` counts as ``train_images``). Missing parts are split off
+the training part.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kvae_tf.data import checks, storage
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, from_vectors, partition
 from kvae_tf.errors import UserError
 
-# What NumPy and zipfile raise on damaged bytes; OSError is told apart, it has a reason to show.
+# What NumPy and zipfile raise on damaged bytes; OSError is separate, it has a reason to show.
 _DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 # Pickled arrays are never opened. Without these three the sequences still mean the same; the
 # KVAE authors' files carry an unused pickled array of controls.
@@ -37,21 +37,22 @@ _KNOWN = {f"{part}{name}" for part in ("", *_PREFIXES) for name in _ARRAYS}
 def load_arrays(
     path: str | os.PathLike, seed: int = 0, fractions: Sequence[float] = FRACTIONS
 ) -> Splits:
-    """Reads an archive and completes it to train, validation and test.
+    """Train, validation and test part of an archive.
 
     Args:
-      path: of the ``.npz``, ``.h5`` or ``.hdf5`` file.
-      seed: of the shuffle by which parts that the file lacks are split off.
-      fractions: shares of train, validation and test in the whole; those of parts that the file
-        has are ignored.
+      path: the ``.npz``, ``.h5`` or ``.hdf5`` file.
+      seed: seed of the shuffle before missing parts are split off, a non-negative int; 0 by
+        default.
+      fractions: shares of train, validation and test; shares of parts in the file are ignored. 0.8,
+        0.1 and 0.1 by default.
 
     Raises:
       UserError: the file is missing, unreadable, no archive, without images, or holds arrays that
         ``SequenceData.from_arrays`` refuses; or a part would be empty.
     """
     shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
-    arrays, found = _read(path)
-    train, kind = _training_prefix(found, path)
+    arrays, names = _read(path)
+    train, kind = _training_prefix(names, path)
     parts = {"train": _part(arrays, train, f"{path}, train part" if train else str(path))}
     for name in ("validation", "test"):
         if f"{name}_{kind}" in arrays:
@@ -70,22 +71,27 @@ def load_sequences(path: str | os.PathLike) -> SequenceData:
     """All sequences of an archive with one array ``images``; of one in parts, its test part.
 
     Args:
-      path: of the ``.npz``, ``.h5`` or ``.hdf5`` file.
+      path: the ``.npz``, ``.h5`` or ``.hdf5`` file.
 
     Raises:
-      UserError: as ``load_arrays``.
+      UserError: the file is missing, unreadable, no archive, without images, or holds arrays that
+        ``SequenceData.from_arrays`` refuses.
     """
-    arrays, found = _read(path)
+    arrays, names = _read(path)
     if "test_images" in arrays or "test_vectors" in arrays:
         return _part(arrays, "test_", f"{path}, test part")
-    prefix, _ = _training_prefix(found, path)
+    prefix, _ = _training_prefix(names, path)
     return _part(arrays, prefix, str(path))
 
 
 def save_npz(path: str | os.PathLike, splits: Splits) -> None:
-    """Writes three parts to an archive that ``load_arrays`` reads back equal.
+    """Writes three parts to an archive from which ``load_arrays`` reads equal parts.
 
-    The file appears at once and whole: it is written under a temporary name, then renamed.
+    The file is written under a temporary name, then renamed, so that it is never incomplete.
+
+    Args:
+      path: the ``.npz`` file; its folder is created.
+      splits: the three parts.
 
     Raises:
       UserError: the folder cannot be made or written.
@@ -113,7 +119,7 @@ def save_npz(path: str | os.PathLike, splits: Splits) -> None:
 
 
 def _read(path):
-    """The arrays that we know, by name, and all names found; warns of those that it leaves out."""
+    """The known arrays by name, and the names of all arrays; warns of unknown arrays."""
     if str(path).endswith(HDF5):
         return _read_hdf5(path)
     try:
@@ -138,16 +144,16 @@ def _known_arrays(archive, path):
         if unknown and _KNOWN & set(archive.files):
             warnings.warn(f"{path}: ignored the arrays {', '.join(unknown)}", stacklevel=4)
         arrays = {name: _member(archive, name, path) for name in archive.files if name in _KNOWN}
-        found = sorted(archive.files)
-    return {name: array for name, array in arrays.items() if array is not None}, found
+        names = sorted(archive.files)
+    return {name: array for name, array in arrays.items() if array is not None}, names
 
 
 def _read_hdf5(path):
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
-            found = sorted(file)
-            for name in _KNOWN & set(found):
+            names = sorted(file)
+            for name in _KNOWN & set(names):
                 if not isinstance(file[name], h5py.Dataset):
                     raise UserError(f"{path}: {name} is a group, expected an array")
                 is_text = h5py.check_string_dtype(file[name].dtype) is not None
@@ -156,11 +162,11 @@ def _read_hdf5(path):
         raise UserError(f"{path} does not exist; expected an HDF5 file") from None
     except (OSError, RuntimeError, KeyError):
         raise UserError(f"{path} is damaged or no HDF5 file") from None
-    return arrays, found
+    return arrays, names
 
 
 def _member(archive, name, path):
-    """One array of the archive; None, with a warning, where it is pickled and can be spared."""
+    """One array of the archive; None, with a warning, where it is pickled and not needed."""
     try:
         return archive[name]
     except (OSError, *_DAMAGE) as error:
@@ -172,18 +178,18 @@ def _member(archive, name, path):
     return None
 
 
-def _training_prefix(found, path):
-    """How the names of the training part's arrays start, ``""`` or ``"train_"``; and its kind."""
+def _training_prefix(names, path):
+    """Prefix of the training part's names, ``""`` or ``"train_"``; and images or vectors."""
     starts = [
         (prefix, kind)
         for prefix in ("", "train_")
         for kind in ("images", "vectors")
-        if f"{prefix}{kind}" in found
+        if f"{prefix}{kind}" in names
     ]
     if len(starts) != 1:
-        names = ", ".join(found) or "no arrays"
+        known = ", ".join(names) or "no arrays"
         raise UserError(
-            f"{path} holds {names}; expected one array images (or train_images), or vectors"
+            f"{path} holds {known}; expected one array images (or train_images), or vectors"
         )
     return starts[0]
 
@@ -201,10 +207,10 @@ def _part(arrays, prefix, source):
 
 
 def _check_alike(train, part, name, path):
-    """Parts may differ in length but not in what a frame and a control are."""
+    """Parts may differ in length, but not in the shapes of a frame and of a control."""
     for what in ("frame_shape", "control_size"):
-        expected, found = getattr(train, what), getattr(part, what)
-        if expected != found:
+        expected, value = getattr(train, what), getattr(part, what)
+        if expected != value:
             raise UserError(
-                f"{path}: the {name} part has {what} {found}; expected {expected}, as in train"
+                f"{path}: the {name} part has {what} {value}; expected {expected}, as in train"
             )

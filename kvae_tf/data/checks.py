@@ -1,4 +1,4 @@
-"""Checks of numbers at the door: the value as a plain number, or one clear ``UserError``."""
+"""Checks of numbers in arguments: the value as a plain number, or one clear ``UserError``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def integer(name: str, value, minimum: int = 1) -> int:
     """``value`` as an int of at least ``minimum``.
 
     Raises:
-      UserError: it is not an integer, or smaller; the message calls it ``name``.
+      UserError: ``value`` is no integer, or smaller; the message calls it ``name``.
     """
     try:
         number = operator.index(value)
@@ -29,7 +29,7 @@ def rate(name: str, value) -> float:
     """``value`` as a float in [0, 1].
 
     Raises:
-      UserError: it is not a number, or outside; the message calls it ``name``.
+      UserError: ``value`` is no number, or outside [0, 1]; the message calls it ``name``.
     """
     try:
         number = float(value)
@@ -44,7 +44,7 @@ def fractions(values: Sequence[float]) -> tuple[float, float, float]:
     """Shares of train, validation and test as floats.
 
     Raises:
-      UserError: they are not three numbers in [0, 1] that add up to 1.
+      UserError: ``values`` are not three numbers in [0, 1] that add up to 1.
     """
     try:
         shares = tuple(float(value) for value in values)

@@ -1,4 +1,4 @@
-"""A user's videos as sequences: cut into windows, split into parts, padded where they are short."""
+"""Videos as sequences: split into parts, cut into windows, padded where they are short."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kvae_tf.data import annotations, checks, video
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits
 from kvae_tf.errors import UserError
 
-_MANY = 10  # videos; from so many on whole videos go to one part or the other
+_MANY = 10  # videos; with this number or more, every video belongs to one part as a whole
 _MOST = 4 * 2**30  # bytes of frames in memory
 
 
 class Clip(NamedTuple):
-    """A stretch of a video.
+    """A piece of a video.
 
     Attributes:
       frames: ``[T, H, W, C]`` uint8.
-      observed: ``[T]``, 1 = seen.
-      controls: ``[T, U]``.
+      observed: ``[T]`` float32, 1 = seen.
+      controls: ``[T, U]`` float32.
     """
 
     frames: np.ndarray
@@ -42,18 +42,20 @@ def load_videos(
 ) -> Splits:
     """Videos as train, validation and test sequences.
 
-    Ten videos or more are dealt out whole; of fewer ones each is cut into three stretches in time,
-    the first to train on, the last to test on, so that no test frame lies among training frames.
+    With ten videos or more, each video belongs to one part as a whole. With fewer videos, each is
+    cut into three pieces in time, the first for training, the last for testing, so that no test
+    frame lies between training frames.
 
     Args:
-      path: what ``video.find`` takes.
-      seed: of the shuffle of the videos.
-      transform: what becomes of each frame.
-      window: frames T of a sequence; 0: whole stretches, the shorter ones padded with missing
-        frames.
-      stride: frames from the start of one window to that of the next; 0: a window.
-      annotations_path: a CSV file as in ``annotations``; empty: none.
-      fractions: shares of train, validation and test.
+      path: a video file; a folder of pictures, which are one video; or a folder of videos.
+      seed: seed of the shuffle of the videos, a non-negative int; 0 by default.
+      transform: how each frame is cropped, resized and coloured; grey and whole by default.
+      window: number T of frames of a sequence; 0: whole pieces, the shorter ones padded with
+        missing frames (default).
+      stride: number of frames from the start of one window to the start of the next; 0: ``window``
+        (default).
+      annotations_path: a CSV file as in ``annotations``; empty: none (default).
+      fractions: shares of train, validation and test; 0.8, 0.1 and 0.1 by default.
 
     Raises:
       UserError: a file is refused, frames differ in size, or a part would be empty.
@@ -77,7 +79,7 @@ def load_videos(
 
 
 def _clips(path, transform, annotations_path):
-    """Every video whole."""
+    """Each video as one ``Clip``."""
     files = video.find(path)
     frames = {file.name: video.read(file, transform) for file in files}
     shapes = {name: x.shape[1:] for name, x in frames.items()}
@@ -93,7 +95,7 @@ def _clips(path, transform, annotations_path):
 
 
 def _deal(clips, fractions, seed, path):
-    """Clips of the three parts."""
+    """Lists of clips for the three parts."""
     shares = np.cumsum(fractions) / np.sum(fractions)
     if len(clips) >= _MANY:
         order = np.random.default_rng(seed).permutation(len(clips))
@@ -127,7 +129,7 @@ def _cut(clip, window, stride):
 
 
 def _joined(clips, length):
-    """Clips as one array; what the shorter ones lack is missing."""
+    """Clips as one ``SequenceData``; shorter clips are padded with missing frames."""
 
     def padded(x):
         return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""A data set by its name: a simulated world, kept in a cache on disk, or a user's own file."""
+"""A data set by its name: a simulated world, cached on disk, or a user's own file."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def load(
     Args:
       dataset: a name out of ``WORLDS``; or the path of a ``.npz`` or HDF5 file, of a video, or of a
         folder of pictures, videos or shards.
-      seed: of the simulation, or of the shuffle that splits a file; a non-negative int.
-      cache_dir: where worlds are kept; ``$KVAE_TF_CACHE`` or ``~/.cache/kvae_tf`` if None.
-      **options: of the world's ``splits``, of ``load_arrays`` or ``load_videos``.
+      seed: seed of the simulation, or of the shuffle that splits a file; a non-negative int.
+      cache_dir: folder in which simulated worlds are kept; None: ``$KVAE_TF_CACHE``, or
+        ``~/.cache/kvae_tf`` where that is not set (default).
+      **options: arguments of the world's ``splits``, of ``load_arrays`` or of ``load_videos``.
 
     Raises:
-      UserError: nothing is called so, an option is unknown or wrong, or the file is refused.
+      UserError: the name is no world and no known kind of file, an option is unknown or wrong, or
+        the file is refused.
     """
     seed = checks.integer("seed", seed, minimum=0)
     dataset = os.fspath(dataset)
@@ -56,7 +58,7 @@ def load(
 
 
 def is_video(dataset: str | os.PathLike) -> bool:
-    """Whether a data set's name is that of a video file or of a folder."""
+    """Whether a data set's name is a video file, or a folder of pictures or videos."""
     path = Path(dataset).expanduser()
     is_world = str(dataset) in WORLDS
     is_folder = path.is_dir() and not is_records(path)
@@ -64,7 +66,7 @@ def is_video(dataset: str | os.PathLike) -> bool:
 
 
 def _load_own(dataset, seed, options):
-    """A user's own data."""
+    """Train, validation and test part of a user's file or folder."""
     path = Path(dataset).expanduser()
     if dataset.endswith((".npz", *HDF5)):
         read = load_arrays
@@ -106,7 +108,7 @@ def _cache_name(dataset, version, options):
 
 
 def _read_cache(path):
-    """What the cache holds under this name; None where it holds nothing that can be read."""
+    """The data set in a cache file; None where there is none that can be read."""
     if not os.path.exists(path):
         return None
     try:

@@ -1,6 +1,6 @@
-"""Patterns of missing frames, as masks ``[N, T]`` float32 in which 1 means seen.
+"""Masks ``[N, T]`` float32 of missing frames: 1 = seen, 0 = missing.
 
-Pure functions of their arguments; multiply a pattern with a data set's own ``observed``.
+They are pure functions of their arguments; multiply a mask with a data set's own ``observed``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ def missing_at_random(
     Frames that are missing at one rate are missing at every higher rate with the same seed.
 
     Args:
-      num_sequences: N.
-      num_steps: T.
-      rate: in [0, 1].
-      first_seen: frames at the start that are never missing.
-      seed: non-negative int.
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      rate: probability of a missing frame, in [0, 1].
+      first_seen: number of first frames that are never missing.
+      seed: a non-negative int.
 
     Returns:
       ``[N, T]`` float32, 1 = seen.
+
+    Raises:
+      UserError: an argument is out of its range.
     """
     rate = checks.rate("rate", rate)
     shape = checks.integer("num_sequences", num_sequences), checks.integer("num_steps", num_steps)
@@ -39,6 +42,12 @@ def missing_at_random(
 
 def gap(num_sequences: int, num_steps: int, start: int, stop: int) -> np.ndarray:
     """Frames ``start`` … ``stop - 1``, counted from 0, are missing in every sequence.
+
+    Args:
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      start: first missing frame.
+      stop: first frame after the gap.
 
     Returns:
       ``[N, T]`` float32, 1 = seen.
@@ -66,15 +75,15 @@ def stateless_missing_at_random(
     first_seen: int,
     mixed_rates: bool = False,
 ) -> tf.Tensor:
-    """``missing_at_random`` inside a graph, as a pure function of a stateless seed.
+    """Frames missing at random, inside a graph, as a pure function of a stateless seed.
 
     Args:
       seed: a stateless seed, two integers.
-      batch: B.
-      steps: T.
-      rate: in [0, 1].
-      first_seen: frames at the start that are never missing.
-      mixed_rates: each sequence has its own rate, uniform between 0 and ``rate``.
+      batch: number B of sequences.
+      steps: number T of frames of a sequence.
+      rate: probability of a missing frame, in [0, 1].
+      first_seen: number of first frames that are never missing.
+      mixed_rates: each sequence has its own rate, uniform between 0 and ``rate``; False by default.
 
     Returns:
       ``[B, T]`` float32, 1 = seen.

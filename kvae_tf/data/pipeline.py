@@ -2,8 +2,8 @@
 
 A batch is a dictionary of float32 tensors with static batch size and length (so that XLA compiles
 once): ``frames [B, T, H, W, C]`` in [0, 1], 0 where unobserved, ``observed [B, T]`` (1 = seen) and
-``controls [B, T, U]``; where the data say so also ``num_objects [B]``, int32. Masks are floats,
-since bools crash under ``MirroredStrategy``.
+``controls [B, T, U]``; if the data have it also ``num_objects [B]``, int32. Masks are floats, since
+bools crash under ``MirroredStrategy``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ _PREFETCHED = 4  # batches
 
 
 def steps_per_pass(data: SequenceData, batch_size: int) -> int:
-    """Batches that ``training_batches`` makes of one pass through ``data``."""
+    """Number of training batches in one pass through ``data``.
+
+    Args:
+      data: the sequences.
+      batch_size: B.
+
+    Raises:
+      UserError: ``batch_size`` is no positive integer, or above the sequences in the shards.
+    """
     size = _static_size(data, batch_size)
     return data.records.steps_per_pass(size) if data.records else len(data) // size
 
@@ -47,15 +55,18 @@ def training_batches(
     in shards are streamed from there.
 
     Args:
-      data: the sequences; fewer than ``batch_size`` make one batch of them all.
-      batch_size: B.
-      seed: of the permutations and of the masks.
-      start_step: batches to leave out, at no cost.
-      missing_rate: probability of each frame to be hidden, beyond those that ``data`` lacks.
-      first_seen: frames at the start that are never hidden.
-      mixed_rates: each sequence's rate is uniform between 0 and ``missing_rate``.
-      fixed_masks: hide the same frames of a sequence each time, rather than others at each step.
-      rows: those of each batch to give, where others have the rest.
+      data: the sequences; if there are fewer than ``batch_size``, each batch holds all of them.
+      batch_size: number B of sequences in a batch.
+      seed: seed of the permutations and of the masks, a non-negative int.
+      start_step: number of first batches to leave out, which costs nothing; 0 by default.
+      missing_rate: probability that a frame is hidden, beside frames that ``data`` lacks; 0 by
+        default.
+      first_seen: number of first frames that are never hidden, 3 by default.
+      mixed_rates: each sequence has its own rate, uniform between 0 and ``missing_rate``; False by
+        default.
+      fixed_masks: hide the same frames of a sequence in each pass, else other frames at each step
+        (default).
+      rows: rows of each batch to return, for replicas that share a batch; all by default.
 
     Returns:
       A dataset of batches as in this module's docstring.
@@ -72,11 +83,11 @@ def training_batches(
         data = _masked_for_good(data, seed, missing_rate, first_seen, mixed_rates)
         missing_rate = 0.0
     if data.records:
-        found = data.records.batches(size, seed, start_step, rows).map(_unit)
+        source_batches = data.records.batches(size, seed, start_step, rows).map(_unit)
     else:
         source = _on_cpu(data)
         indices = _shuffled_indices(len(data), size, seed, start_step)
-        found = indices.map(lambda index: _gather(source, index[rows]))
+        source_batches = indices.map(lambda index: _gather(source, index[rows]))
 
     def mask(step, batch):
         if missing_rate:
@@ -86,7 +97,7 @@ def training_batches(
             )[rows]
         return _blank_unobserved(batch) if missing_rate or not data.is_complete else batch
 
-    batches = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), found).map(mask)
+    batches = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), source_batches).map(mask)
     batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return _finished(batches)
 
@@ -94,18 +105,23 @@ def training_batches(
 def curriculum_batches(
     data: SequenceData, updates: int, batch_size: int, seed: int, start_step: int = 0, **options
 ) -> tf.data.Dataset:
-    """As ``training_batches``: sequences of one object first, then of up to two, and so on.
+    """Training batches: of sequences with one object first, then with up to two, and so on.
 
     Args:
-      data: the sequences, with their ``num_objects``.
-      updates: batches before objects become more by one; 0: all sequences from the start.
-      batch_size: B.
-      seed: of the permutations and of the masks.
-      start_step: batches to leave out, at no cost.
-      **options: of ``training_batches``.
+      data: the sequences, with ``num_objects``.
+      updates: number of batches before the largest number of objects grows by one; 0: batches of
+        all sequences from the start.
+      batch_size: number B of sequences in a batch.
+      seed: seed of the permutations and of the masks, a non-negative int.
+      start_step: number of first batches to leave out, which costs nothing; 0 by default.
+      **options: other arguments of ``training_batches``.
+
+    Returns:
+      A dataset of batches as in this module's docstring.
 
     Raises:
-      UserError: nobody counted the objects, they lie in shards, or a number is out of its range.
+      UserError: the data have no ``num_objects``, they are in shards, or a number is out of its
+        range.
     """
     updates = checks.integer("updates", updates, minimum=0)
     if not updates:
@@ -114,31 +130,31 @@ def curriculum_batches(
         raise UserError("--curriculum_epochs is for data in memory, expected 0 for shards")
     if data.num_objects is None:
         raise UserError("the data do not say num_objects, expected counts for a curriculum")
-    found, begin = None, 0
+    curriculum, start = None, 0
     *fewer, most = np.unique(data.num_objects)
     for count in [*fewer, most]:
-        end = begin + updates
+        end = start + updates
         if count == most or start_step < end:
             part = data.select(data.num_objects <= count)
-            begin_at = max(start_step - begin, 0)
-            batches = training_batches(part, batch_size, seed, begin_at, **options)
+            first_step = max(start_step - start, 0)
+            batches = training_batches(part, batch_size, seed, first_step, **options)
             if count != most:
-                batches = batches.take(end - max(start_step, begin))
-            found = batches if found is None else found.concatenate(batches)
-        begin = end
-    return found.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+                batches = batches.take(end - max(start_step, start))
+            curriculum = batches if curriculum is None else curriculum.concatenate(batches)
+        start = end
+    return curriculum.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def evaluation_batches(data: SequenceData, batch_size: int) -> tf.data.Dataset:
     """All sequences once, in order; rows are repeated to fill the last batch.
 
     Args:
-      data: the sequences; fewer than ``batch_size`` make one batch of them all.
-      batch_size: B.
+      data: the sequences; if there are fewer than ``batch_size``, they make one batch.
+      batch_size: number B of sequences in a batch.
 
     Returns:
       A dataset of batches as in this module's docstring, with a further ``weight [B]``: 1 for
-      sequences, 0 for repetitions.
+      sequences, 0 for repeated rows.
 
     Raises:
       UserError: ``batch_size`` is no positive integer.
@@ -160,7 +176,7 @@ def _static_size(data, batch_size):
 
 
 def _on_cpu(data):
-    """The arrays as tensors where tf.data works; left to itself, TensorFlow takes the GPU."""
+    """The arrays as tensors in main memory, where tf.data works, even if there is a GPU."""
     arrays = {"frames": data.frames, "observed": data.observed, "controls": data.controls}
     if data.num_objects is not None:
         arrays["num_objects"] = data.num_objects
@@ -212,7 +228,7 @@ def _unit(rows):
 
 
 def _blank_unobserved(rows):
-    """Unobserved frames at 0, so that no system can peep."""
+    """Unobserved frames set to 0, so that no model can use them."""
     seen = rows["observed"][..., tf.newaxis, tf.newaxis, tf.newaxis]
     # Not a product: the missing entries of vectors are not numbers.
     return rows | {"frames": tf.where(seen > 0, rows["frames"], 0.0)}

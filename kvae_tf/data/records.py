@@ -1,14 +1,14 @@
 """Data sets larger than memory: sequences in TFRecord shards, streamed in training.
 
-A folder holds ``dataset.json`` (what a sequence is, and how many there are) and files such as
+A folder holds ``dataset.json`` (shapes, dtype and numbers of the sequences) and files such as
 ``train-00003-of-00016.tfrecord``. A record is a ``tf.train.Example`` with the raw bytes of
 ``frames [T, H, W, C]`` and the floats of ``observed [T]``, ``controls [T, U]`` and ``states
-[T, S]``; where objects are counted also ``num_objects``.
+[T, S]``; if the data have it also ``num_objects``.
 
-Batches stay pure functions of a seed and a step, whoever reads them: the shards are dealt out to G
-groups (G the greatest common divisor of the number of shards and the batch size), and group g fills
-the g-th part of every batch. A worker of a distributed training opens the shards of its own groups
-only, and gets the rows that a single process would have put there.
+Batches are pure functions of a seed and a step, on any number of workers: the shards are divided
+into G groups (G is the greatest common divisor of the number of shards and the batch size), and
+group g fills the g-th part of every batch. A worker of a distributed training opens the shards of
+its own groups only, and gets the same rows as a single process.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Records:
     """The training part of a folder of shards.
 
     Attributes:
-      folder: where they lie.
-      counts: sequences in each shard.
-      kind: what a sequence is: as ``dataset.json`` says.
+      folder: the folder of the shards.
+      counts: number of sequences in each shard.
+      kind: contents of ``dataset.json``: shape and dtype of a sequence.
     """
 
     folder: Path
@@ -56,10 +56,13 @@ class Records:
         return self.kind["complete"]
 
     def steps_per_pass(self, batch_size: int) -> int:
-        """Batches of one pass: the smallest group decides.
+        """Number of batches in one pass, given by the smallest group.
+
+        Args:
+          batch_size: number B of sequences in a batch.
 
         Raises:
-          UserError: there is not one batch in the shards.
+          UserError: the shards hold fewer sequences than one batch.
         """
         groups, rows = self._groups(batch_size)
         least = min(sum(self.counts[g::groups]) for g in range(groups)) // rows
@@ -76,13 +79,15 @@ class Records:
         """Shuffled batches without end, from the ``start_step``-th on.
 
         Args:
-          batch_size: B.
-          seed: of the order.
-          start_step: batches to leave out; those of the current pass are read past.
-          rows: those of each batch to give; shards of others are not opened.
+          batch_size: number B of sequences in a batch.
+          seed: seed of the order, a non-negative int.
+          start_step: number of first batches to leave out; those of the current pass are read and
+            dropped.
+          rows: rows of each batch to return, all by default; shards of other rows are not opened.
 
         Returns:
-          Dictionaries of ``frames``, ``observed``, ``controls`` and perhaps ``num_objects``.
+          A dataset of dictionaries ``frames``, ``observed``, ``controls`` and, if the data have it,
+          ``num_objects``.
         """
         groups, size = self._groups(batch_size)
         steps = self.steps_per_pass(batch_size)
@@ -105,7 +110,7 @@ class Records:
         return groups, batch_size // groups
 
     def _stream(self, group, groups, size, steps, seed, start_step):
-        """The group's parts of batches."""
+        """A dataset of the parts of batches that one group fills."""
         paths = tf.constant(
             [str(shard_path(self.folder, "train", i, len(self.counts)))
              for i in range(group, len(self.counts), groups)]
@@ -133,12 +138,12 @@ class Records:
 
 
 def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
-    """Writes three parts as shards; the folder appears at once and whole.
+    """Writes three parts as shards; the folder takes its place only when it is complete.
 
     Args:
-      path: the folder, which must not exist yet or be such a folder already.
-      splits: images, not vectors.
-      shards: files of the training part; the others have one each.
+      path: the folder; it must not exist, or be a folder of shards, which is replaced.
+      splits: the three parts, of images, not of vectors.
+      shards: number of files of the training part, 16 by default; the other parts have one each.
 
     Raises:
       UserError: the folder is something else, or cannot be written; there are more shards than
@@ -165,11 +170,11 @@ def is_records(path: str | os.PathLike) -> bool:
 
 
 def load_records(path: str | os.PathLike, seed: int = 0) -> Splits:
-    """Validation and test part, and of the training part a sample that knows its shards.
+    """Validation and test part, and a sample of the training part with ``records`` for the rest.
 
     Args:
-      path: of the folder.
-      seed: as other readers take it; the parts are as they were written.
+      path: the folder of shards.
+      seed: not used, since the parts are as they were written; other readers have it too.
 
     Raises:
       UserError: the index or a shard is missing or damaged.
@@ -199,7 +204,7 @@ def shard_path(folder: Path, part: str, index: int, number: int) -> Path:
 
 
 def _write(folder, splits, shards):
-    """Shards, and last of all the index."""
+    """Writes the shards, then the index."""
     parts = {}
     for name, part in zip(Splits._fields, splits, strict=True):
         number = shards if name == "train" else 1
@@ -223,12 +228,12 @@ def _write(folder, splits, shards):
 
 
 def _read(folder, name, counts, kind):
-    """A part in memory; of the training part no more than ``_SAMPLE`` sequences."""
+    """A part in memory; the training part is cut to ``_SAMPLE`` sequences."""
     paths = [str(shard_path(folder, name, i, len(counts))) for i in range(len(counts))]
     limit = _SAMPLE if name == "train" else sum(counts)
     try:
         raw = list(tf.data.TFRecordDataset(paths).take(limit).as_numpy_iterator())
-        found = _parse(tf.constant(raw), kind, len(raw), states=True)
+        tensors = _parse(tf.constant(raw), kind, len(raw), states=True)
     except tf.errors.OpError:
         raise UserError(f"{folder}: a shard of the {name} part is damaged") from None
     if len(raw) != min(limit, sum(counts)):
@@ -236,7 +241,7 @@ def _read(folder, name, counts, kind):
             f"{folder}: the {name} part has {len(raw)} sequences, expected {sum(counts)} as "
             f"{INDEX} says"
         )
-    arrays = {key: value.numpy() for key, value in found.items()}
+    arrays = {key: value.numpy() for key, value in tensors.items()}
     return SequenceData.from_arrays(
         arrays["frames"],
         controls=arrays["controls"] if kind["control_size"] else None,
@@ -282,10 +287,10 @@ def _parse(examples, kind, size, states=False):
         wanted["num_objects"] = tf.io.FixedLenFeature([], tf.int64)
     if not kind["control_size"]:
         del wanted["controls"]
-    found = tf.io.parse_example(examples, wanted)
-    frames = tf.io.decode_raw(found["frames"], _DTYPES[kind["dtype"]])
-    found["frames"] = tf.reshape(frames, [size, *kind["shape"]])
-    found.setdefault("controls", tf.zeros([size, T, 0]))
+    parsed = tf.io.parse_example(examples, wanted)
+    frames = tf.io.decode_raw(parsed["frames"], _DTYPES[kind["dtype"]])
+    parsed["frames"] = tf.reshape(frames, [size, *kind["shape"]])
+    parsed.setdefault("controls", tf.zeros([size, T, 0]))
     if kind["counted"]:
-        found["num_objects"] = tf.cast(found["num_objects"], tf.int32)
-    return found
+        parsed["num_objects"] = tf.cast(parsed["num_objects"], tf.int32)
+    return parsed

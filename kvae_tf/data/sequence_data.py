@@ -1,4 +1,4 @@
-"""A set of equally long image sequences in memory, and the door through which arrays enter it."""
+"""A set of image sequences of equal length in memory, made from checked arrays."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class Shards(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceData:
-    """``N`` sequences of ``T`` frames, with what acted on them and what was true.
+    """``N`` sequences of ``T`` frames, with their controls and true states.
 
-    Build it with ``SequenceData.from_arrays``, which checks everything; the constructor trusts.
+    Build it with ``SequenceData.from_arrays``, which checks everything; the constructor checks
+    nothing.
 
     >>> images = np.zeros((8, 15, 16, 16), np.uint8)
     >>> data = SequenceData.from_arrays(images, controls=np.zeros((8, 15, 2)))
@@ -44,15 +45,16 @@ class SequenceData:
 
     Attributes:
       frames: ``[N, T, H, W, C]``, uint8, or float32 in [0, 1]; no NaN.
-      observed: ``[N, T]`` float32, 1 where the frame was seen. A frame that was not seen may still
-        hold its true pixels, for evaluation; what the file itself lacked (NaN) is 0.
+      observed: ``[N, T]`` float32, 1 = seen. An unseen frame may hold its true pixels, for
+        evaluation; a frame that the file lacks (NaN) is 0.
       controls: ``[N, T, U]`` float32; ``controls[:, t]`` acts from frame t to t+1. U may be 0.
-      states: ``[N, T, S]`` float32, the true states of the world, or None where nobody knows them.
-      state_names: ``S`` names.
-      num_objects: ``[N]`` int32, how many objects a sequence shows, or None where nobody counted.
-      is_vector: the frames are vectors: ``[N, T, 1, D, 1]`` float32 of any size, NaN where an entry
-        is missing.
-      records: the shards on disk of which these sequences are a sample; training streams them.
+      states: ``[N, T, S]`` float32, the true states of the world; None where they are unknown.
+      state_names: names of the S states.
+      num_objects: ``[N]`` int32, number of objects in a sequence; None where it is unknown.
+      is_vector: whether frames are vectors: ``[N, T, 1, D, 1]`` float32 with any values, NaN where
+        an entry is missing.
+      records: shards on disk, of which these sequences are a sample and which training streams;
+        None: all sequences are in memory.
     """
 
     frames: np.ndarray
@@ -69,12 +71,12 @@ class SequenceData:
 
     @property
     def num_steps(self) -> int:
-        """``T``, frames a sequence."""
+        """Number ``T`` of frames of a sequence."""
         return self.frames.shape[1]
 
     @property
     def num_sequences(self) -> int:
-        """``N``; with shards those in them all, not only the sample in memory."""
+        """Number of sequences: ``N``, or with shards the number in all of them."""
         return len(self.records or self)
 
     @property
@@ -84,12 +86,12 @@ class SequenceData:
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """``(H, W, C)``."""
+        """``(H, W, C)`` of a frame."""
         return self.frames.shape[2:]
 
     @property
     def control_size(self) -> int:
-        """``U``, 0 where nothing acts on the world."""
+        """Number ``U`` of controls; 0: none."""
         return self.controls.shape[2]
 
     def select(self, index: np.ndarray | slice) -> SequenceData:
@@ -107,7 +109,7 @@ class SequenceData:
         )
 
     def of_fewest_objects(self) -> SequenceData:
-        """The sequences with the fewest objects, where nobody takes one for another; else all."""
+        """The sequences with the fewest objects; all of them where ``num_objects`` is None."""
         counts = self.num_objects
         return self if counts is None else self.select(counts == counts.min())
 
@@ -118,7 +120,11 @@ class SequenceData:
         return frames / 255.0 if self.frames.dtype == np.uint8 else frames
 
     def binarised(self) -> SequenceData:
-        """The same with every pixel 0 or 1 (uint8 0 or 255): above one half, or not."""
+        """The same sequences with pixels of 0 or 255, uint8: 255 where a pixel is above one half.
+
+        Raises:
+          UserError: the frames are vectors, or the sequences are in shards.
+        """
         if self.is_vector:
             raise UserError("--binarise is for pictures, expected vectors without it")
         if self.records:
@@ -137,20 +143,20 @@ class SequenceData:
         num_objects=None,
         source: str = "data",
     ) -> SequenceData:
-        """Sequences from the arrays that people have, checked.
+        """Sequences from arrays, checked.
 
         A frame with any NaN or masked pixel counts as missing: ``observed`` 0 and pixels 0. Pixels
-        of frames that ``observed`` calls missing are kept, unless they are no valid pixels.
+        of frames with ``observed`` 0 are kept if they are valid, else set to 0.
 
         Args:
           images: ``[N, T, H, W]`` or ``[N, T, H, W, C]``; uint8 (0 to 255), bool, or any float
             in [0, 1]; NaN frames and NumPy masked arrays allowed.
-          controls: ``[N, T, U]`` or ``[N, T]`` real numbers, one a frame; none if absent.
-          states: ``[N, T, S]`` or ``[N, T]`` real numbers.
-          observed: ``[N, T]`` of 0 and 1 (or bool); all ones if absent.
-          state_names: ``S`` names; ``state_0`` … if absent.
-          num_objects: ``[N]`` positive integers.
-          source: what error messages call the place that the arrays came from.
+          controls: ``[N, T, U]`` or ``[N, T]`` real numbers, one row for each frame; None: none.
+          states: ``[N, T, S]`` or ``[N, T]`` real numbers; None: unknown.
+          observed: ``[N, T]`` of 0 and 1 (or bool), 1 = seen; None: all are seen.
+          state_names: ``S`` names; ``state_0`` … by default.
+          num_objects: ``[N]`` positive integers; None: unknown.
+          source: name of the arrays' source in error messages.
 
         Raises:
           UserError: an array has a wrong dtype, shape or value; the message names it.
@@ -178,8 +184,8 @@ def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
 
     Args:
       vectors: ``[N, T, D]`` real numbers; NaN or masked where an entry is missing.
-      source: what error messages call the place that the arrays came from.
-      **known: ``controls``, ``states``, ``observed``, ``state_names``, as of
+      source: name of the arrays' source in error messages.
+      **known: ``controls``, ``states``, ``observed``, ``state_names`` and ``num_objects``, see
         ``SequenceData.from_arrays``.
 
     Raises:
@@ -195,18 +201,24 @@ def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
     if np.isinf(vectors).any():
         raise UserError(f"{source}: vectors holds infinities; expected numbers, or NaN if missing")
     blank = np.zeros((*vectors.shape[:2], 1, 1), np.uint8)
-    found = SequenceData.from_arrays(blank, source=source, **known)
+    data = SequenceData.from_arrays(blank, source=source, **known)
     nothing = np.isnan(vectors).all(axis=2)
     return dataclasses.replace(
-        found,
+        data,
         frames=np.where(nothing[..., np.newaxis], np.float32(0), vectors)[:, :, None, :, None],
-        observed=found.observed * ~nothing,
+        observed=data.observed * ~nothing,
         is_vector=True,
     )
 
 
 class Splits(NamedTuple):
-    """The three parts of a data set: to learn from, to choose by, to report on."""
+    """The three parts of a data set.
+
+    Attributes:
+      train: sequences that a model is trained on.
+      validation: sequences for the choice of epochs and settings.
+      test: sequences for reported results.
+    """
 
     train: SequenceData
     validation: SequenceData
@@ -218,18 +230,24 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
 
     Args:
       data: all sequences.
-      fractions: their shares, which add up to 1.
-      seed: of the shuffle.
+      fractions: shares of train, validation and test, which add up to 1; 0.8, 0.1 and 0.1 by
+        default.
+      seed: seed of the shuffle, a non-negative int; 0 by default.
 
     Raises:
-      UserError: the fractions are no shares, or leave a part empty.
+      UserError: ``fractions`` are no shares, or leave a part empty.
     """
     shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
     return Splits(**partition(data, shares, seed))
 
 
 def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[str, SequenceData]:
-    """Deals shuffled sequences out to named parts in proportion to ``shares``.
+    """Splits shuffled sequences into named parts in proportion to ``shares``.
+
+    Args:
+      data: all sequences.
+      shares: name of a part -> its share, not negative.
+      seed: seed of the shuffle, a non-negative int.
 
     Raises:
       UserError: a part gets no sequence; the message names it.
@@ -290,7 +308,7 @@ def _frames(images, source):
                 stacklevel=3,
             )
     else:
-        with np.errstate(over="ignore", invalid="ignore"):  # told below, in our own words
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
             frames = frames.astype(np.float32)
             missing |= np.isnan(frames.min(axis=tuple(range(2, frames.ndim))))
     if frames.ndim == 4:
@@ -316,7 +334,7 @@ def _observed(observed, shape, source):
 
 
 def _valid_pixels(frames, observed, missing, source):
-    """``frames`` with the missing and the unseen invalid ones at 0; the seen must lie in [0, 1]."""
+    """``frames`` with missing and unseen invalid ones set to 0; seen ones must be in [0, 1]."""
     invalid = missing
     if frames.dtype != np.uint8:
         with np.errstate(invalid="ignore"):
@@ -357,7 +375,7 @@ def _signals(name, values, shape, source):
 
 
 def _state_names(names, states, source):
-    """One name a state."""
+    """Names of the states, one for each."""
     names = tuple(str(name) for name in np.atleast_1d(np.asarray(names, dtype=object)))
     size = 0 if states is None else states.shape[2]
     if not names:

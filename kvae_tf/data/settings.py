@@ -1,7 +1,7 @@
-"""How settings are declared and checked; and the settings of the data.
+"""Declaration and checks of settings; and the settings of the data.
 
-A part of the settings is a frozen dataclass whose fields are made by ``setting``: default, help
-text and limits stand in one place, from which ``kvae_tf.experiments.flags`` makes flags.
+A group of settings is a frozen dataclass with fields made by ``setting``: default, help text and
+limits are in one place, from which ``kvae_tf.experiments.flags`` makes flags.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ def setting(default, help_text, choices=None, least=None, most=None):
     """A dataclass field for one setting.
 
     Args:
-      default: bool, int, float, str or tuple of ints; says the type, too.
-      help_text: what the setting does, one sentence.
-      choices: the values that are allowed; None: any.
-      least: the smallest number that is allowed; None: any.
-      most: the largest number that is allowed; None: any.
+      default: a bool, int, float, str or tuple of ints, which also sets the type.
+      help_text: one sentence on what the setting does.
+      choices: allowed values; None: any (default).
+      least: smallest allowed number; None: any (default).
+      most: largest allowed number; None: any (default).
     """
     metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
@@ -53,7 +53,7 @@ def _check_field(field, value):
 
 
 def check_count(settings, name: str, count: int) -> None:
-    """Raises a ``UserError`` where a tuple holds neither none nor ``count`` numbers."""
+    """Raises a ``UserError`` where the tuple ``name`` is neither empty nor of length ``count``."""
     value = getattr(settings, name)
     if len(value) not in (0, count):
         raise UserError(f"--{name} is {','.join(map(str, value))}, expected {count} numbers")

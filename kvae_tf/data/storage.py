@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: to a temporary name first, renamed when complete."""
+"""Atomic writing of files and folders: under a temporary name, renamed when complete."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def make_folder(path: str | os.PathLike, flag: str) -> Path:
 
     Args:
       path: the folder.
-      flag: the flag that names it, for the message.
+      flag: name of the flag that sets the folder, for the message.
 
     Raises:
-      UserError: it cannot be created or written.
+      UserError: the folder cannot be created or written.
     """
     path = Path(path)
     try:
@@ -70,21 +70,21 @@ def write_json(path: str | os.PathLike, value: object) -> None:
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Writes a table atomically: a line of names, then a line a row."""
+    """Writes a CSV table atomically: a line of column names, then a line for each row."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_text(path, text.getvalue())
 
 
 def read_json(path: str | os.PathLike, expected: str) -> object:
-    """What a JSON file holds.
+    """The contents of a JSON file.
 
     Args:
       path: the file.
-      expected: what it should be, for the messages.
+      expected: what the file should be, in words, for the messages.
 
     Raises:
-      UserError: it is missing or no JSON.
+      UserError: the file is missing or no JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -96,9 +96,9 @@ def read_json(path: str | os.PathLike, expected: str) -> object:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``path`` when the block ends without an error.
+    """A temporary folder, which replaces ``path`` when the block ends without an error.
 
-    Whatever was at ``path`` stays there until then, and for good where there is an error.
+    Until then, and after an error, an older folder at ``path`` stays as it is.
     """
     path = Path(path)
     temporary, old = (path.with_name(f".{path.name}.{end}") for end in ("tmp", "old"))

@@ -1,4 +1,4 @@
-"""Frames of video files and of folders of pictures: cut out, resized and coloured as asked."""
+"""Frames of video files and of folders of pictures: cropped, resized, grey or in colour."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from kvae_tf.errors import UserError
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 _MOST = 4 * 2**30  # bytes of frames in memory
-# What Pillow raises on damaged bytes; a bomb is a picture of a size that nobody means.
+# What Pillow raises on damaged bytes; a "bomb" is a picture of an absurd size.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 class FrameTransform(NamedTuple):
-    """What becomes of each frame, in this order.
+    """Transformation of each frame: cropped, then resized, then grey or in colour.
 
     Attributes:
-      crop: ``(top, left, height, width)`` of the part that is kept, pixels; None: the whole.
-      size: ``(height, width)`` after resizing; None: as it is.
-      channels: 1 for grey, 3 for red, green and blue.
+      crop: ``(top, left, height, width)`` of the part that is kept, pixels; None: the whole frame
+        (default).
+      size: ``(height, width)`` after resizing, pixels; None: not resized (default).
+      channels: 1 for grey (default), 3 for red, green and blue.
     """
 
     crop: tuple[int, int, int, int] | None = None
@@ -46,7 +47,7 @@ def find(path: str | os.PathLike) -> list[Path]:
         of such folders.
 
     Raises:
-      UserError: there is nothing of the kind.
+      UserError: there is no such file or folder, or the folder holds no videos and no pictures.
     """
     path = Path(path)
     if path.is_file():
@@ -55,16 +56,16 @@ def find(path: str | os.PathLike) -> list[Path]:
         raise UserError(f"{path} does not exist, expected a video, or a folder of pictures")
     if _pictures(path):
         return [path]
-    found = [
+    videos = [
         child
         for child in _in_order(path.iterdir())
         if child.suffix.lower() in VIDEOS or (child.is_dir() and _pictures(child))
     ]
-    if not found:
+    if not videos:
         raise UserError(
             f"{path} holds no video ({', '.join(VIDEOS)}) and no pictures ({', '.join(PICTURES)})"
         )
-    return found
+    return videos
 
 
 def read(path: str | os.PathLike, transform: FrameTransform = WHOLE) -> np.ndarray:
@@ -72,11 +73,12 @@ def read(path: str | os.PathLike, transform: FrameTransform = WHOLE) -> np.ndarr
 
     Args:
       path: a video file or a folder of pictures.
-      transform: what becomes of each frame; only the result is kept in memory.
+      transform: crop, size and channels of each frame; only the result is kept in memory. Grey and
+        whole frames by default.
 
     Raises:
-      UserError: a file is missing, damaged, empty or of another size than the first, the part to be
-        kept lies outside, or the frames would not fit into memory.
+      UserError: a file is missing, damaged, empty or of another size than the first, the crop lies
+        outside of a frame, or there are more than 4 GiB of frames.
     """
     path = Path(path)
     frames, size, first = [], 0, None
@@ -106,7 +108,7 @@ def _pictures(folder):
 
 
 def _in_order(paths):
-    """By name, numbers by their value: 2 before 10."""
+    """Visible paths sorted by name, with numbers by their value: 2 before 10."""
     visible = [path for path in paths if not path.name.startswith(".")]
     return sorted(visible, key=lambda path: [
         (int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", path.name)
@@ -187,7 +189,7 @@ def _transformed(picture, transform, name):
         picture = picture.crop((left, top, left + width, top + height))
     picture = picture.convert("L" if transform.channels == 1 else "RGB")
     if transform.size and transform.size != picture.size[::-1]:
-        # The mean of the pixels that become one, so that thin things stay visible.
+        # A new pixel is the mean of the old ones it covers, so that thin lines stay visible.
         picture = picture.resize(transform.size[::-1], Image.Resampling.BOX)
     frame = np.asarray(picture, np.uint8)
     return frame if frame.ndim == 3 else frame[..., np.newaxis]

@@ -1,4 +1,4 @@
-"""Several runs beside each other: in which flags they differ, and what they reached."""
+"""Comparison of several runs: flags that differ, metrics, means and standard deviations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 
-# Flags that say where a run lies, not what it is.
+# Flags that set where a run is stored, not what it computes.
 _PLACES = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite", "image_epochs")
 
 
@@ -17,13 +17,13 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
     """Writes the metrics of several runs into one file.
 
     Args:
-      runs: folders with ``settings.json`` and ``metrics.json``.
-      output: a JSON file: ``flags`` that all share; ``runs``, each with its ``flags`` that differ,
-        its ``metrics`` and, where known, its training time in ``seconds``; ``mean`` and ``sd``
-        (with n - 1) over runs of the metrics they share.
+      runs: folders of runs, with ``settings.json`` and ``metrics.json``.
+      output: the JSON file: ``flags`` that all runs share; ``runs``, for each run the ``flags``
+        that differ, its ``metrics`` and, where known, its training time in ``seconds``; ``mean``
+        and ``sd`` (with n - 1) over the runs of the metrics that all runs have.
 
     Returns:
-      What was written.
+      The contents of the JSON file.
 
     Raises:
       UserError: a run lacks a file, or no run is given.
@@ -35,12 +35,12 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
     names = [name for name in settings[0] if name not in _PLACES]
     shared = {n: settings[0][n] for n in names if all(s.get(n) == settings[0][n] for s in settings)}
     numbers = {
-        name: np.array([found[name] for found in metrics], float)
+        name: np.array([one[name] for one in metrics], float)
         for name in metrics[0]
-        if all(_shape(found.get(name)) == _shape(metrics[0][name]) for found in metrics)
+        if all(_shape(one.get(name)) == _shape(metrics[0][name]) for one in metrics)
     }
     spread = 1 if len(runs) > 1 else 0
-    found = {
+    comparison = {
         "flags": shared,
         "runs": [
             {"flags": {n: s.get(n) for n in names if n not in shared}, "metrics": m, **_time(run)}
@@ -49,8 +49,8 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
         "mean": {name: values.mean(axis=0).tolist() for name, values in numbers.items()},
         "sd": {name: values.std(axis=0, ddof=spread).tolist() for name, values in numbers.items()},
     }
-    storage.write_json(output, found)
-    return found
+    storage.write_json(output, comparison)
+    return comparison
 
 
 def _time(run):

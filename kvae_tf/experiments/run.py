@@ -1,4 +1,4 @@
-"""An experiment from settings to results: data, model, training, evaluation, export."""
+"""A whole experiment: data, model, training, evaluation, export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kvae_tf.training.build import build, compile_model, jit
 from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, figures, plotting, projector
 
-# What a resumed run may change without becoming another run.
+# Settings that a resumed run may change.
 _FREE = {*PLACES, "epochs", "patience", "image_epochs", "test_sequences", "profile_updates"}
 
 
@@ -32,10 +32,12 @@ def run(settings: Settings) -> dict[str, object]:
       settings: the whole experiment.
 
     Returns:
-      The metrics, as written to RUN_DIR/metrics.json; of a worker that is not the chief, none.
+      Name of a metric -> value, as in ``RUN_DIR/metrics.json``; empty for a worker that is not the
+      chief.
 
     Raises:
-      UserError: bad input, a checkpoint that does not fit, or a bound that is no longer a number.
+      UserError: a setting or a file is wrong, or a checkpoint does not fit.
+      DivergedError: the bound is no longer a number.
     """
     strategy = distribution.create(settings.training.strategy)  # before anything that computes
     run_dir = storage.make_folder(settings.run.run_dir, "run_dir")
@@ -55,7 +57,7 @@ def run(settings: Settings) -> dict[str, object]:
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
-            distribution.begin_again()
+            distribution.restart_process()
     if not distribution.is_chief(strategy):
         return {}
     metrics = _evaluate(model, settings, splits, run_dir)
@@ -68,11 +70,14 @@ def run(settings: Settings) -> dict[str, object]:
 
 
 def load_data(settings: Settings, **options) -> data.Splits:
-    """The data set that the settings name.
+    """Train, validation and test part of the data set that the settings name.
 
     Args:
       settings: the whole experiment.
-      **options: of ``data.load``, beyond those that the settings say.
+      **options: arguments of ``data.load`` beside those in the settings.
+
+    Raises:
+      UserError: the data set is unknown, or is refused.
     """
     chosen = settings.data
     if chosen.draw_walls:
@@ -91,7 +96,7 @@ def load_data(settings: Settings, **options) -> data.Splits:
 
 
 def _train(model, settings, splits, run_dir):
-    """From the last checkpoint, or from the best start, to the last epoch; or the best one."""
+    """Trains from the last checkpoint or the best initialisation; with patience keeps the best."""
     plan = settings.plan
     checkpoints = compile_model(model, plan, splits.train, run_dir / "checkpoints")
     if settings.run.resume and checkpoints.restore_last():
@@ -106,7 +111,7 @@ def _train(model, settings, splits, run_dir):
 
 
 def _evaluate(model, settings, splits, run_dir):
-    """The metrics of the test part, which are written to RUN_DIR/metrics.json."""
+    """The metrics of the test part, also written to ``RUN_DIR/metrics.json``."""
     projector.write(run_dir / "logs" / "projector", model, splits.validation)
     test = splits.test.select(slice(0, settings.data.test_sequences or None))
     metrics = evaluation.evaluate(model, test, splits.train)
@@ -120,7 +125,7 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
     """A run's settings, trained model and data.
 
     Args:
-      run_dir: the folder of a run of which at least one epoch is done.
+      run_dir: folder of a run with at least one finished epoch.
 
     Raises:
       UserError: there is no such run, or its checkpoint is damaged.
@@ -136,7 +141,11 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
 
 
 def read_settings(path: Path, **changes) -> Settings:
-    """The settings in a ``settings.json``, some of them replaced.
+    """The settings in a ``settings.json``.
+
+    Args:
+      path: the file.
+      **changes: settings to replace, by flag name.
 
     Raises:
       UserError: the file is missing or holds no settings.
@@ -145,7 +154,7 @@ def read_settings(path: Path, **changes) -> Settings:
 
 
 def _describe(version_dir, settings, model, metrics, splits, run_dir):
-    """Puts the metrics, the model card and a few pictures beside an export."""
+    """Writes metrics, settings, model card and a few pictures beside an export."""
     folder = version_dir.parent
     storage.write_json(folder / "metrics.json", metrics)
     shown = {name: value for name, value in settings.to_dict().items() if name not in PLACES}
@@ -162,7 +171,7 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
 
 
 def _check_folder(run_dir, settings):
-    """Refuses to mix two runs in one folder."""
+    """Raises a ``UserError`` where ``run_dir`` holds another run."""
     path = run_dir / "settings.json"
     mine = settings.to_dict()
     if path.exists() and settings.run.resume:
@@ -181,7 +190,7 @@ def _check_folder(run_dir, settings):
 
 
 def _claim(run_dir, settings):
-    """Notes the run's settings, in place of an older run."""
+    """Writes the run's settings; deletes an older run that is to be overwritten."""
     path = run_dir / "settings.json"
     if path.exists() and not settings.run.resume:
         for name in ("checkpoints", "logs", "starts"):
@@ -190,7 +199,7 @@ def _claim(run_dir, settings):
 
 
 def _write_hparams(folder, settings):
-    """What TensorBoard's hparams page shows of a run."""
+    """Writes the settings for TensorBoard's hparams page."""
     values = {
         name: str(value) if isinstance(value, list) else value
         for name, value in settings.to_dict().items()

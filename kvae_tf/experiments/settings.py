@@ -1,7 +1,7 @@
 """The settings of a whole experiment.
 
-Each part stands beside the code that it is about: ``data.settings``, the chosen model's own
-settings, ``training.settings``, and where the results go, here.
+Each group of settings is beside the code that uses it: ``data.settings``, the settings of the
+chosen model, ``training.settings``; the folders of a run are here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kvae_tf.models.spec import ModelSpec
 from kvae_tf.training.build import TrainingPlan
 from kvae_tf.training.settings import TrainingSettings
 
-# Settings that say where a run lies, not what it is.
+# Settings of where a run is stored, not of what it computes.
 PLACES = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite")
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where a run leaves its results."""
+    """Folders of a run, and whether it resumes or replaces another one."""
 
     run_dir: str = setting("", "Folder for checkpoints, TensorBoard logs, metrics.json (required).")
     export_dir: str = setting("", "Folder of the SavedModel; empty: RUN_DIR/saved_model/1.")
@@ -31,7 +31,7 @@ class RunSettings:
     overwrite: bool = setting(False, "Start afresh where RUN_DIR holds another run.")
 
     def validate(self) -> None:
-        """Raises a ``UserError`` where there is no folder."""
+        """Raises a ``UserError`` where ``run_dir`` is empty."""
         check(self)
         if not self.run_dir:
             raise UserError("--run_dir is not set, expected a folder for the run's results")
@@ -42,11 +42,11 @@ class Settings:
     """All settings of an experiment.
 
     Attributes:
-      data: where sequences come from.
-      model: the settings of the chosen model, an instance of ``spec.settings``.
-      training: optimiser and schedule.
-      run: where results go.
-      model_name: what ``--model`` says.
+      data: settings of the data.
+      model: settings of the chosen model, an instance of ``spec.settings``.
+      training: settings of optimiser and schedule.
+      run: folders of the run.
+      model_name: name of the chosen model, the value of ``--model``.
 
     Raises:
       UserError: a value is outside its limits.
@@ -66,16 +66,16 @@ class Settings:
 
     @property
     def spec(self) -> ModelSpec:
-        """The chosen model's spec."""
+        """The spec of the chosen model."""
         return registry.get(self.model_name)
 
     @property
     def plan(self) -> TrainingPlan:
-        """What the training follows."""
+        """The training part of the settings, without folders."""
         return TrainingPlan(self.data, self.spec, self.model, self.training)
 
     def to_dict(self) -> dict[str, object]:
-        """Every setting by its flag's name."""
+        """Name of a flag -> value, for every setting; tuples as lists."""
         values = dataclasses.asdict(self.data) | {"model": self.model_name}
         for part in (self.model, self.training, self.run):
             values |= dataclasses.asdict(part)
@@ -86,12 +86,14 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> Settings:
-        """Settings from values by flag name; what is absent keeps its default.
+        """Settings from values by flag name.
 
-        Settings of other models than the chosen one are left out: files may hold them all.
+        Args:
+          values: name of a flag -> value; absent settings keep their defaults, settings of other
+            models than the chosen one are ignored.
 
         Raises:
-          UserError: an unknown name, or a value outside its limits.
+          UserError: a name is unknown, or a value outside its limits.
         """
         values = {
             name: tuple(value) if isinstance(value, list) else value
@@ -114,7 +116,7 @@ def parts(model: str) -> dict[str, type]:
     """The dataclasses of settings by group, for one model.
 
     Args:
-      model: what ``--model`` says.
+      model: name of the model, the value of ``--model``.
 
     Raises:
       UserError: there is no such model.
@@ -128,10 +130,10 @@ def parts(model: str) -> dict[str, type]:
 
 
 def fields() -> dict[str, dataclasses.Field]:
-    """Every setting of every model by its flag's name; ``model`` itself included.
+    """Name of a flag -> field, for every setting of every model and for ``model`` itself.
 
-    A name that several models share has one type and one default; its help text is that of the
-    first of them.
+    A name that several models share has one type and one default; the help text is that of the
+    first model that has it.
     """
     choice = setting(registry.DEFAULT, "The model.", choices=tuple(registry.names()))
     choice.name, choice.type = "model", "str"

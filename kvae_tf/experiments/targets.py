@@ -1,4 +1,4 @@
-"""What to evaluate: a run or an export, with its data."""
+"""Targets of an evaluation: a run or an export, with its data."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ def find(
     seed: int | None = None,
     validation: bool = False,
 ) -> EvaluationTarget:
-    """The model of a run or of an export, and the data it was trained on, or others.
+    """The model of a run or of an export, with the data set it was trained on or another one.
 
     Args:
-      run: a run's folder; or
-      saved_model: an export's version folder, beside which ``settings.json`` lies.
-      dataset: a world's name or a file, instead of the model's own.
-      seed: of the data, instead of the model's own.
-      validation: look at the validation part instead of the test part.
+      run: folder of a run; empty: ``saved_model`` is given (default).
+      saved_model: folder of an export's version, with ``settings.json`` beside it; empty: ``run``
+        is given (default).
+      dataset: name of a world or a file; empty: the data set of the training (default).
+      seed: seed of the data, an int; None: the seed of the training (default).
+      validation: evaluate the validation part in place of the test part; False by default.
 
     Raises:
-      UserError: not one of ``run`` and ``saved_model``, or they or the data do not fit.
+      UserError: not exactly one of ``run`` and ``saved_model`` is given, it cannot be read, or the
+        data do not fit the model.
     """
     if bool(run) == bool(saved_model):
         raise UserError("expected either --run=PATH or --saved_model=PATH")
@@ -49,10 +51,10 @@ def find(
         settings = experiment.read_settings(path, run_dir="unused", **changes)
         splits = experiment.load_data(settings)
     for what in ("frame_shape", "control_size"):
-        expected, found = getattr(model, what), getattr(splits.test, what)
-        if expected != found:
+        expected, value = getattr(model, what), getattr(splits.test, what)
+        if expected != value:
             raise UserError(
-                f"--dataset={settings.data.dataset} has {what} {found}, expected {expected}, as "
+                f"--dataset={settings.data.dataset} has {what} {value}, expected {expected}, as "
                 "the model was trained with"
             )
     if validation:
@@ -62,7 +64,7 @@ def find(
 
 
 def _longer(settings, splits, validation, num_steps):
-    """Evaluation sequences of ``num_steps`` frames; None where the data are no simulated world."""
+    """Evaluation sequences of ``num_steps`` frames; None if the data are no simulated world."""
     if settings.data.dataset not in data.WORLDS:
         return None
     sizes = np.ones(3, int)

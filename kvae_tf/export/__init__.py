@@ -1,1 +1,1 @@
-"""A trained model as a SavedModel, and back; cards and other formats."""
+"""Export of a trained model as a SavedModel, loading, model cards and LiteRT files."""

@@ -1,6 +1,6 @@
 """Encoder and decoder of an export as LiteRT (TensorFlow Lite) files, for small devices.
 
-One frame a call: what happens between frames stays with TensorFlow.
+Each call takes one frame; the dynamics between frames are not converted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def convert(model: LoadedModel, folder: Path) -> list[Path]:
     ``[1, m]``; the decoder takes ``encodings [1, m]`` and gives ``frames [1, H, W, C]``.
 
     Args:
-      model: an export with ``encode`` and ``decode``.
-      folder: where the files go.
+      model: an export that answers ``encode`` and ``decode``.
+      folder: folder for the two files.
 
     Returns:
-      The two files.
+      Paths of the two files, the encoder first.
 
     Raises:
-      UserError: the model has no encoder of single frames.
+      UserError: the model does not encode single frames.
     """
     if not {"encode", "decode"} <= model.supports:
         raise UserError(f"{model.path} does not encode single frames: it has no such LiteRT form")
@@ -49,7 +49,7 @@ def convert(model: LoadedModel, folder: Path) -> list[Path]:
     for function in (encoder, decoder):
         module = tf.Module()
         module.model = model.module  # holds the variables
-        # By way of a SavedModel, since only then the names of inputs and outputs stay.
+        # Through a SavedModel, which keeps the names of inputs and outputs.
         with tempfile.TemporaryDirectory() as temporary:
             tf.saved_model.save(module, temporary, signatures=function)
             converted = tf.lite.TFLiteConverter.from_saved_model(temporary).convert()

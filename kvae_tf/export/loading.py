@@ -1,4 +1,4 @@
-"""An exported model behind the contract of the models: it answers what a live one does."""
+"""Exported models, which answer the same queries as live ones."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _FACTS = {
 
 
 class LoadedModel(Queries):
-    """A SavedModel of ``kvae_tf.export``; see ``kvae_tf.models.VideoModel``.
+    """A SavedModel of this package with the calls of ``kvae_tf.models.VideoModel``.
 
     Args:
-      path: the version's folder, with ``saved_model.pb``.
+      path: folder of a version, with ``saved_model.pb``.
 
     Attributes:
-      module: what TensorFlow loaded.
-      signatures: signature name -> the names of its inputs and of its outputs.
-      num_parameters: how many numbers the variables of the model hold.
+      module: the module that ``tf.saved_model.load`` returned.
+      signatures: name of a signature -> names of its inputs, names of its outputs.
+      num_parameters: number of all entries of the model's variables.
 
     Raises:
-      UserError: the folder holds no SavedModel, or one that is not of this package.
+      UserError: the folder holds no SavedModel, or one that this package did not write.
     """
 
     noise_seed = 0
@@ -54,19 +54,21 @@ class LoadedModel(Queries):
             self.module = tf.saved_model.load(str(path))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"{path} cannot be loaded: {error}") from None
-        found = self.module.signatures
-        if "decode" not in found or "impute" not in found:
-            raise UserError(f"{path} has signatures {sorted(found)}, expected decode, impute …")
+        signatures = self.module.signatures
+        if "decode" not in signatures or "impute" not in signatures:
+            names = sorted(signatures)
+            raise UserError(f"{path} has signatures {names}, expected decode, impute …")
         self.signatures = {
             name: (
                 sorted(signature.structured_input_signature[1], key=_place),
                 sorted(signature.structured_outputs, key=_place),
             )
-            for name, signature in sorted(found.items())
+            for name, signature in sorted(signatures.items())
         }
-        _, given = found["impute"].structured_input_signature
+        _, given = signatures["impute"].structured_input_signature
         self.frame_shape = tuple(given["frames"].shape[2:])
-        self.encoding_size = found["decode"].structured_input_signature[1]["encodings"].shape[-1]
+        _, decoded = signatures["decode"].structured_input_signature
+        self.encoding_size = decoded["encodings"].shape[-1]
         self.bound_name = next(
             name for name, (_, outputs) in self.signatures.items() if "num_frames" in outputs
         )
@@ -78,14 +80,14 @@ class LoadedModel(Queries):
         self.filter_warmup = int(self._fact("filter_warmup", facts))
         self.elbo_is_log_weight = bool(self._fact("elbo_is_log_weight", facts))
         self.variance_floor = float(self._fact("variance_floor", facts)) or None
-        self.imputation_methods = ("smooth", "filter") if "smooth" in found else ("filter",)
+        self.imputation_methods = ("smooth", "filter") if "smooth" in signatures else ("filter",)
 
     def _fact(self, name, otherwise):
-        """What the export says of itself; one of an earlier version does not say everything."""
+        """A variable of the export, or ``otherwise[name]`` where an earlier version lacks it."""
         return getattr(self.module, name, otherwise[name])
 
     def _older_facts(self):
-        """What the settings beside an export say of it."""
+        """Facts about an export of an earlier version, from the settings beside it."""
         path = self.path.parent / "settings.json"
         values = storage.read_json(path, "the settings of an export") if path.exists() else {}
         name = values.get("model")
@@ -93,22 +95,31 @@ class LoadedModel(Queries):
 
     @property
     def supports(self) -> frozenset[str]:
-        """The queries that the export answers, out of ``QUERIES``."""
+        """Names of the queries that the export answers, out of ``QUERIES``."""
         return frozenset(name for name in QUERIES if name in self.signatures)
 
     def elbo(self, batch, seed):
-        """The bound of each sequence; see ``SequenceModel.elbo``."""
+        """The bound of each sequence of a batch.
+
+        Args:
+          batch: ``frames [B, T, H, W, C]`` float32 in [0, 1], and optionally ``observed [B, T]``
+            (1 = seen), ``controls [B, T, U]`` and ``num_objects [B]``.
+          seed: an int, a stateless pair, or a ``Sampler``.
+
+        Returns:
+          A ``Bound``.
+        """
         given = self._given(inputs.of_batch(self, batch))
         seed = tf.cast(as_sampler(seed).seed[1], tf.int32)
-        found = dict(getattr(self.module, self.bound_name)(**given, seed=seed))
-        return Bound(found.pop(self.bound_name), num_frames=found.pop("num_frames"), terms=found)
+        terms = dict(getattr(self.module, self.bound_name)(**given, seed=seed))
+        return Bound(terms.pop(self.bound_name), num_frames=terms.pop("num_frames"), terms=terms)
 
     def _encode(self, frames):
-        found = self.module.encode(tf.reshape(frames, [1, -1, *self.frame_shape]))
+        moments = self.module.encode(tf.reshape(frames, [1, -1, *self.frame_shape]))
         leading = tf.shape(frames)[:-3]
         return Encoding(
             *(
-                tf.reshape(found[name], tf.concat([leading, [self.encoding_size]], axis=0))
+                tf.reshape(moments[name], tf.concat([leading, [self.encoding_size]], axis=0))
                 for name in ("encodings", "encoding_stds")
             )
         )
@@ -154,9 +165,9 @@ class LoadedModel(Queries):
 
     def _filter_step(self, state, given):
         seen = tf.constant(1.0) if given.observed is None else given.observed
-        found = self.module.filter_step(state, given.frames, seen, given.controls)
-        later = {name: x for name, x in found.items() if name.startswith("state_")}
-        return later, {name: x for name, x in found.items() if name not in later}
+        result = self.module.filter_step(state, given.frames, seen, given.controls)
+        later = {name: x for name, x in result.items() if name.startswith("state_")}
+        return later, {name: x for name, x in result.items() if name not in later}
 
     def _locate(self, given):
         return Encoding(**self.module.locate(**self._given(given)))
@@ -165,7 +176,7 @@ class LoadedModel(Queries):
         return self.module.components(**self._given(given))["probabilities"]
 
     def _given(self, given):
-        """The inputs of a query by name; scalars stand for what is absent."""
+        """Inputs of a signature by name; scalars stand for masks and controls that are absent."""
         return {
             "frames": given.frames,
             "observed": tf.constant(1.0) if given.observed is None else given.observed,

@@ -1,4 +1,4 @@
-"""The page that lies beside an exported model and says what it is."""
+"""The model card: a Markdown page beside an export that describes the model."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def write(
     model: LoadedModel,
     metrics: dict[str, object],
 ) -> str:
-    """The card as Markdown.
+    """The model card as Markdown text.
 
     Args:
-      spec: of the model.
-      settings: of the model.
-      flags: every setting that is shown, by its flag's name.
+      spec: spec of the model.
+      settings: settings of the model, an instance of ``spec.settings``.
+      flags: name of a flag -> value, for all settings that the card shows.
       model: the export.
-      metrics: what was measured on the test part.
+      metrics: name of a metric -> value on the test part.
     """
     height, width, channels = model.frame_shape
     floor = metrics.get("test/variance_floor")

@@ -1,9 +1,9 @@
 """A trained model as a SavedModel that TensorFlow alone can load.
 
-One signature a query, inputs and outputs by name, batch and time dynamic. What a caller need not
-give has a default: ``observed`` is 1, ``controls`` are 0, each broadcast to its full shape, and
-``num_objects`` is as many as the model knows. Which queries there are, the model says
-(``supports``); ``_signatures`` says what each takes.
+There is one signature for each query of ``supports``, with named inputs and outputs and dynamic
+batch and time. Optional inputs have defaults: ``observed`` is 1, ``controls`` are 0, each broadcast
+to its full shape, and ``num_objects`` is ``max_objects``. ``_signatures`` lists the inputs of each
+signature.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ _DEFAULTS = {
 class Exported(tf.Module):
     """The queries of a model as ``tf.function``s, with the variables they need.
 
-    What a client cannot read off the signatures is kept in variables: ``control_size``,
+    Properties of the model that the signatures do not show are kept in variables: ``control_size``,
     ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
     ``elbo_is_log_weight``.
+
+    Args:
+      model: a built model.
     """
 
     def __init__(self, model: SequenceModel):
@@ -49,17 +52,17 @@ class Exported(tf.Module):
 
     @property
     def signatures_by_name(self) -> dict[str, tf.types.experimental.GenericFunction]:
-        """Signature name -> function; ``serving_default`` fills in missing frames."""
+        """Name of a signature -> function; ``serving_default`` is ``impute`` where there is one."""
         default = "impute" if "impute" in self._queries else next(iter(self._queries))
         return self._queries | {"serving_default": self._queries[default]}
 
 
 def export(model: SequenceModel, path: Path) -> None:
-    """Writes the SavedModel; a folder that is there already is replaced when the new one is whole.
+    """Writes the SavedModel; an existing folder is replaced when the new one is complete.
 
     Args:
-      model: a built model; what it cannot answer has no signature.
-      path: the version's folder, for instance ``saved_models/pendulum/1``.
+      model: a built model; queries that it does not answer have no signature.
+      path: folder of the version, for instance ``saved_models/pendulum/1``.
     """
     module = Exported(model)
     with storage.atomic_directory(path) as folder:
@@ -67,7 +70,7 @@ def export(model: SequenceModel, path: Path) -> None:
 
 
 def _signatures(model):
-    """Signature name -> function, of all that the model answers about whole sequences."""
+    """Name of a signature -> function, for all queries about whole sequences."""
     objects = ["num_objects"] if model.max_objects else []
     sequence = ["frames", "observed", "controls", *objects]
     best = model.imputation_methods[0]
@@ -77,10 +80,10 @@ def _signatures(model):
         return {"encodings": q.mean, "encoding_stds": q.std}
 
     def bound(seed, **given):
-        found = model.elbo(given, seed)
-        return {model.bound_name: found.elbo, "num_frames": found.num_frames, **found.terms}
+        result = model.elbo(given, seed)
+        return {model.bound_name: result.elbo, "num_frames": result.num_frames, **result.terms}
 
-    # Signature -> query that the model must support, inputs, what answers.
+    # Name of a signature -> query that the model must support, names of inputs, function.
     table = {
         "encode": ("encode", ["frames"], encode),
         "decode": (
@@ -130,7 +133,7 @@ def _signatures(model):
 
 
 def _declare(model, names: list[str], answer: Callable):
-    """A ``tf.function`` with these inputs, which hands them on in their full shapes."""
+    """A ``tf.function`` with these inputs, which calls ``answer`` with their full shapes."""
     specs = _specs(model)
     defaults = _DEFAULTS | {"num_objects": model.max_objects}
     signature = inspect.Signature(
@@ -149,12 +152,12 @@ def _declare(model, names: list[str], answer: Callable):
     def call(*args, **kwargs):
         return answer(**_complete(model, signature.bind(*args, **kwargs).arguments))
 
-    call.__signature__ = signature  # what TensorFlow, and whoever loads the export, calls it by
+    call.__signature__ = signature  # for TensorFlow, and for callers of the loaded export
     return tf.function(call, input_signature=[specs[name] for name in names])
 
 
 def _specs(model):
-    """Every input that some signature takes."""
+    """Name of an input -> ``tf.TensorSpec``, for the inputs of all signatures."""
     unknown = {"observed": tf.float32, "controls": tf.float32, "num_objects": tf.int32}
     scalars = ("num_steps", "num_sequences", "seed")
     return {
@@ -166,7 +169,7 @@ def _specs(model):
 
 
 def _complete(model, given):
-    """Inputs with scalars broadcast to full shapes, and controls as long as is asked for."""
+    """Inputs with scalars broadcast to full shapes, and controls of the length needed."""
     given, U = dict(given), model.control_size
     if "frames" in given:
         shape = tf.shape(given["frames"])[:2]

@@ -1,7 +1,7 @@
-"""The exported queries for frames that come one by one: state in, state out; see ``saved_model``.
+"""Exported signatures that filter frame by frame; the client keeps the state between calls.
 
-All tensors of the state have names that start with ``state_``, the same at the input and at the
-output, so that a client hands back what it got.
+All tensors of the state have names that start with ``state_``, the same for inputs and outputs, so
+that a client passes the outputs of one call to the next one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from kvae_tf.models.base import SequenceModel
 
 
 def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunction]:
-    """``filter_start`` and ``filter_step``; none of models that have no such step.
+    """The signatures ``filter_start`` and ``filter_step``; none if the model lacks these queries.
 
     Args:
       model: a built model. Its filter's state is a NamedTuple of tensors and tuples of tensors.
@@ -42,14 +42,14 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         batch_size = tf.shape(frames)[0]
         observed = tf.ensure_shape(tf.broadcast_to(observed, [batch_size]), [None])
         controls = tf.ensure_shape(tf.broadcast_to(controls, [batch_size, U]), [None, U])
-        later, found = model.filter_step(_state(state, like), frames, observed, controls)
-        return found | _named(later, state["state_time"] + 1)
+        later, result = model.filter_step(_state(state, like), frames, observed, controls)
+        return result | _named(later, state["state_time"] + 1)
 
     return {"filter_start": filter_start, "filter_step": filter_step}
 
 
 def _named(state, time):
-    """The state as a flat dictionary, and how many frames it has seen."""
+    """The state as a flat dictionary, with ``state_time``, the number of frames so far."""
     named = {"state_time": time}
     for field, value in state._asdict().items():
         if isinstance(value, tuple):
@@ -60,7 +60,7 @@ def _named(state, time):
 
 
 def _state(named, like):
-    """The state of the type of ``like`` from a flat dictionary; undoes ``_named``."""
+    """The state, of the type of ``like``, from a flat dictionary; inverse of ``_named``."""
     fields = {
         field: tuple(named[f"state_{field}_{i}"] for i in range(len(value)))
         if isinstance(value, tuple)

@@ -1,22 +1,21 @@
-"""Keras layers: frame encoders, decoders and likelihoods; what happens between frames."""
+"""Keras layers: frame encoders, decoders and likelihoods; networks and filters of the dynamics."""
 
 from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
 from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
 from kvae_tf.layers.joint_filter import (
-    CoupledPass,
     FilterState,
     FilterStep,
-    coupled_pass,
+    JointFilterResult,
     filter_start,
     filter_step,
+    joint_filter,
 )
 from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.layers.recurrent import InitialNetwork
 
 __all__ = [
     "BernoulliFrames",
-    "CoupledPass",
     "FilterState",
     "FilterStep",
     "filter_start",
@@ -28,8 +27,9 @@ __all__ = [
     "FrameFeatures",
     "GaussianFrames",
     "InitialNetwork",
+    "JointFilterResult",
     "ModeMixture",
     "Parameters",
-    "coupled_pass",
     "frame_likelihood",
+    "joint_filter",
 ]

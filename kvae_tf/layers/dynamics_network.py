@@ -1,7 +1,7 @@
-r"""The dynamics parameter network of a KVAE: weighs the modes by the encodings so far.
+r"""The dynamics parameter network of a KVAE: weights the modes given the encodings so far.
 
 Fraccaro et al. (2017), section 3.3: alpha_t = alpha(a_0, a_1 … a_{t-1}) with a learned a_0, so that
-T encodings give T + 1 weights. It may also emit a control that acts together with those weights.
+T encodings give T + 1 weights. The network may also emit a control for the same transition.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ MAX_MODES = 1000
 
 
 class Parameters(NamedTuple):
-    """What the network says of one step, or of each of ``T + 1`` steps.
+    """Outputs of the network for one step, or for each of ``T + 1`` steps.
 
     Attributes:
-      mode_weights: ``[B, K]`` or ``[B, T + 1, K]``, adding up to 1.
-      controls: ``[B, L]`` or ``[B, T + 1, L]``, learned controls; L = 0 for none.
+      mode_weights: ``[B, K]`` or ``[B, T + 1, K]``, they sum to 1.
+      controls: ``[B, L]`` or ``[B, T + 1, L]``, learned controls; L = 0: none.
     """
 
     mode_weights: tf.Tensor
     controls: tf.Tensor
 
     def followed_by(self, later: Parameters) -> Parameters:
-        """Those of the first step, then those of all later ones: ``[B, ·]``, ``[B, T, ·]``."""
+        """Parameters ``[B, T + 1, ·]`` of all steps, of which ``self`` are those of the first step.
+
+        Args:
+          later: parameters of the later steps, ``[B, T, ·]``.
+        """
         pairs = zip(self, later, strict=True)
         return Parameters(*(tf.concat([x[:, tf.newaxis], y], axis=1) for x, y in pairs))
 
@@ -39,16 +43,20 @@ class Parameters(NamedTuple):
 class DynamicsParameterNetwork(keras.layers.Layer):
     """alpha: a network over encodings with a softmax over K modes.
 
-    Called on a whole sequence, or one step at a time from within a loop (``start``, ``step``); both
+    It is called on a whole sequence, or one step at a time in a loop (``start``, ``step``); both
     use the same cell.
 
     Args:
-      num_modes: K; with K = 1 the weight is 1.
-      units: width.
-      kind: ``"lstm"`` or ``"gru"`` of all encodings so far, ``"mlp"`` of the last one, ``"fifo"``:
-        the same of the last ``window``; ``"constant"``: of none, for K = 1.
-      window: encodings that ``"fifo"`` reads.
-      learned_controls: L, the size of the control that it emits, 0 for none.
+      num_modes: number K of modes, 1 to 1000; for K = 1 the weight is 1.
+      units: width of the network.
+      kind: ``"lstm"`` (default) or ``"gru"`` over all encodings so far; ``"mlp"``, two dense layers
+        over the last encoding; ``"fifo"``, two dense layers over the last ``window`` encodings; or
+        ``"constant"``, without input, for K = 1.
+      window: number of last encodings that ``"fifo"`` reads, 1 by default.
+      learned_controls: size L of the emitted control; 0: none (default).
+
+    Raises:
+      UserError: ``num_modes`` is out of its range, or ``kind`` is unknown.
     """
 
     def __init__(self, num_modes, units, kind="lstm", window=1, learned_controls=0, **kwargs):
@@ -58,7 +66,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         if kind == "constant" and num_modes > 1:
             raise UserError(
                 f"num_modes is {num_modes}, expected 1 with the constant dynamics network, which "
-                "has nothing to weigh"
+                "has no mode weights"
             )
         self.num_modes = num_modes
         self.units = units
@@ -83,10 +91,13 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         self.built = True
 
     def start(self, batch_size) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
-        """The first step's parameters, from the learned a_0.
+        """The parameters of the first step, from the learned a_0.
+
+        Args:
+          batch_size: B.
 
         Returns:
-          ``Parameters`` and the network's state.
+          ``Parameters`` of one step, and the network's state.
         """
         start = tf.repeat(self.start_encoding[tf.newaxis], batch_size, axis=0)
         if isinstance(self.cell, _WindowCell):
@@ -97,10 +108,14 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         return self.step(start, state)
 
     def step(self, encoding, state) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
-        """The parameters of step t + 1, from a_t ``[B, m]`` and the state before it.
+        """The parameters of step t + 1.
+
+        Args:
+          encoding: a_t, ``[B, m]``.
+          state: the network's state before a_t.
 
         Returns:
-          ``Parameters`` and the new state.
+          ``Parameters`` of one step, and the new state.
         """
         output, state = self.cell(encoding, list(state))
         return self._parameters(output), tuple(state)
@@ -141,7 +156,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
 
 
 def _cell(kind, units, window):
-    """What reads the encodings: ``cell(encoding, states) -> output, states``, as Keras' cells."""
+    """The recurrent cell: ``cell(encoding, states) -> output, states``, as Keras' cells."""
     if kind == "lstm":
         return keras.layers.LSTMCell(units, name="cell")
     if kind == "gru":
@@ -178,7 +193,7 @@ class _WindowCell(keras.layers.Layer):
 
 
 class _ConstantCell(keras.layers.Layer):
-    """Says 1, whatever it reads; a loop wants a state, so that is 1 as well."""
+    """Always returns 1; its state is 1 as well, since a loop needs a state."""
 
     output_size = state_size = 1
 

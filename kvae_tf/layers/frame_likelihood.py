@@ -1,4 +1,4 @@
-"""p(x | a) of a frame, given what the decoder says.
+"""p(x | a) of a frame, given the decoder's output.
 
 ``log_prob`` sums over the pixels of a frame: ``[..., H, W, C] -> [...]``, in nats.
 """
@@ -27,7 +27,12 @@ class BernoulliFrames(keras.layers.Layer):
         return tf.sigmoid(decoded)
 
     def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-        """log p(x | a), ``[...]``: minus the cross-entropy, also for grey values."""
+        """log p(x | a), ``[...]`` nats: minus the cross-entropy, also for grey values.
+
+        Args:
+          decoded: logits ``[..., H, W, C]``.
+          frames: ``[..., H, W, C]`` in [0, 1].
+        """
         terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=frames, logits=decoded)
         return -tf.reduce_sum(terms, axis=[-3, -2, -1])
 
@@ -44,10 +49,10 @@ class GaussianFrames(keras.layers.Layer):
     scores at most D · ½ ln(1 / (2π · 1e-4)) nats.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      per_pixel: one standard deviation per pixel, else one for all.
-      initial_std: its start.
-      variance_floor: the smallest variance used.
+      frame_shape: ``(H, W, C)`` of a frame.
+      per_pixel: one standard deviation per pixel (default), else one for all pixels.
+      initial_std: initial standard deviation, 0.1 by default.
+      variance_floor: smallest variance, 1e-4 by default.
     """
 
     def __init__(self, frame_shape, per_pixel=True, initial_std=0.1, variance_floor=1e-4, **kwargs):
@@ -70,7 +75,7 @@ class GaussianFrames(keras.layers.Layer):
     @property
     def variance(self) -> tf.Tensor:
         """Pixel variances, ``[H, W, C]`` or ``[1]``, the floor applied."""
-        # Below the floor a pixel's std has no gradient: pixels without noise come to rest there.
+        # Below the floor a pixel's std has no gradient: there it stays for pixels without noise.
         return tf.maximum(tf.exp(2.0 * self.log_std), self.variance_floor)
 
     def mean(self, decoded: tf.Tensor) -> tf.Tensor:
@@ -78,7 +83,14 @@ class GaussianFrames(keras.layers.Layer):
         return tf.clip_by_value(decoded, 0.0, 1.0)
 
     def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor, variance_floor=0.0) -> tf.Tensor:
-        """log p(x | a), ``[...]``; with a higher floor than the layer's, if one is given."""
+        """log p(x | a), ``[...]`` nats.
+
+        Args:
+          decoded: means ``[..., H, W, C]``.
+          frames: ``[..., H, W, C]`` in [0, 1].
+          variance_floor: a floor above the layer's own, a number or a scalar; 0: the layer's own
+            (default).
+        """
         variance = tf.maximum(self.variance, variance_floor)
         constant = tf.math.log(2.0 * math.pi * variance)
         terms = tf.square(frames - decoded) / variance + constant
@@ -100,13 +112,14 @@ class GaussianFrames(keras.layers.Layer):
 class GaussianValues(GaussianFrames):
     """Independent Gaussian entries of a vector, any of which may be missing (NaN).
 
-    The decoder and the standard deviations speak of standardised entries; ``mean`` and ``log_prob``
-    of entries in their own units.
+    The decoder's output and the standard deviations are those of standardised entries; ``mean`` and
+    ``log_prob`` take and return entries in their own units.
 
     Args:
       frame_shape: ``(1, D, 1)``.
-      standardise: D means and D standard deviations.
-      **options: of ``GaussianFrames``.
+      standardise: D means and D standard deviations of the entries.
+      initial_std: initial standard deviation of a standardised entry, 0.5 by default.
+      **options: other arguments of ``GaussianFrames``.
     """
 
     def __init__(self, frame_shape, standardise, initial_std=0.5, **options):
@@ -121,7 +134,7 @@ class GaussianValues(GaussianFrames):
         return decoded * self._scale + self._offset
 
     def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-        """log p(x | a) of the entries that are there, ``[...]``."""
+        """log p(x | a) of the entries that are not missing, ``[...]`` nats."""
         known = tf.math.logical_not(tf.math.is_nan(frames))
         x = tf.where(known, (frames - self._offset) / self._scale, decoded)
         variance = self.variance
@@ -136,14 +149,15 @@ class GaussianValues(GaussianFrames):
 def frame_likelihood(
     kind: str, frame_shape, per_pixel: bool, variance_floor: float, standardise=None
 ):
-    """The likelihood layer named by a flag; of vectors it is Gaussian.
+    """The likelihood layer named by a flag; for vectors always a Gaussian one.
 
     Args:
       kind: ``"bernoulli"`` or ``"gaussian"``.
-      frame_shape: ``(H, W, C)``.
-      per_pixel: Gaussian pixels: one standard deviation per pixel, else one for all.
-      variance_floor: Gaussian pixels: the smallest variance.
-      standardise: of vectors, their entries' means and standard deviations.
+      frame_shape: ``(H, W, C)`` of a frame.
+      per_pixel: Gaussian pixels: one standard deviation per pixel, else one for all pixels.
+      variance_floor: Gaussian pixels: smallest variance.
+      standardise: for vectors, means and standard deviations of their D entries; None: frames are
+        images (default).
 
     Raises:
       UserError: ``kind`` is neither ``"bernoulli"`` nor ``"gaussian"``.

@@ -35,13 +35,17 @@ class FrameEncoder(keras.layers.Layer):
 
     Args:
       kind: ``"mlp"`` (dense layers) or ``"cnn"`` (3x3 convolutions of stride 2).
-      encoding_size: m.
+      encoding_size: dimension m of an encoding.
       units: widths of the dense layers, or filters of the convolutions.
-      max_variance: upper bound of the encoding's variance.
-      precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; encodings are
-        float32 in any case.
-      standardise: of vectors ``[..., 1, D, 1]``, D means and D standard deviations. Entries may be
-        missing (NaN): the trunk is shown 0 there, and which ones they are.
+      max_variance: upper bound of the encoding's variance, 1 by default.
+      precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; ``"float32"``
+        by default. Encodings are always float32.
+      standardise: for vectors ``[..., 1, D, 1]``, D means and D standard deviations of the entries.
+        Entries may be missing (NaN): the trunk reads 0 there, and a mask as a second channel. None:
+        frames are images (default).
+
+    Raises:
+      UserError: ``kind`` is unknown.
     """
 
     def __init__(
@@ -89,16 +93,20 @@ class FrameEncoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class FrameFeatures(keras.layers.Layer):
-    """What is read off single frames, ``[..., H, W, C] -> [..., F]``, for networks that go on.
+    """Features of single frames, ``[..., H, W, C] -> [..., F]``, as input of other networks.
 
     Dense layers, or convolutions of stride 2, with ReLU; the last dense layer is linear, so that
     its output can be added to a projection of something else before the next non-linearity.
 
     Args:
-      kind: ``"mlp"`` or ``"cnn"``.
-      units: widths of the dense layers, the last of them F; or filters of the convolutions.
-      size: F of the convolutional kind.
-      precision: Keras' dtype policy of the trunk.
+      kind: ``"mlp"`` (dense layers) or ``"cnn"`` (3x3 convolutions of stride 2).
+      units: widths of the dense layers, the last of which is F; or filters of the convolutions.
+      size: number F of features, for ``"cnn"`` only; 128 by default.
+      precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; ``"float32"``
+        by default. Features are always float32.
+
+    Raises:
+      UserError: ``kind`` is unknown.
     """
 
     def __init__(self, kind, units, size=128, precision="float32", **kwargs):
@@ -130,14 +138,19 @@ class FrameFeatures(keras.layers.Layer):
 class FrameDecoder(keras.layers.Layer):
     """The network of p(x | a).
 
-    ``"cnn"`` is the paper's: dense to the smallest grid, then per upsampling a 3x3 convolution to
-    4 times the filters, rearranged to twice the height and width (Shi et al. 2016), then 1x1.
+    ``"cnn"`` is the paper's: a dense layer to the smallest grid; for each upsampling a 3x3
+    convolution to 4 times the filters, rearranged to twice the height and width (Shi et al. 2016);
+    then a 1x1 convolution.
 
     Args:
-      kind: ``"mlp"`` or ``"cnn"``.
-      frame_shape: ``(H, W, C)``.
+      kind: ``"mlp"`` (dense layers) or ``"cnn"`` (convolutions and upsampling).
+      frame_shape: ``(H, W, C)`` of a frame.
       units: widths of the dense layers, or filters of each upsampling.
-      precision: Keras' dtype policy of the trunk; what enters and leaves is float32 in any case.
+      precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; ``"float32"``
+        by default. Inputs and outputs are always float32.
+
+    Raises:
+      UserError: ``kind`` is unknown.
     """
 
     def __init__(self, kind, frame_shape, units, precision="float32", **kwargs):
@@ -239,7 +252,7 @@ def _build_trunk(network, frame_shape):
 
 
 def _run_trunk(network, frames):
-    """What the trunk makes of frames ``[..., H, W, C]``: ``[N, k]``."""
+    """The trunk's output ``[N, k]`` for frames ``[..., H, W, C]``."""
     x = _merge(frames, 3)
     if network.kind == "mlp":
         x = _flatten(x)

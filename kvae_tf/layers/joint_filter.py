@@ -1,4 +1,4 @@
-r"""The forward pass of a KVAE over sequences with missing frames.
+r"""The filter of a KVAE over sequences with missing frames, jointly with the mode weights.
 
 Where frame t is missing there is no a_t, but alpha_{t+1} needs one: the mean of its prediction,
 C_t x_{t|t-1}, takes its place (Fraccaro et al. 2017, equations 11 and 12). The filter and the
@@ -7,7 +7,7 @@ dynamics parameter network then depend on each other and run in one loop:
     predict a_t -> take a_t or its prediction -> update where seen -> alpha_{t+1} -> predict z_{t+1}
 
 The loop is the Kalman filter of ``lgssm.steps``, in float64 as all of ``lgssm``; the networks keep
-their dtype. Afterwards all matrices are known and ``lgssm`` answers every other question.
+their dtype. After it all matrices are known, and ``lgssm`` can smooth, draw and forecast.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from kvae_tf.lgssm.sequential import scan
 from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
 
-class CoupledPass(NamedTuple):
-    """What the loop finds.
+class JointFilterResult(NamedTuple):
+    """Encodings without gaps, and the parameters and states that follow from them.
 
     Attributes:
-      encodings: ``[B, T, m]``; where a frame is missing, the prediction that took its place.
-      parameters: of all T + 1 steps.
-      filtered_means: ``[B, T, n]``.
+      encodings: ``[B, T, m]``; where a frame is missing, the mean of its prediction.
+      parameters: mode weights and learned controls of all T + 1 steps.
+      filtered_means: ``[B, T, n]``, E[z_t | a_{1:t}].
     """
 
     encodings: tf.Tensor
@@ -38,13 +38,13 @@ class CoupledPass(NamedTuple):
 
 
 class FilterState(NamedTuple):
-    """All that frames before t say about frame t; from one frame to the next.
+    """The filter's state before frame t, given all earlier frames.
 
     Attributes:
-      mean: ``[B, n]`` of z_t.
-      covariance: ``[B, n, n]``.
+      mean: ``[B, n]``, predicted mean of z_t.
+      covariance: ``[B, n, n]``, predicted covariance of z_t.
       mode_weights: ``[B, K]``, alpha_t.
-      network: the dynamics parameter network's state, several ``[B, ·]``.
+      network: state of the dynamics parameter network, a tuple of ``[B, ·]``.
     """
 
     mean: tf.Tensor
@@ -54,12 +54,12 @@ class FilterState(NamedTuple):
 
 
 class FilterStep(NamedTuple):
-    """What one frame adds.
+    """Result of filtering one frame.
 
     Attributes:
       encoding: ``[B, m]``; where the frame is missing, the mean of its prediction.
-      mean: ``[B, n]``, filtered.
-      covariance: ``[B, n, n]``.
+      mean: ``[B, n]``, filtered mean of z_t.
+      covariance: ``[B, n, n]``, filtered covariance of z_t.
       emission: ``[B, m, n]``, C_t.
     """
 
@@ -69,24 +69,24 @@ class FilterStep(NamedTuple):
     emission: tf.Tensor
 
 
-def coupled_pass(
+def joint_filter(
     network: DynamicsParameterNetwork,
     mixture: ModeMixture,
     encodings: tf.Tensor,
     observed: tf.Tensor,
     controls: tf.Tensor,
-) -> CoupledPass:
-    """Filter and weigh modes together.
+) -> JointFilterResult:
+    """Filters a batch of sequences and computes the mode weights in the same loop.
 
     Args:
       network: the dynamics parameter network.
       mixture: the modes.
-      encodings: ``[B, T, m]``; anything finite where the frame is missing.
+      encodings: ``[B, T, m]``; any finite value where the frame is missing.
       observed: ``[B, T]``, 1 = seen.
-      controls: ``[B, T, U]``, the given ones.
+      controls: ``[B, T, U]``, without the learned controls.
 
     Returns:
-      A ``CoupledPass``.
+      A ``JointFilterResult``.
     """
     batch = encodings.shape[0]
     n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
@@ -105,11 +105,17 @@ def coupled_pass(
     shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
     _, (filled, *later, means) = scan(body, start, inputs, shapes, dtype=encodings.dtype)
     parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
-    return CoupledPass(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
+    return JointFilterResult(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
 
 
 def filter_start(network, mixture, batch_size) -> FilterState:
-    """The state before the first frame."""
+    """The filter's state before the first frame.
+
+    Args:
+      network: the dynamics parameter network.
+      mixture: the modes.
+      batch_size: B.
+    """
     _, (mean, covariance, weights, *state) = _start(network, mixture, batch_size)
     mean, covariance = cast((mean, covariance), mixture.initial_mean.dtype)
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(state))
@@ -123,15 +129,18 @@ def filter_step(
     seen: tf.Tensor,
     control: tf.Tensor,
 ) -> tuple[FilterState, FilterStep]:
-    """One step of ``coupled_pass``, for frames that come one by one.
+    """One step of ``joint_filter``, to filter frame by frame.
 
     Args:
       network: the dynamics parameter network.
       mixture: the modes.
-      state: what the frames before said.
-      encoding: ``[B, m]``; anything finite where the frame is missing.
+      state: the filter's state before this frame.
+      encoding: ``[B, m]``; any finite value where the frame is missing.
       seen: ``[B]``, 1 = seen.
       control: ``[B, U]``, acts from this frame to the next.
+
+    Returns:
+      The state before the next frame, and the ``FilterStep`` of this frame.
     """
     mean, covariance, weights, inner = state
     moments = cast((batch_last(mean), batch_last(covariance)), tf.float64)
@@ -143,12 +152,12 @@ def filter_step(
     dtype = state.mean.dtype
     mean, covariance = cast((mean, covariance), dtype)
     moments = cast((filtered.mean, filtered.covariance, emission), dtype)
-    found = FilterStep(encoding, *map(batch_first, moments))
-    return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), found
+    result = FilterStep(encoding, *map(batch_first, moments))
+    return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), result
 
 
 def _start(network, mixture, batch_size):
-    """The first step's ``Parameters``, and the loop's start: batch-last, then the network's."""
+    """The first step's ``Parameters``; and the first carry: moments batch-last, network state."""
     first, state = network.start(batch_size)
     mean, covariance = _double((mixture.initial_mean, mixture.initial_covariance))
     return first, (
@@ -160,7 +169,7 @@ def _start(network, mixture, batch_size):
 
 
 def _stepper(network, mixture):
-    """The loop's body: carry, the next ``Parameters``, and what is known of the present step."""
+    """The loop's body: returns carry, encoding, next ``Parameters``, update and emission."""
     m = mixture.settings["encoding_size"]
     has_controls = mixture.settings["control_size"] > 0
     r, q = _double((mixture.emission_noise[:, tf.newaxis], mixture.transition_noise[:, tf.newaxis]))

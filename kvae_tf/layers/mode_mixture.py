@@ -33,15 +33,21 @@ class ModeMixture(keras.layers.Layer):
     """K linear modes and the noises, and the LGSSM that mode weights make of them.
 
     Args:
-      num_modes: K.
-      latent_size: n.
-      encoding_size: m.
-      control_size: U, 0 for none.
-      transition_noise: variance, the start of Q.
-      emission_noise: variance, the start of R.
-      initial_variance: the start of Σ_1.
-      learn_noise: learn Q and R (diagonal), else keep them.
-      learn_initial: learn the mean and the full covariance of z_1, else N(0, Σ_1).
+      num_modes: number K of modes.
+      latent_size: dimension n of a latent state.
+      encoding_size: dimension m of an encoding.
+      control_size: number U of controls; 0: none (default).
+      transition_noise: variance Q of the transition noise, initial value if learned; 0.08 by
+        default.
+      emission_noise: variance R of the emission noise, initial value if learned; 0.03 by default.
+      initial_variance: variance Σ_1 of z_1, initial value if learned; 20 by default.
+      learn_noise: learn Q and R (diagonal); False by default.
+      learn_initial: learn the mean and the full covariance of z_1; False by default: z_1 ~
+        N(0, Σ_1 I).
+      seed: seed of the initial matrices B and C, an int, 0 by default.
+
+    Raises:
+      UserError: a variance is not positive.
     """
 
     def __init__(
@@ -145,7 +151,12 @@ class ModeMixture(keras.layers.Layer):
         return tf.reduce_sum(control * controls[..., tf.newaxis, :], axis=-1)
 
     def call(self, mode_weights, controls):
-        """The LGSSM of weights ``[B, T + 1, K]`` and controls ``[B, T, U]``."""
+        """The LGSSM that mode weights make.
+
+        Args:
+          mode_weights: ``[B, T + 1, K]``.
+          controls: ``[B, T, U]``.
+        """
         later = mode_weights[:, 1:]
         return LGSSM(
             transition=self.mix(self.transition, later),

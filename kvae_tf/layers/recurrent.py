@@ -1,4 +1,4 @@
-"""Recurrent cells over whole sequences, as loops that XLA and dynamic lengths both allow."""
+"""Recurrent cells over whole sequences, as loops for XLA and for dynamic lengths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ def run(cell: keras.layers.GRUCell, inputs: tf.Tensor, keep=None, reverse=False)
     """The cell's output at each step, from a state of zeros.
 
     Args:
-      cell: one with a single state.
+      cell: a cell with a single state.
       inputs: ``[B, T, F]``.
-      keep: ``[B, T]``, 0 where the state is set to zero after the step, or None.
-      reverse: from the last step to the first.
+      keep: ``[B, T]``, 0 where the state is set to zero after the step; None: it is never set to
+        zero (default).
+      reverse: run from the last step to the first; False by default.
 
     Returns:
       ``[B, T, units]``.
@@ -38,10 +39,11 @@ class InitialNetwork(keras.layers.Layer):
     """Raw moments of q(w_1 | x_{1:k}), ``[B, 2n]``, from the first k frames.
 
     Args:
-      size: n.
-      kind: ``"birnn"`` (a GRU each way) or ``"mlp"`` (of the k frames side by side).
-      units: its width.
-      num_frames: k; of shorter sequences the rest counts as missing.
+      size: dimension n of w_1.
+      kind: ``"birnn"``, one GRU forward and one backward (default), or ``"mlp"``, a dense layer
+        over the k frames side by side.
+      units: width of the GRUs or of the dense layer, 64 by default.
+      num_frames: number k of first frames, 5 by default; shorter sequences are padded as missing.
     """
 
     def __init__(self, size, kind="birnn", units=64, num_frames=5, **kwargs):
@@ -69,9 +71,13 @@ class InitialNetwork(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        """``inputs [B, T, F]``: features of frames, zeros where missing, and whether they were."""
-        rest = tf.maximum(self.num_frames - tf.shape(inputs)[1], 0)
-        x = tf.pad(inputs, [[0, 0], [0, rest], [0, 0]])[:, : self.num_frames]
+        """Raw moments ``[B, 2n]``.
+
+        Args:
+          inputs: ``[B, T, F]``, features of frames, 0 where missing, with the mask as one of them.
+        """
+        padding = tf.maximum(self.num_frames - tf.shape(inputs)[1], 0)
+        x = tf.pad(inputs, [[0, 0], [0, padding], [0, 0]])[:, : self.num_frames]
         x = tf.ensure_shape(x, [None, self.num_frames, inputs.shape[-1]])
         if self.kind == "birnn":
             x = tf.concat([run(self.ahead, x)[:, -1], run(self.back, x, reverse=True)[:, 0]], -1)

@@ -1,8 +1,8 @@
 """Exact inference in linear Gaussian state-space models with missing observations.
 
 ``LGSSM`` bundles the matrices; ``filter``, ``smooth`` and ``log_likelihood`` infer; ``sample``,
-``posterior_sample`` and ``forecast`` draw and predict; a ``Sampler`` gives the noise. Knows arrays
-and TFP, no Keras, no pixels.
+``posterior_sample`` and ``forecast`` draw and predict; a ``Sampler`` gives the noise. This package
+uses TensorFlow and TFP only, neither Keras nor models of frames.
 """
 
 from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth

@@ -39,9 +39,9 @@ def filter(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None means all seen. ``"tfp"`` takes only
-        the first form.
-      method: ``"sequential"``, ``"parallel"`` or ``"tfp"``.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
+        only ``[B, T]``.
+      method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, which stays positive semidefinite where
         rounding matters even in float64: a float64 model with zero process noise over thousands of
         steps. Method ``"sequential"`` only. False by default.
@@ -68,21 +68,34 @@ def smooth(
     method: str = "sequential",
     stabilised: bool = False,
 ) -> SmoothResult:
-    """The Kalman smoother with missing observations; arguments and errors as ``filter``.
+    """The Kalman smoother with missing observations.
 
-    A random walk, seen at both ends only: the smoother draws the straight line.
+    The example is a random walk that is seen at both ends only: the smoothed means lie on the
+    straight line between them.
 
     >>> walk = LGSSM(
     ...     transition=[[1.0]], transition_offset=None, transition_noise=[1.0],
     ...     emission=[[1.0]], emission_noise=[1e-6], initial_mean=[0.0], initial_covariance=[[1.0]],
     ... )
     >>> y = tf.constant([[[0.0], [9.0], [9.0], [3.0]]])
-    >>> found = smooth(walk, y, observed=[[1.0, 0.0, 0.0, 1.0]])
-    >>> [round(float(z), 3) for z in found.smoothed_means[0, :, 0]]
+    >>> result = smooth(walk, y, observed=[[1.0, 0.0, 0.0, 1.0]])
+    >>> [round(float(z), 3) for z in result.smoothed_means[0, :, 0]]
     [0.0, 1.0, 2.0, 3.0]
+
+    Args:
+      model: the matrices.
+      observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
+        only ``[B, T]``.
+      method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
+      stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
+        only. False by default.
 
     Returns:
       A ``SmoothResult``.
+
+    Raises:
+      UserError: a shape, a dtype or the method does not fit.
     """
     dtype, inputs = _prepare(model, observations, observed, method, stabilised)
     if method == "tfp":
@@ -104,13 +117,25 @@ def log_likelihood(
     method: str = "sequential",
     stabilised: bool = False,
 ) -> tf.Tensor:
-    """log p(y) of the observed values; arguments and errors as ``filter``.
+    """log p(y) of the observed values.
 
-    The sequential method carries an analytic gradient in every field of the model and in the
-    observations (once differentiable); the others are differentiated by TensorFlow.
+    Method ``"sequential"`` has an analytic gradient in every field of the model and in the
+    observations (once differentiable); TensorFlow differentiates the other methods.
+
+    Args:
+      model: the matrices.
+      observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
+        only ``[B, T]``.
+      method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
+      stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
+        only. False by default.
 
     Returns:
       ``[B]``, nats.
+
+    Raises:
+      UserError: a shape, a dtype or the method does not fit.
     """
     dtype, inputs = _prepare(model, observations, observed, method, stabilised)
     if method == "tfp":
@@ -126,7 +151,12 @@ def prepare_observations(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Observations with zeros where unseen, and the mask for every number, both ``[B, T, m]``.
 
-    The value is masked before any arithmetic, so that a NaN there reaches no gradient.
+    Values are masked before any arithmetic, so that no NaN reaches a gradient.
+
+    Args:
+      model: the matrices, for their sizes and dtype.
+      observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
+      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
 
     Raises:
       UserError: a shape does not fit the model.

@@ -6,7 +6,7 @@ Särkkä and García-Fernández (2021). Step t is the element (A, b, C, eta, J) 
     p(y_t | z_{t-1})      ∝ exp(etaᵀ z_{t-1} - ½ z_{t-1}ᵀ J z_{t-1})
 
 and two neighbours join into one element of the same form. The prefix products hold the filtered
-moments (b, C); the suffix products hold what the future says of z_t (eta, J):
+moments (b, C); the suffix products hold the information of later steps on z_t (eta, J):
 
     P_{t|T} = (I + P J)⁻¹ P,    x_{t|T} = (I + P J)⁻¹ (x + P eta)
 
@@ -55,13 +55,18 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
 
 
 def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
-    """The Kalman smoother by a prefix and a suffix scan; arguments as ``filter``.
+    """The Kalman smoother by a prefix and a suffix scan.
+
+    Args:
+      model: float64, broadcast to ``[B, T, ...]``.
+      observations: ``[B, T, m]``, finite.
+      observed: ``[B, T, m]``, 1 = seen.
 
     Returns:
       A ``SmoothResult``.
     """
     result, elements = _filter(model, observations, observed)
-    # What y_{t+1:T} say of z_t: the product of the elements after t.
+    # The information of y_{t+1:T} on z_t: the product of the elements after t.
     later = tf.nest.map_structure(lambda x: tf.reverse(x[:, 1:], axis=[1]), elements)
     suffix = _scan(lambda first, second: _join(second, first), later)
     eta, J = (

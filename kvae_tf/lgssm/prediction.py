@@ -1,4 +1,4 @@
-"""What comes after the last step."""
+"""Forecasts: moments of the steps after the last one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
         first forecast one, and entries from T on are used as far as they exist; past the end the
         last entry is held.
       result: the filter's result over T steps (also that of ``smooth(...).filter``).
-      num_steps: K.
+      num_steps: number K of steps to forecast.
 
     Returns:
       A ``ForecastResult`` of K steps.

@@ -1,4 +1,4 @@
-"""What the inference functions return. Shapes are batch-first; units are those of the model."""
+"""Results of the inference functions. Shapes are batch-first; units are those of the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class FilterResult(NamedTuple):
     """Moments of z_t given y_{1:t}, and of z_t given y_{1:t-1}.
 
     Attributes:
-      log_likelihood: ``[B]``, log p(y) of what was seen, nats.
+      log_likelihood: ``[B]``, log p(y) of the seen observations, nats.
       filtered_means: ``[B, T, n]``, E[z_t | y_{1:t}].
       filtered_covariances: ``[B, T, n, n]``.
       predicted_means: ``[B, T, n]``, E[z_t | y_{1:t-1}]; the initial mean at t = 0.
@@ -29,7 +29,7 @@ class SmoothResult(NamedTuple):
     """Moments of z_t given y_{1:T}.
 
     Attributes:
-      log_likelihood: ``[B]``, log p(y) of what was seen, nats.
+      log_likelihood: ``[B]``, log p(y) of the seen observations, nats.
       smoothed_means: ``[B, T, n]``, E[z_t | y].
       smoothed_covariances: ``[B, T, n, n]``.
       smoothed_cross_covariances: ``[B, T-1, n, n]``, cov(z_t, z_{t+1} | y).

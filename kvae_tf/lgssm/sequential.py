@@ -49,16 +49,16 @@ class BatchLastLGSSM(NamedTuple):
 
 
 class FilterPass(NamedTuple):
-    """Everything the forward pass knows, stacked over time (batch-last).
+    """Results of the forward pass, stacked over time (batch-last).
 
     Attributes:
       means: ``[T, n, B]`` filtered.
       covariances: ``[T, n, n, B]`` filtered.
       predicted_means: ``[T, n, B]`` of z_t given y_{1:t-1}.
       predicted_covariances: ``[T, n, n, B]``.
-      gains: ``[T, m, n, B]``.
-      innovations: ``[T, m, B]``.
-      variances: ``[T, m, B]``.
+      gains: ``[T, m, n, B]``, gain of each scalar observation, 0 where unobserved.
+      innovations: ``[T, m, B]``, 0 where unobserved.
+      variances: ``[T, m, B]``, variance of each innovation, 1 where unobserved.
     """
 
     means: tf.Tensor
@@ -246,7 +246,7 @@ def smoother_gains(
         a, noise, unit = inputs
         pa = steps.matvec(covariance, a)
         s = tf.maximum(steps.dot(a, pa), 0.0) + noise
-        # A direction without any variance left teaches nothing: its gain is zero, not 0/0.
+        # A direction without variance has gain zero, not 0/0.
         g = tf.where(s > tiny, 1.0 / tf.maximum(s, tiny), 0.0)[..., tf.newaxis, :]
         # Row i of A_t z_t is seen as e_i·z_{t+1}: G <- (I - k aᵀ) G + k e_iᵀ.
         news = unit[:, tf.newaxis] - steps.matvec(steps.transpose(gain), a)

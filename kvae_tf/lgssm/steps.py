@@ -29,7 +29,7 @@ import tensorflow as tf
 
 
 class Update(NamedTuple):
-    """What observing one frame gives (batch-last).
+    """Results of observing one frame (batch-last).
 
     Attributes:
       mean: ``[n, B]`` filtered mean.

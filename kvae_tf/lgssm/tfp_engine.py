@@ -1,7 +1,7 @@
 """The reference engine: TensorFlow Probability's ``LinearGaussianStateSpaceModel``, sequential.
 
-TFP's mask means *missing*, and its predicted moments are those of the step to come; both are turned
-into this package's conventions here. TFP's parallel form is not used: its gradients are wrong.
+TFP's mask means *missing*, and its predicted moments are those of the next step; both are converted
+to this package's conventions here. TFP's parallel form is not used: its gradients are wrong.
 """
 
 from __future__ import annotations
@@ -28,9 +28,14 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
 
 
 def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
-    """TFP's ``posterior_marginals`` as a ``SmoothResult``; arguments as ``filter``.
+    """TFP's ``posterior_marginals`` as a ``SmoothResult``.
 
     TFP gives no cross-covariances; they are G_t P_{t+1|T} of the smoother's equations.
+
+    Args:
+      model: the matrices.
+      observations: ``[B, T, m]``, finite.
+      observed: ``[B, T, m]``, 1 = seen, the same for all m of a step.
     """
     result, distribution = _filter(model, observations, observed)
     means, covariances = distribution.posterior_marginals(observations, mask=_missing(observed))
@@ -43,7 +48,13 @@ def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Smooth
 
 
 def log_likelihood(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
-    """TFP's ``log_prob``, ``[B]``; arguments as ``filter``."""
+    """TFP's ``log_prob``, ``[B]`` nats.
+
+    Args:
+      model: the matrices.
+      observations: ``[B, T, m]``, finite.
+      observed: ``[B, T, m]``, 1 = seen, the same for all m of a step.
+    """
     distribution = _batched(model, observations).to_tfp(_num_steps(observations))
     return distribution.log_prob(observations, mask=_missing(observed))
 

@@ -13,7 +13,7 @@ class SequenceModel(Queries, TrainableModel):
     implements the queries that it can answer (``Queries``).
 
     Args:
-      **training: of ``TrainableModel``.
+      **training: arguments of ``TrainableModel``.
     """
 
     def __init__(self, **training):
@@ -22,14 +22,14 @@ class SequenceModel(Queries, TrainableModel):
 
     @property
     def encoding_size(self) -> int:
-        """m, the size of what ``decode`` takes."""
+        """Dimension m of an encoding."""
         return self.encoder.encoding_size
 
     def record_arguments(self, given: dict[str, object]) -> None:
-        """Notes the constructor's arguments, from which ``get_config`` makes the same model again.
+        """Stores the constructor's arguments, from which ``get_config`` makes the same model again.
 
         Args:
-          given: ``locals()`` of the constructor, asked before it has other local variables.
+          given: ``locals()`` of the constructor, taken before it has other local variables.
         """
         given = {name: x for name, x in given.items() if name not in ("self", "__class__")}
         for more in ("training", "options"):
@@ -37,5 +37,5 @@ class SequenceModel(Queries, TrainableModel):
         self._arguments = dict(self._arguments) | given
 
     def get_config(self):
-        """The constructor's arguments."""
+        """The constructor's arguments by name, as Keras wants them for ``from_config``."""
         return dict(self._arguments)

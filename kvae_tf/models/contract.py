@@ -1,7 +1,7 @@
-"""What every model answers, live or loaded from an export: the types of the contract.
+"""The contract of all models, live or loaded from an export: calls and result types.
 
-Evaluation, figures, export and scripts know ``VideoModel`` and nothing else of a model; what it can
-do they ask of ``supports``.
+Evaluation, figures, export and scripts use a model through ``VideoModel`` only; ``supports`` lists
+the queries that it answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kvae_tf.layers import Encoding
 
-# What a model may be asked, in the order in which a reader meets it.
+# The queries that a model may answer, in the order in which documentation lists them.
 QUERIES = (
     "encode",
     "decode",
@@ -30,13 +30,14 @@ QUERIES = (
 
 
 class Bound(NamedTuple):
-    """A variational bound, per sequence, summed over the frames that were seen.
+    """A variational bound of each sequence, summed over the seen frames.
 
     Attributes:
       elbo: ``[B]`` nats, a lower bound of log p(x | u).
-      terms: name -> ``[B]`` nats; they add up to ``elbo``.
-      num_frames: ``[B]`` frames that were seen.
-      annealed: ``[B]`` nats, what training maximises in place of the weighted terms, or None.
+      terms: name -> ``[B]`` nats; the terms add up to ``elbo``.
+      num_frames: ``[B]``, number of seen frames, at least 1.
+      annealed: ``[B]`` nats, the annealed bound that training maximises in place of ``elbo``; None
+        where nothing is annealed.
     """
 
     elbo: tf.Tensor
@@ -46,11 +47,11 @@ class Bound(NamedTuple):
 
 
 class Latents(NamedTuple):
-    """Moments of the latents.
+    """Moments of the latent states.
 
     Attributes:
-      means: ``[B, T, n]``.
-      covariances: ``[B, T, n, n]``.
+      means: ``[B, T, n]``, means of z_t.
+      covariances: ``[B, T, n, n]``, covariances of z_t.
     """
 
     means: tf.Tensor
@@ -58,14 +59,14 @@ class Latents(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Frames that a model filled in, forecast or drew, and where they came from.
+    """Frames that a model filled in, forecast or generated, with the variables behind them.
 
     Attributes:
-      frames: ``[B, T, H, W, C]`` means in [0, 1].
-      encodings: ``[B, T, m]``.
-      encoding_stds: ``[B, T, m]``; zero for draws.
-      latents: ``[B, T, n]``.
-      mode_weights: ``[B, T, K]``.
+      frames: ``[B, T, H, W, C]``, means in [0, 1].
+      encodings: ``[B, T, m]``, the encodings that were decoded.
+      encoding_stds: ``[B, T, m]``, standard deviations of the encodings; 0 for generated ones.
+      latents: ``[B, T, n]``, latent states.
+      mode_weights: ``[B, T, K]``, weights of the modes; K = 0 for models without modes.
     """
 
     frames: tf.Tensor
@@ -80,19 +81,19 @@ class VideoModel(Protocol):
 
     Attributes:
       frame_shape: ``(H, W, C)`` of a frame.
-      control_size: U, the number of controls; 0 for none.
-      max_objects: the most objects in a sequence, of models that know objects; else 0.
+      control_size: number U of controls; 0: none.
+      max_objects: largest number of objects in a sequence; 0: a model without objects.
       is_vector: whether "frames" are vectors ``(1, D, 1)`` whose entries may be missing.
-      encoding_size: m, the size of what ``decode`` takes.
-      bound_name: ``"elbo"``, or what a model without a bound has instead.
+      encoding_size: dimension m of an encoding.
+      bound_name: ``"elbo"``, or the name of what a model without a bound has in its place.
       elbo_is_log_weight: whether an ``elbo`` from one draw is the logarithm of an importance weight
         p(x, a) / q(a | x).
-      variance_floor: the smallest variance of Gaussian pixels; None for other pixels, or where
-        nobody knows.
-      filter_warmup: number of steps at the start whose filtered states also depend on later frames.
-      imputation_methods: what ``impute`` can do, the best first.
-      noise_seed: of the evaluation's noise.
-      supports: the queries that the model answers, out of ``QUERIES``.
+      variance_floor: smallest variance of Gaussian pixels; None for other pixels, or where it is
+        unknown.
+      filter_warmup: number of first steps whose filtered states also depend on later frames.
+      imputation_methods: names of the methods of ``impute``, the best first.
+      noise_seed: seed of the noise in evaluation, an int.
+      supports: names of the queries that the model answers, out of ``QUERIES``.
     """
 
     frame_shape: tuple[int, int, int]
@@ -138,10 +139,10 @@ class VideoModel(Protocol):
         """The filter's state before the first frame."""
 
     def filter_step(self, state, frames, observed=None, controls=None):
-        """What one more frame says: the next state and a dictionary of moments."""
+        """Filters one more frame of each sequence: the next state and a dictionary of moments."""
 
     def locate(self, frames, observed=None, num_objects=None) -> Encoding:
-        """Positions of the objects, read off the frames."""
+        """Positions of the objects, inferred from the frames."""
 
     def components(self, frames, observed=None, num_objects=None) -> tf.Tensor:
-        """Probabilities of the components of each object's start."""
+        """Probabilities of the mixture components of each object's initial state."""

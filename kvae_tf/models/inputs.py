@@ -1,7 +1,7 @@
-"""The checked door through which frames, masks and controls reach a model.
+"""Checks of the frames, masks and controls that a model is given.
 
-What is known when a call is made is checked then: ranks, sizes and types always, values where the
-tensors are not those of a graph under construction. A refusal is one line that names the argument.
+Ranks, sizes and types are always checked; values only of arrays and eager tensors, since those in a
+graph are not known yet. An error is one line that names the argument.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Inputs(NamedTuple):
     """Checked inputs of a query.
 
     Attributes:
-      frames: ``[B, T, H, W, C]`` float32, 0 where unobserved; of vectors NaN where an entry of a
-        seen one is missing.
-      observed: ``[B, T]`` float32, 1 = seen; None where it is known that all are.
-      controls: ``[B, T, U]`` float32; of a forecast as long as context and forecast together.
-      num_objects: ``[B]`` int32, of models that know objects; else None.
+      frames: ``[B, T, H, W, C]`` float32, 0 where unobserved; in an observed vector, missing
+        entries are NaN.
+      observed: ``[B, T]`` float32, 1 = seen; None where all frames are known to be seen.
+      controls: ``[B, T, U]`` float32; for a forecast, T counts context and forecast.
+      num_objects: ``[B]`` int32, for models with a number of objects; else None.
     """
 
     frames: tf.Tensor
@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
 
     @property
     def seen(self) -> tf.Tensor:
-        """``observed``, ones where it is None."""
+        """``observed``, or ones ``[B, T]`` where it is None."""
         return tf.ones(tf.shape(self.frames)[:2]) if self.observed is None else self.observed
 
 
@@ -50,13 +50,14 @@ def check(
 
     Args:
       model: a ``VideoModel``, for its sizes.
-      frames: ``[B, T, H, W, C]`` or, of one channel, ``[B, T, H, W]``; of vectors also
-        ``[B, T, D]``. Float in [0, 1] (vectors: any), uint8 (0 to 255) or bool. NaN: missing.
-      observed: ``[B, T]`` of 0 and 1, or None.
-      controls: ``[B, T, U]``, or None.
-      num_objects: ``[B]``, or None.
-      ahead: steps beyond T that controls are for.
-      looks_for_nan: also in a graph.
+      frames: ``[B, T, H, W, C]``, with one channel also ``[B, T, H, W]``; vectors also
+        ``[B, T, D]``. Float in [0, 1] (vectors: any number), uint8 (0 to 255) or bool; NaN is
+        missing.
+      observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
+      controls: ``[B, T, U]``; None: zeros.
+      num_objects: ``[B]``; None: ``max_objects`` in every sequence.
+      ahead: number of steps after T for which there are controls, 0 by default.
+      looks_for_nan: look for missing frames (NaN) also in tensors of a graph, True by default.
 
     Raises:
       UserError: an input does not fit; the message names it.
@@ -72,19 +73,20 @@ def check(
     frames = tf.convert_to_tensor(frames, tf.float32)
     if observed is not None:
         observed = tf.convert_to_tensor(observed, tf.float32)
-        # Masked before any arithmetic, so that a NaN there reaches nothing.
+        # Masked before any arithmetic, so that no NaN spreads.
         frames = tf.where(observed[..., None, None, None] > 0, frames, 0.0)
     controls = _controls(model, controls, frames, ahead)
     return Inputs(frames, observed, controls, check_counts(model, num_objects, frames))
 
 
 def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
-    """The inputs of a bound: a batch, in which all but the frames may be absent.
+    """The inputs of a bound, checked.
 
     Args:
       model: a ``VideoModel``, for its sizes.
-      batch: ``frames``, ``observed``, ``controls``, ``num_objects``. In a graph its frames hold no
-        NaN but where ``observed`` is 0, as those of ``kvae_tf.data`` do.
+      batch: ``frames [B, T, H, W, C]`` and optionally ``observed [B, T]``, ``controls [B, T, U]``
+        and ``num_objects [B]``. In a graph, only frames with ``observed`` 0 may hold NaN, as in the
+        batches of ``kvae_tf.data``.
 
     Raises:
       UserError: an input does not fit; the message names it.
@@ -94,7 +96,17 @@ def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
 
 
 def check_step(model, frames, observed, controls) -> Inputs:
-    """As ``check`` for one frame of each sequence, ``[B, H, W, C]``; nothing has a time axis."""
+    """The inputs of one filter step, checked; no tensor has a time axis.
+
+    Args:
+      model: a ``VideoModel``, for its sizes.
+      frames: ``[B, H, W, C]``, float in [0, 1], uint8 (0 to 255) or bool. NaN: missing.
+      observed: ``[B]``, 1 = seen, 0 = missing; None: all are seen.
+      controls: ``[B, U]``; None: zeros.
+
+    Raises:
+      UserError: an input does not fit; the message names it.
+    """
     frames, observed, controls = (
         None if x is None else _array(name, x)
         for name, x in (("frames", frames), ("observed", observed), ("controls", controls))
@@ -109,14 +121,22 @@ def check_step(model, frames, observed, controls) -> Inputs:
 
 
 def check_frames(model, frames) -> tf.Tensor:
-    """Frames ``[..., H, W, C]`` of any leading axes, as float32."""
+    """Frames ``[..., H, W, C]`` with any leading axes, checked, as float32.
+
+    Raises:
+      UserError: shape, dtype or range do not fit the model.
+    """
     frames, _ = _pixels(model, frames, leading=None, expected="[..., ")
     _check_range(model, frames, None)
     return tf.convert_to_tensor(frames, tf.float32)
 
 
 def check_encodings(model, encodings) -> tf.Tensor:
-    """Encodings ``[..., m]`` as float32."""
+    """Encodings ``[..., m]``, checked, as float32.
+
+    Raises:
+      UserError: the last axis is not m long.
+    """
     encodings = _array("encodings", encodings)
     m = model.encoding_size
     if encodings.shape.rank == 0 if tf.is_tensor(encodings) else encodings.ndim == 0:
@@ -127,15 +147,15 @@ def check_encodings(model, encodings) -> tf.Tensor:
 
 
 def check_counts(model, num_objects, like) -> tf.Tensor | None:
-    """Numbers of objects ``[B]`` int32; None for models that know no objects.
+    """Numbers of objects ``[B]`` int32; None for models without objects.
 
     Args:
       model: a ``VideoModel``.
-      num_objects: ``[B]`` or one number for all; None: as many as there can be.
-      like: a tensor ``[B, ...]``.
+      num_objects: ``[B]``, or one number for all sequences; None: ``max_objects``.
+      like: a tensor ``[B, ...]``, for the batch size.
 
     Raises:
-      UserError: it is of another shape, or outside 1 to ``max_objects``.
+      UserError: ``num_objects`` has another shape, or values outside 1 to ``max_objects``.
     """
     most = model.max_objects
     if not most:
@@ -162,7 +182,17 @@ def check_counts(model, num_objects, like) -> tf.Tensor | None:
 
 
 def check_future_controls(model, controls, num_sequences, num_steps) -> tf.Tensor:
-    """Controls ``[B, T, U]`` of sequences that are to be generated; zeros if None, or beyond S."""
+    """Controls ``[B, T, U]`` of sequences that are to be generated.
+
+    Args:
+      model: a ``VideoModel``, for its control size U.
+      controls: ``[B, S, U]``; steps after S get zeros. None: zeros.
+      num_sequences: B.
+      num_steps: T.
+
+    Raises:
+      UserError: ``controls`` has another shape, or is not finite.
+    """
     U = model.control_size
     if controls is None:
         return tf.zeros([num_sequences, num_steps, U])
@@ -171,10 +201,10 @@ def check_future_controls(model, controls, num_sequences, num_steps) -> tf.Tenso
 
 
 def check_method(model, method: str | None) -> str:
-    """The method of imputation, the model's best for None.
+    """The imputation method; for None the first of ``model.imputation_methods``.
 
     Raises:
-      UserError: the model does not know it.
+      UserError: the model does not have this method.
     """
     method = method or model.imputation_methods[0]
     if method not in model.imputation_methods:
@@ -184,10 +214,14 @@ def check_method(model, method: str | None) -> str:
 
 
 def check_size(name: str, value):
-    """A positive number of sequences or steps, or a scalar tensor.
+    """A number of sequences or steps, checked; a scalar tensor of a graph passes unchecked.
+
+    Args:
+      name: name of the argument, for the message.
+      value: a positive int or a scalar integer tensor.
 
     Raises:
-      UserError: it is none.
+      UserError: ``value`` is no whole number of at least 1.
     """
     known = _known(_array(name, value))
     if known is not None and (known.shape != () or known.dtype.kind not in "iu" or known < 1):
@@ -199,15 +233,15 @@ def subsample_observed(count: int, sampler: Sampler, seen: tf.Tensor, *sequences
     """``count`` frames of each sequence, drawn without replacement from those that were seen.
 
     Args:
-      count: the number of frames; 0: all.
-      sampler: of the B sequences' noise.
+      count: number of frames to draw from each sequence; 0: no drawing, all frames are kept.
+      sampler: source of the noise; its rows are the B sequences.
       seen: ``[B, T]``, 1 = seen.
-      *sequences: several ``[B, T, ...]``.
+      *sequences: tensors ``[B, T, ...]`` to subsample.
 
     Returns:
-      ``seen [B, count]``, whose zeros fill up where fewer were seen; the factor ``[B, 1]`` that
-      makes a sum over the drawn frames an unbiased estimate of the sum over all that were seen; and
-      the sequences ``[B, count, ...]``.
+      A mask ``[B, count]``, 1 for drawn frames, 0 for padding where fewer than ``count`` were seen;
+      the factor ``[B, 1]`` that makes a sum over the drawn frames an unbiased estimate of the sum
+      over all seen frames; and the sequences ``[B, count, ...]``.
     """
     if not count:
         return seen, tf.ones_like(seen[:, :1]), *sequences
@@ -220,19 +254,20 @@ def subsample_observed(count: int, sampler: Sampler, seen: tf.Tensor, *sequences
 
 
 def encode_observed(encode, frames: tf.Tensor, seen: tf.Tensor):
-    """``encode(frames)`` at no cost for frames that were not seen: there mean 0 and std 1.
+    """Encodes the seen frames only, to save time; an unseen frame gets mean 0 and std 1.
 
     Args:
-      encode: maps frames ``[N, H, W, C]`` to means and stds ``[N, m]``.
+      encode: maps frames ``[N, H, W, C]`` to means and standard deviations ``[N, m]``.
       frames: ``[B, T, H, W, C]``.
       seen: ``[B, T]``, 1 = seen.
 
     Returns:
-      Means and stds ``[B, T, m]``. Not for XLA: the number of frames is known at run time only.
+      Means and standard deviations ``[B, T, m]``. Not for XLA: the number of encoded frames is
+      known at run time only.
     """
     shape = tf.shape(seen)
     flat = tf.reshape(seen, [-1])
-    # A round number, since convolutions are prepared anew for each number of frames.
+    # Rounded up, since convolutions are prepared again for each new number of frames.
     count = -(-tf.math.count_nonzero(flat, dtype=tf.int32) // _ROUND) * _ROUND
     rows = tf.argsort(flat, direction="DESCENDING", stable=True)[:count]
     mean, std = encode(tf.gather(tf.reshape(frames, [-1, *frames.shape[2:]]), rows))
@@ -251,22 +286,22 @@ def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
 
     Args:
       standardised: ``[..., m]``, distances from the mean in standard deviations.
-      log_std: of the same shape, or broadcast to it.
+      log_std: log standard deviations, ``[..., m]`` or broadcast to it.
     """
     terms = -0.5 * tf.square(standardised) - log_std - 0.5 * math.log(2.0 * math.pi)
     return tf.reduce_sum(terms, axis=-1)
 
 
 def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
-    """The steps after the given ones as missing frames, filled in from the earlier ones.
+    """A forecast by imputation: the future steps are missing frames, filled in by filtering.
 
     Args:
       model: a model that can ``impute``.
-      given: the context, with controls ``[B, T + K, U]``.
-      num_steps: K.
+      given: the context of T frames, with controls ``[B, T + K, U]``.
+      num_steps: K, number of steps to forecast.
 
     Returns:
-      ``Frames`` of K steps.
+      ``Frames`` of the K steps.
     """
     shape = tf.shape(given.frames)
     blank = tf.zeros([shape[0], num_steps, *model.frame_shape])
@@ -309,9 +344,9 @@ def _refuse_empty(name, shape):
 
 
 def _pixels(model, frames, leading, expected):
-    """Frames as float32 ``[leading axes, H, W, C]``; and 1 where they are there, ``[B, T]``.
+    """Frames as float32 ``[leading axes, H, W, C]``; and a mask ``[B, T]``, 0 for missing frames.
 
-    The latter is None where nothing is missing, or nobody asked (``leading`` None).
+    The mask is None where no frame is missing, or ``leading`` is None.
     """
     frames = _array("frames", frames)
     shape, tail = tuple(frames.shape), tuple(model.frame_shape)
@@ -447,5 +482,5 @@ def _control_array(model, controls, batch_size):
 
 def _fit_length(controls, num_steps):
     """Controls ``[B, S, U]`` made ``num_steps`` long with zeros, or cut."""
-    rest = tf.maximum(num_steps - tf.shape(controls)[1], 0)
-    return tf.pad(controls, [[0, 0], [0, rest], [0, 0]])[:, :num_steps]
+    padding = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+    return tf.pad(controls, [[0, 0], [0, padding], [0, 0]])[:, :num_steps]

@@ -1,10 +1,11 @@
 r"""What non-linear state-space models with learned inference share: DVBF and DKF.
 
-    z_1 = its own draw        z_{t+1} from z_t, u_t and a draw        p(x_t | z_t)  frame decoder
+    z_1 is drawn        z_{t+1} follows from z_t, u_t and a draw        p(x_t | z_t)  frame decoder
 
-Inference walks along the sequence and draws each state from what was read off the frames. A system
-says how it reads them (``_read``), how it begins (``_begin``, ``_begin_freely``) and how it goes on
-(``_advance``, and without any reading ``_advance_freely``); the bound and the queries are here.
+Inference draws the states of a sequence one after another, given features of the frames. A model
+implements how it reads the frames (``_read``), how it draws the first state (``_infer_initial``,
+from the prior ``_sample_initial``) and how it draws the next one (``_advance``, from the prior
+``_advance_freely``); the bound and the queries are here.
 
 ======  ==============  ====================
 letter  name            shape
@@ -31,17 +32,17 @@ from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.contract import Bound, Frames, Latents
 
-NUM_DRAWS = 16  # of each sequence's states, for the moments that filter and smooth give
+NUM_DRAWS = 16  # draws of each sequence's states, for the moments of filter and smooth
 LEAST_LOG_STD, MOST_LOG_STD = -7.0, 3.0
 
 
 class Reading(NamedTuple):
-    """What inference takes from the frames.
+    """What inference reads off the frames.
 
     Attributes:
-      first: ``[B, F]``, or with time, for the first state.
-      later: ``[B, T, F]``, for the state of each step.
-      active: ``[B, T]``, 0 where nothing is known of the state but what the transition says.
+      first: ``[B, F]`` or ``[B, T, F]``, features for the first state.
+      later: ``[B, T, F]``, features for the state of each step.
+      active: ``[B, T]``, 0 where the state is known from the transition only, else 1.
     """
 
     first: tf.Tensor
@@ -53,7 +54,7 @@ class Condition(NamedTuple):
     """What states are drawn from.
 
     Attributes:
-      reading: what inference takes from the frames.
+      reading: features of the frames.
       controls: ``[B, T, U]``.
     """
 
@@ -65,9 +66,9 @@ class Draw(NamedTuple):
     """A draw from q, with expectations under q in closed form.
 
     Attributes:
-      value: ``[B, n]``.
-      prior: ``[B]``, E_q[ln p].
-      entropy: ``[B]``, -E_q[ln q].
+      value: ``[B, n]``, the drawn value.
+      prior: ``[B]``, E_q[ln p], nats.
+      entropy: ``[B]``, -E_q[ln q], nats.
     """
 
     value: tf.Tensor
@@ -79,28 +80,33 @@ class NonlinearSSM(SequenceModel):
     """Base of DVBF and DKF.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      control_size: U, 0 for none.
-      network: ``"mlp"`` or ``"cnn"``.
-      units: widths of the dense layers, or filters of the convolutions, that read a frame; in
-        reverse order of those that draw one.
-      latent_size: n.
-      emission_size: of a state's entries the first so many draw the frame, the others move them; 0:
-        all.
-      feature_size: width of what convolutions say of a frame.
-      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
-      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
-      variance_floor: Gaussian pixels: the smallest variance.
-      initial_variance_floor: in training it starts here.
-      floor_updates: over so many updates it falls geometrically; 0: it does not.
-      precision: of the frame networks' inner layers.
-      annealing_updates: over so many updates (T_A) an inverse temperature rises to 1; 0: none.
-      annealing_start: where it starts.
-      annealing_every: updates between two steps of it.
-      **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
+      frame_shape: ``(H, W, C)`` of a frame.
+      control_size: number U of controls; 0: none (default).
+      network: kind of encoder and decoder, ``"mlp"`` (default) or ``"cnn"``.
+      units: widths of the dense layers, or filters of the convolutions, of the encoder; the decoder
+        has them in reverse order.
+      latent_size: dimension n of a latent state, 3 by default.
+      emission_size: number of first entries of a state that the decoder reads; 0: all (default).
+      feature_size: width of the features that convolutions take from a frame, 128 by default.
+      likelihood: distribution of pixels, ``"bernoulli"`` or ``"gaussian"``; Gaussian by default.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel (default), else one
+        for all pixels.
+      variance_floor: Gaussian pixels: smallest variance, 1e-4 by default.
+      initial_variance_floor: Gaussian pixels: initial floor of the variance in training, 0.01 by
+        default.
+      floor_updates: number of updates over which ``initial_variance_floor`` falls geometrically to
+        ``variance_floor``; 0: training has ``variance_floor`` from the start (default).
+      precision: Keras' dtype policy of the inner layers of encoder and decoder: ``"float32"``
+        (default), ``"mixed_bfloat16"`` or ``"mixed_float16"``.
+      annealing_updates: number T_A of updates over which an inverse temperature rises to 1; 0: it
+        is 1 from the start (default).
+      annealing_start: initial value of the inverse temperature, 0.01 by default.
+      annealing_every: number of updates between two steps of the inverse temperature, 1 by default.
+      **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
-      UserError: ``emission_size`` is above ``latent_size``; a floor shall fall where none is.
+      UserError: ``emission_size`` is above ``latent_size``, or ``floor_updates`` is not 0 for
+        Bernoulli pixels.
     """
 
     def __init__(
@@ -146,7 +152,7 @@ class NonlinearSSM(SequenceModel):
         self.variance_floor = self.likelihood.variance_floor
 
     def build(self, input_shape=None):
-        """Creates the variables of the frame networks; systems add theirs."""
+        """Creates the variables of the frame networks; a model adds its own."""
         del input_shape
         self.features.build((None, *self.frame_shape))
         self.decoder.build((None, self.emission_size))
@@ -161,56 +167,57 @@ class NonlinearSSM(SequenceModel):
     def encoding_size(self):
         return self.latent_size
 
-    # What a system says.
+    # What a model implements.
 
     def _read(self, frames, seen, controls, smooth):
-        """A ``Reading``; all frames count for a state if ``smooth``, else those until then."""
+        """A ``Reading``: of all frames if ``smooth``, else for each state of frames up to it."""
         raise NotImplementedError
 
     def _read_for_bound(self, frames, seen, controls, sampler):
-        """A ``Reading`` of all that the system can use."""
+        """A ``Reading`` of all frames that the model can use."""
         del sampler
         return self._read(frames, seen, controls, "smooth" in self.supports)
 
     def _read_in_training(self, frames, seen, controls, sampler):
-        """The ``Reading`` of a training step."""
+        """The ``Reading`` in a training step."""
         return self._read_for_bound(frames, seen, controls, sampler)
 
     def _parameters(self, sampler):
-        """Parameters of the transition, drawn; their mean without a sampler."""
+        """Parameters of the transition, drawn; without a sampler their mean."""
         del sampler
         return ()
 
     def _parameter_cost(self):
-        """Nats that the parameters' distribution costs each sequence."""
+        """KL divergence of the parameters from their prior, nats per sequence."""
         return 0.0
 
-    def _begin(self, first, active, noise):
-        """z_1 and the ``Draw`` that made it."""
+    def _infer_initial(self, first, active, noise):
+        """z_1 given the frames, and the ``Draw`` behind it."""
         raise NotImplementedError
 
-    def _begin_freely(self, noise):
+    def _sample_initial(self, noise):
         """z_1 from the prior."""
         raise NotImplementedError
 
     def _advance(self, z, u, reading, active, noise, v):
-        """z_{t+1} and the ``Draw`` that made it."""
+        """z_{t+1} given the frames, and the ``Draw`` behind it."""
         raise NotImplementedError
 
     def _advance_freely(self, z, u, noise, v):
-        """z_{t+1} from the transition alone."""
+        """z_{t+1} from the prior, by the transition alone."""
         raise NotImplementedError
 
     # The bound.
 
     def elbo(self, batch, seed):
-        """log p(x | z) minus KL(q || p), equation 11; see the system for its terms."""
+        """log p(x | z) minus KL(q || p), equation 11, nats; the subclass lists its terms."""
         return self._bound(batch, seed)
 
     def training_bound(self, batch, seed):
-        """``elbo``, and what is maximised in its place while the temperature falls, equation 10'.
+        """``elbo``, and the annealed bound that training maximises (equation 10').
 
-        c_i ln p(x | z) - ln q + c_i ln p, where c_i = min(1, start + i / T_A) at update i.
+        c_i ln p(x | z) - ln q + c_i ln p, where c_i = min(1, start + i / T_A) at update i is the
+        inverse temperature.
         """
         return self._bound(batch, seed, training=True)
 
@@ -222,9 +229,10 @@ class NonlinearSSM(SequenceModel):
         return tf.minimum(1.0, self.annealing_start + done / self.annealing_updates)
 
     def _variance_floor(self):
-        """Of a training step. While it is high, a frame says little of where things are exactly.
+        """The variance floor of a training step.
 
-        Then a state that foresees the next frame saves more nats than one that draws it sharply.
+        While the floor is high, sharp frames gain little: a state that predicts the next frames
+        then gains more nats than one that only draws the present frame sharply.
         """
         floor = self.likelihood.variance_floor
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.floor_updates
@@ -251,7 +259,7 @@ class NonlinearSSM(SequenceModel):
         return Bound(sum(terms.values()), terms, num_frames, annealed)
 
     def _walk(self, reading, controls, sampler):
-        """States ``[B, T, n]`` along a sequence, and E_q[ln p] and the entropy, ``[B]``.
+        """States ``[B, T, n]`` of a sequence, E_q[ln p] and the entropy of q, both ``[B]``.
 
         Without a sampler every draw is its mean.
         """
@@ -267,7 +275,7 @@ class NonlinearSSM(SequenceModel):
             tf.transpose(x, [1, 0, 2])
             for x in (reading.later, controls, reading.active[..., tf.newaxis])
         )
-        z, first = self._begin(reading.first, active[0], noise[0])
+        z, first = self._infer_initial(reading.first, active[0], noise[0])
 
         def step(carry, now):
             z, draw = self._advance(carry[0], *now, v)
@@ -285,7 +293,7 @@ class NonlinearSSM(SequenceModel):
         )
 
     def _walk_freely(self, z, controls, noise, v):
-        """States after z, ``[B, S, n]``, by the transition alone; ``controls [B, S, U]``."""
+        """States ``[B, S, n]`` after z from the prior; ``controls [B, S, U]``."""
 
         def step(carry, now):
             z = self._advance_freely(carry[0], *now, v)
@@ -342,7 +350,7 @@ class NonlinearSSM(SequenceModel):
         num_sequences = tf.shape(controls)[0]
         parameter_sampler, noise_sampler = sampler.split(2)
         noise = noise_sampler.normal([num_steps, num_sequences, self.latent_size], axis=1)
-        start = self._begin_freely(noise[0])
+        start = self._sample_initial(noise[0])
         later = self._walk_freely(
             start, controls[:, :-1], noise[1:], self._parameters(parameter_sampler)
         )
@@ -373,10 +381,10 @@ def gaussian_draw(mean, log_std, noise, prior_mean=0.0, prior_log_std=0.0) -> Dr
 
     Args:
       mean: ``[B, n]``.
-      log_std: ``[B, n]``.
+      log_std: ``[B, n]``, log standard deviations.
       noise: ``[B, n]``, standard normal.
-      prior_mean: ``[B, n]`` or a number.
-      prior_log_std: ``[B, n]`` or a number.
+      prior_mean: mean of the prior, ``[B, n]`` or a number, 0 by default.
+      prior_log_std: log standard deviations of the prior, ``[B, n]`` or a number, 0 by default.
     """
     std, constant = tf.exp(log_std), math.log(2.0 * math.pi)
     prior_log_std = tf.zeros_like(mean) + prior_log_std
@@ -393,7 +401,7 @@ def split_moments(raw):
 
 
 def _repeat(tensors):
-    """Each row ``NUM_DRAWS`` times."""
+    """Tensors whose every row is repeated ``NUM_DRAWS`` times."""
     return tf.nest.map_structure(lambda x: tf.repeat(x, NUM_DRAWS, axis=0), tensors)
 
 
@@ -402,6 +410,6 @@ def _moments(draws) -> Latents:
     shape = tf.shape(draws)
     draws = tf.reshape(draws, [-1, NUM_DRAWS, shape[1], draws.shape[-1]])
     means = tf.reduce_mean(draws, axis=1)
-    rest = draws - means[:, tf.newaxis]
-    covariances = tf.einsum("bstn,bstm->btnm", rest, rest) / (NUM_DRAWS - 1)
+    deviations = draws - means[:, tf.newaxis]
+    covariances = tf.einsum("bstn,bstm->btnm", deviations, deviations) / (NUM_DRAWS - 1)
     return Latents(means, covariances)

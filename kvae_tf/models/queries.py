@@ -1,8 +1,8 @@
 """The public calls of every model: inputs are checked here, once, then a model's own code runs.
 
-A model implements the calls that it can answer under the same name with an underscore before it,
-``_encode``, ``_smooth`` …; these get checked tensors. What it does not implement is refused with
-one line, and is not in ``supports``.
+A model implements the queries that it answers as methods with an underscore before the name,
+``_encode``, ``_smooth`` …; these get checked tensors. A query that a model does not implement
+raises a ``UserError`` and is not in ``supports``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Queries:
 
     @property
     def supports(self) -> frozenset[str]:
-        """The queries that this model answers, out of ``QUERIES``."""
+        """Names of the queries that this model answers, out of ``QUERIES``."""
         return frozenset(
             name
             for name in QUERIES
@@ -44,7 +44,7 @@ class Queries:
           ``Encoding``: means and standard deviations ``[..., m]``.
 
         Raises:
-          UserError: the frames do not fit, or the model has no encoding of single frames.
+          UserError: the frames do not fit, or the model does not encode single frames.
         """
         self._need("encode")
         return self._encode(inputs.check_frames(self, frames))
@@ -53,8 +53,8 @@ class Queries:
         """Frame means of encodings.
 
         Args:
-          encodings: ``[..., m]``; of models that know objects ``[B, T, m]``.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          encodings: ``[..., m]``; for models with objects ``[B, T, m]``.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``[..., H, W, C]`` in [0, 1].
@@ -70,12 +70,12 @@ class Queries:
         """Moments of the latents given the frames up to each step.
 
         Args:
-          frames: ``[B, T, H, W, C]``, of one channel also ``[B, T, H, W]``, of vectors
-            ``[B, T, D]``; float in [0, 1] or uint8, anything where unobserved. A frame with a NaN
-            is missing, and a vector of NaNs.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
+          frames: ``[B, T, H, W, C]``, with one channel also ``[B, T, H, W]``, vectors also
+            ``[B, T, D]``; float in [0, 1] or uint8, any value where unobserved. A frame with a NaN
+            pixel is missing; a vector is missing if all its entries are NaN.
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; ``controls[:, t]`` acts from frame t to t + 1. None: zeros.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``Latents``.
@@ -90,10 +90,10 @@ class Queries:
         """Moments of the latents given all frames.
 
         Args:
-          frames: ``[B, T, H, W, C]``, as of ``filter``.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
+          frames: ``[B, T, H, W, C]``, float in [0, 1] or uint8; NaN: missing (see ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; None: zeros.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``Latents``.
@@ -108,18 +108,18 @@ class Queries:
         """Reconstructions where frames were seen, filled in where they are missing.
 
         Args:
-          frames: ``[B, T, H, W, C]``, as of ``filter``.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
+          frames: ``[B, T, H, W, C]``, float in [0, 1] or uint8; NaN: missing (see ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; None: zeros.
-          method: ``"smooth"`` fills in from all frames, ``"filter"`` from the earlier ones only;
+          method: ``"smooth"`` fills in from all frames, ``"filter"`` from earlier frames only;
             None: the first of ``imputation_methods``.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``Frames``.
 
         Raises:
-          UserError: an input does not fit, or the model does not know the method.
+          UserError: an input does not fit, or the model does not have the method.
         """
         self._need("impute")
         method = inputs.check_method(self, method)
@@ -129,11 +129,12 @@ class Queries:
         """The frames that follow the given ones.
 
         Args:
-          frames: ``[B, T, H, W, C]``, the context, as of ``filter``.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
-          controls: ``[B, S, U]`` with T - 1 <= S; what lies beyond S counts as zero. None: zeros.
-          num_steps: K.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          frames: ``[B, T, H, W, C]``, the context, float in [0, 1] or uint8; NaN: missing (see
+            ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
+          controls: ``[B, S, U]`` with T - 1 <= S; steps after S get zeros. None: zeros.
+          num_steps: K, number of steps to forecast, 1 by default.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``Frames`` of K steps.
@@ -150,11 +151,11 @@ class Queries:
         """Sequences from the prior: latents and encodings are drawn, frames are their means.
 
         Args:
-          num_sequences: B.
-          num_steps: T.
-          controls: ``[B, S, U]``; what lies beyond S counts as zero. None: zeros.
+          num_sequences: B, number of sequences.
+          num_steps: T, number of steps.
+          controls: ``[B, S, U]``; steps after S get zeros. None: zeros.
           seed: an int, a stateless pair or a ``Sampler``.
-          num_objects: ``[B]``, of models that know objects; all that there can be if absent.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
 
         Returns:
           ``Frames``.
@@ -173,10 +174,10 @@ class Queries:
         """The filter's state before the first frame.
 
         Args:
-          batch_size: B.
+          batch_size: B, number of sequences, 1 by default.
 
         Returns:
-          A nest of tensors, to be handed to ``filter_step``.
+          A nest of tensors, the ``state`` of the first ``filter_step``.
 
         Raises:
           UserError: the model does not filter frame by frame.
@@ -185,18 +186,18 @@ class Queries:
         return self._filter_start(inputs.check_size("batch_size", batch_size))
 
     def filter_step(self, state, frames, observed=None, controls=None):
-        """What one more frame of each sequence says; over a whole sequence it is ``filter``.
+        """Filters one more frame of each sequence; over a whole sequence it equals ``filter``.
 
         Args:
-          state: of the frames before, from ``filter_start`` or this call.
-          frames: ``[B, H, W, C]``; anything where unobserved.
-          observed: ``[B]``, 1 = seen, 0 = missing; None: all.
-          controls: ``[B, U]``, acts from this frame to the next; None: zeros.
+          state: state after the earlier frames, from ``filter_start`` or ``filter_step``.
+          frames: ``[B, H, W, C]``, float in [0, 1] or uint8; any value where unobserved.
+          observed: ``[B]``, 1 = seen, 0 = missing; None: all are seen.
+          controls: ``[B, U]``, act from this frame to the next; None: zeros.
 
         Returns:
-          The next state; and a dictionary of ``frames`` (of a missing one the expectation),
-          ``encodings``, ``encoding_stds``, ``latents`` and ``latent_covariances``, filtered,
-          without a time axis.
+          The next state; and a dictionary of filtered ``frames [B, H, W, C]`` (for a missing frame
+          its expectation), ``encodings [B, m]``, ``encoding_stds [B, m]``, ``latents [B, n]`` and
+          ``latent_covariances [B, n, n]``.
 
         Raises:
           UserError: an input does not fit, or the model does not filter frame by frame.
@@ -205,36 +206,36 @@ class Queries:
         return self._filter_step(state, inputs.check_step(self, frames, observed, controls))
 
     def locate(self, frames, observed=None, num_objects=None):
-        """Positions of the objects, read off the frames.
+        """Positions of the objects, inferred from the frames.
 
         Args:
-          frames: ``[B, T, H, W, C]``, as of ``filter``.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all. Where a frame is missing the
-            moments mean nothing.
-          num_objects: ``[B]``; all that there can be if absent.
+          frames: ``[B, T, H, W, C]``, float in [0, 1] or uint8; NaN: missing (see ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen. The moments of a
+            missing frame are not defined.
+          num_objects: ``[B]``, numbers of objects; None: ``max_objects``.
 
         Returns:
           ``Encoding``: means and standard deviations ``[B, T, N, 2]``.
 
         Raises:
-          UserError: an input does not fit, or the model knows no objects.
+          UserError: an input does not fit, or the model has no objects.
         """
         self._need("locate")
         return self._locate(inputs.check(self, frames, observed, None, num_objects))
 
     def components(self, frames, observed=None, num_objects=None):
-        """p(z = k | a), the probability of each component of an object's start.
+        """p(z = k | a), the probability of each mixture component of an object's initial state.
 
         Args:
-          frames: ``[B, T, H, W, C]``, as of ``filter``.
-          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all.
-          num_objects: ``[B]``; all that there can be if absent.
+          frames: ``[B, T, H, W, C]``, float in [0, 1] or uint8; NaN: missing (see ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
+          num_objects: ``[B]``, numbers of objects; None: ``max_objects``.
 
         Returns:
           ``[B, N, K]``.
 
         Raises:
-          UserError: an input does not fit, or the model knows no objects.
+          UserError: an input does not fit, or the model has no objects.
         """
         self._need("components")
         return self._components(inputs.check(self, frames, observed, None, num_objects))
@@ -280,7 +281,7 @@ class Queries:
         raise NotImplementedError
 
     def _filter_step(self, state, given: Inputs):
-        """The next state, and what is known; inputs without a time axis."""
+        """The next state and a dictionary of moments; inputs without a time axis."""
         raise NotImplementedError
 
     def _locate(self, given: Inputs):

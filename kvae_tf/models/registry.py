@@ -33,7 +33,7 @@ def register(spec: ModelSpec) -> None:
     """Adds a model.
 
     Args:
-      spec: its name must be new, or that of the same model registered before.
+      spec: description of the model; its name is new, or the model is registered again.
 
     Raises:
       UserError: another model has this name.
@@ -55,7 +55,10 @@ def specs() -> list[ModelSpec]:
 
 
 def get(name: str) -> ModelSpec:
-    """A model's spec.
+    """The spec of a model.
+
+    Args:
+      name: what ``--model`` calls the model.
 
     Raises:
       UserError: there is no such model.

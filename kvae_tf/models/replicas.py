@@ -1,9 +1,9 @@
-"""How the replicas of a distributed training step make one gradient of theirs.
+"""Gradients of a distributed training step: averaged over the replicas, then clipped.
 
-A global batch is dealt out by rows: replica r of n holds the r-th part. Gradients are averaged
-before they are clipped, so that with the noise of ``lgssm.Sampler``, which is that of the whole
-batch, a step does the same however many replicas share it. Outside of a distribution strategy there
-is one replica, and nothing changes.
+Replica r of n holds the r-th part of the rows of a global batch. Gradients are averaged before they
+are clipped, and ``lgssm.Sampler`` draws the noise of the whole batch: so an update does not depend
+on the number of replicas. Outside of a distribution strategy there is one replica, and gradients
+stay as they are.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import tensorflow as tf
 
 
 def count() -> int:
-    """How many replicas share a step."""
+    """Number of replicas that share a step, 1 outside of a strategy."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def mean(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """The gradients of the whole batch's mean loss from those of its parts', on all replicas."""
+    """Gradients of the mean loss of the whole batch.
+
+    Args:
+      gradients: gradients of the mean loss of this replica's part.
+    """
     number = count()
     if number == 1:
         return gradients
@@ -27,15 +31,16 @@ def mean(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def share(gradients: list[tf.Tensor], norm: tf.Tensor, clip_norm: float | None) -> list[tf.Tensor]:
-    """This replica's share of clipped gradients, since Keras' optimisers add them up.
+    """This replica's share of the clipped gradients; Keras' optimisers add the shares up.
 
     Args:
-      gradients: of the whole batch.
-      norm: their global norm.
-      clip_norm: the largest that they may have, None for any.
+      gradients: gradients of the whole batch.
+      norm: global norm of ``gradients``, a scalar.
+      clip_norm: largest global norm that is allowed; None: any.
 
     Returns:
-      The shares; one replica leaves the clipping to the optimiser.
+      The clipped gradients divided by the number of replicas. With one replica, ``gradients`` as
+      they are: the optimiser clips them.
     """
     number = count()
     if number == 1:
@@ -46,7 +51,7 @@ def share(gradients: list[tf.Tensor], norm: tf.Tensor, clip_norm: float | None) 
 
 
 def reported(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What a step reports, in the form that Keras can average: it wants an axis for workers."""
+    """Reported values in the form that Keras averages: with several workers they need an axis."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return values

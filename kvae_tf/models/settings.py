@@ -1,8 +1,8 @@
 """The settings that models share: small dataclasses, of which a model's own settings are made.
 
-A model's settings stand beside its class, as a dataclass that inherits what it needs from here. A
-name has one type and one default in all of them, since it is one flag; what it says of itself may
-differ.
+A model's own settings are a dataclass beside its class that inherits what it needs from here. A
+setting of one name has one type and one default in all models, since it is one flag; its help text
+may differ.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class FinalPhase(NamedTuple):
     """The last part of a training, with which the learning-rate schedule starts again.
 
     Attributes:
-      epochs: how long it is; 0: there is none.
-      rate: factor of its learning rates.
+      epochs: number of epochs of this part; 0: there is no such part (default).
+      rate: factor of the learning rates in this part, 1 by default.
     """
 
     epochs: int = 0
@@ -35,14 +35,14 @@ class ModelSettings:
 
     @property
     def loss_scale(self) -> float:
-        """Factor of the loss under which gradients are computed; see ``TrainableModel``."""
+        """Factor of the loss before gradients are computed, 1 for none; see ``TrainableModel``."""
         return 1.0
 
     def validate(self, epochs: int) -> None:
         """Raises a ``UserError`` where a value is outside its limits.
 
         Args:
-          epochs: of the whole training.
+          epochs: number of epochs of the whole training.
         """
         del epochs
         check(self)
@@ -51,7 +51,7 @@ class ModelSettings:
         """The part of the training with which the learning-rate schedule starts again.
 
         Args:
-          epochs: of the whole training.
+          epochs: number of epochs of the whole training.
         """
         del epochs
         return FinalPhase()
@@ -59,7 +59,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class FrameSettings(ModelSettings):
-    """Networks that read and draw single frames, and the likelihood of pixels."""
+    """Frame encoder and decoder, and the likelihood of pixels."""
 
     network: str = setting("mlp", "Frame encoder and decoder.", choices=("mlp", "cnn"))
     units: tuple[int, ...] = setting(
@@ -81,7 +81,7 @@ class FrameSettings(ModelSettings):
 
     @property
     def loss_scale(self) -> float:
-        """Large where gradients are float16."""
+        """1024 where gradients are float16, else 1."""
         return _FLOAT16_SCALE if self.precision == "mixed_float16" else 1.0
 
 
@@ -95,8 +95,8 @@ class EncodingSettings(ModelSettings):
     )
     decoded_frames: int = setting(
         0,
-        "Seen frames of a sequence, drawn at each update, that stand for the reconstruction of "
-        "all; 0: all.",
+        "Number of seen frames of a sequence, drawn at each update, from which the reconstruction "
+        "term is estimated; 0: all.",
         least=0,
     )
 
@@ -119,7 +119,7 @@ class NoiseSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class LatentSettings(ModelSettings):
-    """Latent states, and the recurrent networks that speak of them."""
+    """Latent states and the networks of their dynamics."""
 
     latent_size: int = setting(4, "Dimension n of a latent state z_t.", least=1)
     dynamics_units: int = setting(50, "Width of the recurrent or dynamics network.", least=1)
@@ -127,10 +127,18 @@ class LatentSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class SettlingSettings(ModelSettings):
-    """A last part of the training in which something rests, with a learning rate of its own."""
+    """Parts of the training in which some parameters are frozen.
 
-    frozen_epochs: int = setting(0, "First epochs in which a part of the model rests.", least=0)
-    settling_epochs: int = setting(0, "Last epochs in which a part of the model rests.", least=0)
+    In the last epochs, the settling epochs, some parameters are frozen and the others go on
+    learning with a learning rate of their own.
+    """
+
+    frozen_epochs: int = setting(
+        0, "Number of first epochs in which a part of the model is frozen.", least=0
+    )
+    settling_epochs: int = setting(
+        0, "Number of last epochs in which a part of the model is frozen.", least=0
+    )
     settling_rate: float = setting(
         1.0, "Factor of the learning rates in the --settling_epochs.", least=0.0
     )
@@ -144,23 +152,27 @@ class SettlingSettings(ModelSettings):
             )
 
     def final_phase(self, epochs: int) -> FinalPhase:
-        """The settling epochs."""
+        """The settling epochs and their factor of the learning rates."""
         del epochs
         return FinalPhase(self.settling_epochs, self.settling_rate)
 
     def settling_start(self, epochs: int) -> int:
-        """Epochs before the settling ones; 0 where there are none."""
+        """Number of epochs before the settling epochs; 0 where there are no settling epochs.
+
+        Args:
+          epochs: number of epochs of the whole training.
+        """
         return epochs - self.settling_epochs if self.settling_epochs else 0
 
 
 @dataclass(frozen=True)
 class NonlinearSettings(FrameSettings, LatentSettings):
-    """Non-linear state-space models, whose latent states draw the frames."""
+    """Non-linear state-space models, whose latent states are decoded to frames."""
 
     emission_size: int = setting(
         0,
-        "Number of first entries of the latent state that draw the frame, the others only move "
-        "them; 0: all.",
+        "Number of first entries of the latent state that the decoder reads; the other entries act "
+        "through the transition only; 0: all are read.",
         least=0,
     )
     feature_size: int = setting(

@@ -1,4 +1,4 @@
-"""What the package knows of a model: one ``ModelSpec``, through which everything else asks.
+"""What the package knows of a model: one ``ModelSpec``, which everything else reads.
 
 ``registry`` holds the specs. A model of your own registers one, see ``docs/adding_a_model.md``.
 """
@@ -32,14 +32,14 @@ class Setup(NamedTuple):
     """What a model is made from.
 
     Attributes:
-      settings: the model's own.
-      train: the training part, for its shapes and numbers.
-      dataset: the data set's name, for messages.
-      seed: of the whole training.
-      epochs: of the whole training.
-      steps_per_epoch: updates an epoch.
-      jit_engine: compile the dynamics inside a step that is itself not compiled.
-      training: constructor arguments that ``SequenceModel`` takes, by name.
+      settings: the model's own settings.
+      train: the training part of the data, for its shapes and numbers.
+      dataset: name of the data set, for messages.
+      seed: seed of the whole training, an int.
+      epochs: number of epochs of the whole training.
+      steps_per_epoch: number of updates in an epoch.
+      jit_engine: compile the dynamics inside a training step that is itself not compiled.
+      training: constructor arguments of ``SequenceModel``, by name.
     """
 
     settings: ModelSettings
@@ -52,10 +52,11 @@ class Setup(NamedTuple):
     training: dict[str, object]
 
     def arguments(self, *parts: type[ModelSettings]) -> dict[str, object]:
-        """Constructor arguments: frame shape, control size, those of the training, and settings.
+        """Constructor arguments by name: frame shape, control size, ``training`` and settings.
 
         Args:
-          *parts: classes of settings, whose fields are arguments of the same name; none: all.
+          *parts: classes of settings, whose fields are passed under their own names; none given:
+            all settings of the model.
         """
         names = [field.name for part in parts for field in dataclasses.fields(part)]
         chosen = dataclasses.asdict(self.settings)
@@ -67,7 +68,7 @@ class Setup(NamedTuple):
         }
 
     def updates(self, epochs: int) -> int:
-        """The updates of so many epochs."""
+        """Number of updates in a number of epochs."""
         return epochs * self.steps_per_epoch
 
 
@@ -86,19 +87,21 @@ class ModelSpec:
     """A model, as flags, training, evaluation, cards and tables see it.
 
     Attributes:
-      name: what ``--model`` calls it.
-      title: what tables and figures call it.
-      summary: what a model card calls it, a noun phrase.
-      paper: where it comes from: authors, year, title.
-      settings: the dataclass of its settings.
-      create: makes the model, not yet built.
-      describe: a model card's words for its parts, from the settings.
-      prepare: called with the built model before any update, for a start in closed form.
-      callbacks: Keras callbacks of its own in training.
-      studies: the studies of ``kvae_tf.studies`` that make sense for it.
-      accepts_vectors: whether settings allow vectors in place of pictures.
-      older_exports: what exports of earlier versions do not say of themselves, by attribute of
-        ``VideoModel``, from the values of their ``settings.json``.
+      name: name of the model for ``--model``.
+      title: name of the model in tables and figures.
+      summary: what the model is, for its model card; a noun phrase.
+      paper: source of the model: authors, year, title.
+      settings: dataclass of the model's settings.
+      create: makes the model from a ``Setup``; it is not yet built.
+      describe: describes the model's parts in words for its model card, from the settings.
+      prepare: called with the built model before the first update, for an initialisation in closed
+        form; by default nothing is done.
+      callbacks: makes the model's own Keras callbacks of the training; none by default.
+      studies: names of the studies of ``kvae_tf.studies`` that apply to the model.
+      accepts_vectors: whether the model, with given settings, takes vectors in place of images;
+        by default it does not.
+      older_exports: values of ``VideoModel`` attributes that exports of earlier versions lack, by
+        attribute name, from the values of their ``settings.json``.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The training step that all models share: phases, parts of a batch, noise, what is reported."""
+"""The training step that all models share: phases, parts of a batch, noise, reported means."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Phase(NamedTuple):
     """A part of a training.
 
     Attributes:
-      bound: what it maximises, a function of a batch and a seed, as ``elbo``.
-      variables: what it moves; all others rest.
-      updates: how long it lasts; the last phase lasts to the end.
+      bound: bound that the phase maximises, a function of a batch and a seed, as ``elbo``.
+      variables: variables that the phase updates; all other variables are frozen.
+      updates: number of updates of the phase; the last phase lasts to the end whatever it says.
     """
 
     bound: Callable[[dict[str, tf.Tensor], Sampler], Bound]
@@ -33,14 +33,17 @@ class TrainableModel(keras.Model):
     """A Keras model that maximises a bound, given as ``elbo``, ``term_names`` and ``phases``.
 
     Args:
-      reconstruction_weight: factor of the reconstruction term in training only.
-      weight_updates: updates over which that factor rises geometrically to 1; 0: it stays. A low
-        weight first lets the dynamics form before the pixels take over.
-      noise_seed: int, folded with the optimiser's iteration into the training noise.
-      batch_parts: parts in which a training step takes a batch, one after another; this costs less
-        memory and comes to the same.
-      loss_scale: factor of the loss under which gradients are computed, so that float16 holds the
-        small ones; where the large ones overflow, the update is left out.
+      reconstruction_weight: factor of the reconstruction term in training, 1 by default; at first
+        a low one lets the dynamics form before the pixels dominate.
+      weight_updates: number of updates over which ``reconstruction_weight`` rises geometrically to
+        1; 0: it is constant (default).
+      noise_seed: seed of the training noise, an int, folded with the optimiser's iteration; 0 by
+        default.
+      batch_parts: number of parts of a batch that a training step computes one after another, to
+        save memory; the update is the same. 1 by default.
+      loss_scale: factor of the loss before gradients are computed, so that small gradients do not
+        vanish in float16; an update with overflowed gradients is left out. 1 by default.
+      **kwargs: arguments of ``keras.Model``.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class TrainableModel(keras.Model):
             for name in ("loss", "elbo", *self.term_names, "gradient_norm")
         }
 
-    # What a model says.
+    # What a model defines.
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -75,61 +78,66 @@ class TrainableModel(keras.Model):
 
         Args:
           batch: ``frames [B, T, H, W, C]`` float32 in [0, 1], and optionally ``observed [B, T]``
-            (1 = seen), ``controls [B, T, U]`` and ``num_objects [B]``, as batches of
-            ``kvae_tf.data`` are.
+            (1 = seen), ``controls [B, T, U]`` and ``num_objects [B]``: a batch of ``kvae_tf.data``.
           seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
+
+        Returns:
+          A ``Bound``.
         """
         raise NotImplementedError
 
     def training_bound(self, batch: dict[str, tf.Tensor], seed) -> Bound:
-        """What a training step maximises: the bound, or an unbiased estimate that costs less."""
+        """The bound that a training step maximises; by default ``elbo``.
+
+        A model may return an unbiased estimate that costs less, or an annealed bound.
+        """
         return self.elbo(batch, seed)
 
     @property
     def phases(self) -> list[Phase]:
-        """The parts of the training, in order."""
+        """The phases of the training, in order; by default one with all variables."""
         return [Phase(self.training_bound, self.trainable_variables)]
 
     @property
     def dynamics_variables(self) -> list:
-        """The variables of what happens between frames, apart from those of single frames."""
+        """The variables of the dynamics, without those of the frame networks; none by default."""
         return []
 
     # Keras.
 
     def compile(self, *args, **kwargs):
-        """As Keras models; the variables are created first, which needs no data."""
+        """Compiles as every Keras model; creates the variables first, which needs no data."""
         if not self.built:
             self.build()
         super().compile(*args, **kwargs)
 
     def compile_from_config(self, config):
-        """Compiles a model that was read from a ``.keras`` file as it was compiled before."""
+        """Compiles a model from a ``.keras`` file with the arguments it was compiled with."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing is left to build; Keras has no public way to say so, and would take a batch."""
+        """Does nothing: all is built. Keras would take a batch to build, with no public way out."""
 
     @property
     def metrics(self):
-        """Running means of the terms; Keras resets them at each epoch."""
+        """Running means of loss, bound, terms and gradient norm; Keras resets them each epoch."""
         return list(self._means.values())
 
     # The step.
 
     def loss_of(self, bound: Bound) -> tf.Tensor:
-        """The training loss: minus the weighted bound in nats per frame, a scalar."""
+        """The training loss: minus the weighted bound, nats per frame, a scalar."""
         weight = self.reconstruction_weight
         if self.weight_updates:
             weight = tf.pow(weight, 1.0 - self._weight_risen())
-        kept = bound.elbo if bound.annealed is None else bound.annealed
-        kept += (weight - 1.0) * bound.terms["reconstruction"]
-        return -tf.reduce_mean(kept / bound.num_frames)
+        weighted = bound.elbo if bound.annealed is None else bound.annealed
+        weighted += (weight - 1.0) * bound.terms["reconstruction"]
+        return -tf.reduce_mean(weighted / bound.num_frames)
 
     def _weight_risen(self):
-        """How far the reconstruction's weight has risen: from 0 to 1, a scalar."""
+        """Share of ``weight_updates`` that are done: from 0 to 1, a scalar."""
         if not self.weight_updates:
             return tf.ones([])
         return tf.minimum(tf.cast(self.optimizer.iterations, tf.float32) / self.weight_updates, 1.0)
@@ -153,26 +161,27 @@ class TrainableModel(keras.Model):
         return self._report(loss, bound, gradient_norm=norm)
 
     def training_gradients(self, data, seed):
-        """The present phase's bound, the loss made of it, and the loss' gradients.
+        """Bound, loss and gradients of the current phase.
 
         Args:
-          data: a batch.
+          data: a batch, see ``elbo``.
           seed: an int, a stateless pair or a ``Sampler``.
 
         Returns:
-          A ``Bound``, a scalar, and a tensor for each trainable variable: 0 where it rests.
+          A ``Bound``; the loss, a scalar; and a gradient for each trainable variable, 0 for a
+          variable that is frozen.
         """
         sampler = as_sampler(seed)
 
         def whole(data, sampler):
-            return self._in_present_phase(lambda phase: self._differentiate(phase, data, sampler))
+            return self._in_current_phase(lambda phase: self._differentiate(phase, data, sampler))
 
         if self.batch_parts == 1:
             return whole(data, sampler)
         return self._by_parts(whole, data, sampler)
 
     def _by_parts(self, whole, data, sampler):
-        """What ``whole`` says of a batch, from its parts."""
+        """What ``whole`` returns for a batch, computed from its parts."""
         parts, rows = self.batch_parts, data["frames"].shape[0]
         if rows % parts:
             raise UserError(
@@ -203,12 +212,12 @@ class TrainableModel(keras.Model):
         return bound, tf.reduce_mean(loss), [tf.reduce_mean(g, axis=0) for g in gradients]
 
     def held_out_loss(self, data) -> tf.Tensor:
-        """The loss that training has at present, on sequences it does not see; fixed noise."""
+        """The loss of the current phase on held-out sequences, with fixed noise, a scalar."""
         seed = tf.constant([self.noise_seed, 1], tf.int64)
-        return self._in_present_phase(lambda phase: self.loss_of(phase.bound(data, seed)))
+        return self._in_current_phase(lambda phase: self.loss_of(phase.bound(data, seed)))
 
-    def _in_present_phase(self, function):
-        """What ``function`` says of the phase that the training is in."""
+    def _in_current_phase(self, function):
+        """``function`` of the phase that the training is in."""
         phases = self.phases
         branches = [lambda phase=phase: function(phase) for phase in phases]
         if len(branches) == 1:
@@ -222,17 +231,17 @@ class TrainableModel(keras.Model):
             bound = phase.bound(data, seed)
             loss = self.loss_of(bound)
             scaled = loss * self.loss_scale
-        found = tape.gradient(scaled, phase.variables)
-        known = {
+        gradients = tape.gradient(scaled, phase.variables)
+        by_variable = {
             id(v): g / self.loss_scale
-            for v, g in zip(phase.variables, found, strict=True)
+            for v, g in zip(phase.variables, gradients, strict=True)
             if g is not None
         }
-        gradients = [known.get(id(v), tf.zeros(v.shape)) for v in self.trainable_variables]
+        gradients = [by_variable.get(id(v), tf.zeros(v.shape)) for v in self.trainable_variables]
         return bound, loss, gradients
 
     def test_step(self, data):
-        """The bound of a batch of held-out sequences, with fixed noise; padding weighs nothing."""
+        """The bound of a batch of held-out sequences, with fixed noise; padding has weight 0."""
         bound = self.elbo(data, tf.constant([self.noise_seed, 1], tf.int64))
         return self._report(-bound.elbo / bound.num_frames, bound, weight=data.get("weight"))
 

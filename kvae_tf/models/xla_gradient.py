@@ -1,7 +1,7 @@
-"""A loop compiled by XLA whose gradient is asked for from outside.
+"""A function compiled by XLA that is differentiated by code which is not compiled.
 
-XLA cannot hand the stack of a while loop over to a backward pass that it does not compile together
-with it. So the backward pass runs the loop again: two compiled calls, each whole.
+A backward pass outside of XLA cannot read the intermediate values of a compiled while loop. So the
+backward pass is a second compiled call that runs the loop again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
     """``function`` compiled, differentiable by its first argument and by its variables.
 
     Args:
-      function: of tensors (or None), of which the first is differentiable; gives one tensor.
-      depends_on: gives the Keras variables that ``function`` depends on; asked at the first call,
-        when they exist.
+      function: a function of tensors (or None) that returns one tensor, differentiable by its first
+        argument.
+      depends_on: returns the Keras variables that ``function`` depends on; called when ``function``
+        is first traced, since variables are created after the constructor.
 
     Returns:
       A function of the same arguments; called eagerly, it is ``function`` itself.

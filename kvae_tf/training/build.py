@@ -23,13 +23,13 @@ from kvae_tf.training.settings import TrainingSettings
 
 
 class TrainingPlan(NamedTuple):
-    """What a training follows.
+    """A training: data, model and optimisation.
 
     Attributes:
-      data: which frames are shown.
-      spec: of the model.
-      model: settings of the model.
-      training: optimiser and schedule.
+      data: settings of the data, with hidden frames and curriculum.
+      spec: spec of the model.
+      model: settings of the model, an instance of ``spec.settings``.
+      training: settings of optimiser and schedule.
     """
 
     data: DataSettings
@@ -43,8 +43,8 @@ def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> Seque
 
     Args:
       plan: the whole training.
-      train: the training part, for its shapes and for starts in closed form.
-      start: number of the initialisation, where several compete.
+      train: the training part, for its shapes and for initialisations in closed form.
+      start: number of the initialisation where several are compared (``--starts``), 0 by default.
 
     Raises:
       UserError: the model does not fit the data.
@@ -67,14 +67,14 @@ def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> Seque
 
 
 def model_setup(plan: TrainingPlan, train: data.SequenceData) -> Setup:
-    """What the plan's model is made from.
+    """The ``Setup`` from which the plan's model is made.
 
     Args:
       plan: the whole training.
-      train: the training part.
+      train: the training part of the data.
     """
     training, steps = plan.training, steps_per_epoch(plan, train)
-    # A replica's step is neither compiled as a whole nor in parts.
+    # The step of a replica is not compiled at all.
     jit_engine = not jit(plan) and tf.distribute.get_strategy().num_replicas_in_sync == 1
     return Setup(
         settings=plan.model,
@@ -97,10 +97,16 @@ def model_setup(plan: TrainingPlan, train: data.SequenceData) -> Setup:
 def compile_model(
     model: SequenceModel, plan: TrainingPlan, train: data.SequenceData, folder: Path
 ) -> Checkpoints:
-    """Gives the model its optimiser.
+    """Compiles the model with the plan's optimiser.
+
+    Args:
+      model: a built model.
+      plan: the whole training.
+      train: the training part of the data.
+      folder: folder of the run's checkpoints.
 
     Returns:
-      The run's checkpoints.
+      The run's checkpoints; a worker that is not the chief writes its own elsewhere.
     """
     model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
     strategy = tf.distribute.get_strategy()
@@ -113,7 +119,13 @@ def compile_model(
 def optimizer(
     model: SequenceModel, plan: TrainingPlan, train: data.SequenceData
 ) -> keras.optimizers.Optimizer:
-    """The optimiser of a plan, built for the model's variables."""
+    """The optimiser of a plan, built for the model's variables.
+
+    Args:
+      model: a built model.
+      plan: the whole training.
+      train: the training part of the data.
+    """
     training = plan.training
     rate = _learning_rate(plan, steps_per_epoch(plan, train))
     clip = training.clip_norm or None
@@ -128,7 +140,7 @@ def optimizer(
 
 
 def _learning_rate(plan, steps):
-    """The schedule; where the model's training has a final phase, it starts again there."""
+    """The learning-rate schedule; it starts again where the model has a final phase."""
     training, schedules = plan.training, keras.optimizers.schedules
 
     def schedule(epochs, factor=1.0):
@@ -148,17 +160,25 @@ def _learning_rate(plan, steps):
 
 
 def steps_per_epoch(plan: TrainingPlan, train: data.SequenceData) -> int:
-    """Updates an epoch: as set, or one pass over the training part."""
+    """Number of updates in an epoch: as set, or one pass over the training part.
+
+    Args:
+      plan: the whole training.
+      train: the training part of the data.
+    """
     return plan.training.steps_per_epoch or data.steps_per_pass(
         train, min(plan.training.batch_size, len(train))
     )
 
 
 def jit(plan: TrainingPlan) -> bool:
-    """Whether whole steps are compiled; on a CPU by default only the dynamics are.
+    """Whether XLA compiles whole training steps; by default only where there is a GPU.
+
+    Args:
+      plan: the whole training.
 
     Raises:
-      UserError: they are to be, but several replicas share them.
+      UserError: ``--jit`` is on, but several replicas share a step.
     """
     choice = plan.training.jit
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:

@@ -1,4 +1,4 @@
-"""What happens beside the updates: throughput, time, NaN guard, checkpoints, pictures."""
+"""Callbacks of a training: throughput, time, NaN guard, checkpoints, pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Throughput(keras.callbacks.Callback):
     """Adds ``frames_per_second`` and ``learning_rate`` to the epoch's logs (put it first).
 
     Args:
-      frames_per_step: frames in a batch.
+      frames_per_step: number of frames in a batch.
     """
 
     def __init__(self, frames_per_step: int):
@@ -47,11 +47,11 @@ class Throughput(keras.callbacks.Callback):
 class Clock(keras.callbacks.Callback):
     """Keeps the training time, resumed runs included, in a JSON file (put it last).
 
-    What a killed epoch had taken is lost, as its updates are.
+    The time of an epoch that was killed does not count, like its updates.
 
     Args:
-      path: the file: ``seconds`` and ``epochs``.
-      done: epochs before this run.
+      path: the file, with ``seconds`` and ``epochs``.
+      done: number of epochs before this run.
     """
 
     def __init__(self, path: Path, done: int):
@@ -74,7 +74,7 @@ class NaNGuard(keras.callbacks.Callback):
     The last good checkpoint is the one of the epoch before: nothing is written after a NaN.
 
     Args:
-      folder: where the checkpoints are, for the message.
+      folder: folder of the checkpoints, for the message.
     """
 
     def __init__(self, folder: Path):
@@ -105,8 +105,8 @@ class SaveAndStop(keras.callbacks.Callback):
     """Writes a checkpoint each epoch; ends the training when the validation bound stalls.
 
     Args:
-      checkpoints: where to.
-      patience: epochs to wait for a better bound, 0 for ever.
+      checkpoints: checkpoints of the run.
+      patience: number of epochs without a better bound after which training ends; 0: never.
     """
 
     def __init__(self, checkpoints: Checkpoints, patience: int):
@@ -133,9 +133,9 @@ class Pictures(keras.callbacks.Callback):
     """TensorBoard images and film strips of a few validation sequences.
 
     Args:
-      folder: the log folder.
-      data: validation sequences.
-      every: epochs between two sets; the first and the last epoch always write one.
+      folder: folder of the TensorBoard logs.
+      data: validation sequences, of which the first eight are drawn.
+      every: number of epochs between two sets; the first and the last epoch always write one.
     """
 
     def __init__(self, folder: Path, data: SequenceData, every: int):
@@ -156,7 +156,7 @@ class Pictures(keras.callbacks.Callback):
 
 
 class EpochLines(keras.callbacks.Callback):
-    """One line an epoch, where the output is no terminal and progress bars would fill a log."""
+    """One line for each epoch where output is no terminal, since progress bars would fill a log."""
 
     def on_epoch_end(self, epoch, logs=None):
         if verbosity():

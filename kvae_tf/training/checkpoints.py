@@ -1,8 +1,8 @@
-"""Checkpoints from which a run goes on bit for bit.
+"""Checkpoints; a run that is resumed from one gives the same numbers, bit for bit.
 
 A checkpoint holds the model, the optimiser and the progress of the training. TensorFlow writes the
-data under a new name and then replaces the small index file ``checkpoint``, so a kill at any moment
-leaves the one before it intact.
+data under a new name and then replaces the small index file ``checkpoint``, so that after a kill at
+any moment the previous checkpoint is intact.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kvae_tf.errors import UserError
 
 
 class Progress(tf.Module):
-    """How far a training has come: part of the checkpoint, so that a resumed run decides alike.
+    """Progress of a training, kept in its checkpoints.
 
     Attributes:
-      epoch: finished epochs.
-      best: the best validation bound so far, nats per frame.
-      waited: epochs since then.
-      stopped: 1 once the training ended early.
+      epoch: number of finished epochs.
+      best: best validation bound so far, nats per frame.
+      waited: number of epochs since the best validation bound.
+      stopped: 1 if the training ended early, else 0.
     """
 
     def __init__(self):
@@ -38,10 +38,10 @@ class Checkpoints:
     """The last and the best state of a run, in ``folder/last`` and ``folder/best``.
 
     Args:
-      folder: where they are kept.
+      folder: folder that checkpoints are restored from.
       model: a built model, compiled with a built optimiser.
-      written_to: where they are written, if elsewhere: all workers of a distributed training have
-        to write, but only the chief's files count.
+      written_to: folder that checkpoints are written to; None: ``folder`` (default). In a
+        distributed training all workers have to write, but only the chief's files count.
     """
 
     def __init__(self, folder: Path, model: keras.Model, written_to: Path | None = None):
@@ -60,7 +60,11 @@ class Checkpoints:
         )
 
     def save(self, is_best: bool) -> None:
-        """Writes the state; the best first, since only the last one is resumed from."""
+        """Writes the state to ``last``, and before that to ``best`` if it is the best.
+
+        Args:
+          is_best: whether the validation bound is the best so far.
+        """
         number = self.progress.epoch.numpy()
         if is_best:
             self._best.save(checkpoint_number=number)
@@ -70,15 +74,22 @@ class Checkpoints:
         """Restores the last state, if there is one.
 
         Returns:
-          Whether there was one.
+          Whether there was a checkpoint.
 
         Raises:
-          UserError: it belongs to another architecture, or is damaged.
+          UserError: the checkpoint belongs to another architecture, or is damaged.
         """
         return self._restore("last")
 
     def restore_best(self) -> bool:
-        """Restores the state with the best validation bound; as ``restore_last``."""
+        """Restores the state with the best validation bound, if there is one.
+
+        Returns:
+          Whether there was a checkpoint.
+
+        Raises:
+          UserError: the checkpoint belongs to another architecture, or is damaged.
+        """
         return self._restore("best")
 
     def _restore(self, name):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 
-# What a collective operation raises when a peer is gone.
+# Errors of a collective operation when another worker is gone.
 PEER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
@@ -19,12 +19,12 @@ def create(name: str) -> tf.distribute.Strategy:
     """The strategy that ``--strategy`` names.
 
     Args:
-      name: ``"mirrored"``, all devices of this machine; ``"multiworker"``, all processes that the
-        environment's ``TF_CONFIG`` lists; ``"none"``; ``"auto"``: multiworker where ``TF_CONFIG``
-        lists several workers, mirrored where there are several GPUs, else none.
+      name: ``"mirrored"``: all devices of this machine; ``"multiworker"``: all processes that the
+        environment's ``TF_CONFIG`` lists; ``"none"``: one device; ``"auto"``: multiworker where
+        ``TF_CONFIG`` lists several workers, mirrored where there are several GPUs, else none.
 
     Raises:
-      UserError: there are no several devices, or ``TF_CONFIG`` lists no workers.
+      UserError: there is only one device, or ``TF_CONFIG`` lists no workers.
     """
     if name == "multiworker" or (name == "auto" and _workers() > 1):
         if not _workers():
@@ -32,7 +32,7 @@ def create(name: str) -> tf.distribute.Strategy:
                 "--strategy=multiworker: the environment's TF_CONFIG lists no workers, expected "
                 '{"cluster": {"worker": [HOST:PORT, …]}, "task": {"type": "worker", "index": 0}}'
             )
-        # Before TensorFlow has looked for devices: then it would be too late.
+        # Has to come before TensorFlow lists its devices.
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "none":
         return tf.distribute.get_strategy()
@@ -48,7 +48,7 @@ def create(name: str) -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes results."""
+    """Whether this process writes the results: the only one, or worker 0."""
     resolver = strategy.cluster_resolver
     return resolver is None or not resolver.cluster_spec() or not resolver.task_id
 
@@ -56,15 +56,16 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 def deal_out(
     batches: Callable[[slice], tf.data.Dataset], batch_size: int, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Batches of which every replica gets its own rows, in the order of ``replicas``.
+    """A dataset of batches of which every replica gets its own rows.
 
     Args:
-      batches: gives certain rows of each batch: dictionaries of tensors ``[rows, ...]``.
-      batch_size: B, a multiple of the number of replicas.
-      strategy: one of ``create``; with one replica the batches stay as they are.
+      batches: a function of a slice that returns these rows of each batch, as dictionaries of
+        tensors ``[rows, ...]``.
+      batch_size: number B of rows in a batch, a multiple of the number of replicas.
+      strategy: a strategy from ``create``; with one replica batches are not divided.
 
     Raises:
-      UserError: B cannot be divided.
+      UserError: B is no multiple of the number of replicas.
     """
     number = strategy.num_replicas_in_sync
     if number == 1:
@@ -90,21 +91,21 @@ def deal_out(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def begin_again() -> None:
-    """Replaces this process by the same command, resumed: what is left to do when a peer is gone.
+def restart_process() -> None:
+    """Replaces this process by the same command with ``--resume``, when another worker is gone.
 
     The collective operations of a cluster that has lost a worker never work again; when all its
-    processes have begun again they go on from the chief's last checkpoint.
+    processes have restarted, they go on from the chief's last checkpoint.
     """
-    print("another worker is gone: beginning again from the last checkpoint", flush=True)
+    print("another worker is gone: restarting from the last checkpoint", flush=True)
     command = [sys.executable, *sys.orig_argv[1:]]  # also of python -m, and of kvae-train
     os.execv(sys.executable, command if "--resume" in command else [*command, "--resume"])
 
 
 def _workers():
-    """How many workers ``TF_CONFIG`` lists."""
+    """Number of workers in ``TF_CONFIG``."""
     try:
-        found = json.loads(os.environ.get("TF_CONFIG", "{}"))
-        return len(found.get("cluster", {}).get("worker", []))
+        config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+        return len(config.get("cluster", {}).get("worker", []))
     except (ValueError, AttributeError):
         raise UserError("the environment's TF_CONFIG is no JSON object") from None

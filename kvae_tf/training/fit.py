@@ -1,4 +1,4 @@
-"""The epochs of a training: batches, validation and what runs beside them."""
+"""The epochs of a training: batches, validation and callbacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvae_tf.training import callbacks, distribution
 from kvae_tf.training.build import TrainingPlan, model_setup, steps_per_epoch
 from kvae_tf.training.checkpoints import Checkpoints
 
-_VALIDATED = 250  # sequences of a validation batch
+_VALIDATED = 250  # sequences in a validation batch
 
 
 def train(
@@ -27,15 +27,15 @@ def train(
     """Runs the epochs that are left.
 
     Args:
-      model: built and compiled.
-      checkpoints: its checkpoints, of which the last is restored if there is one.
+      model: a model that is built and compiled.
+      checkpoints: the model's checkpoints; the progress in them says which epochs are done.
       plan: the whole training.
-      splits: the data.
-      run_dir: where logs and times go.
-      epochs: the epoch after which to stop; None: the last.
+      splits: the three parts of the data.
+      run_dir: the run's folder, for logs and times.
+      epochs: number of the epoch after which to stop; None: the last of the plan (default).
 
     Raises:
-      UserError: a term of the bound is no longer a number.
+      DivergedError: a term of the bound is no longer a number.
     """
     progress = checkpoints.progress
     done = int(progress.epoch.numpy())
@@ -56,12 +56,12 @@ def train(
 
 
 def _training_batches(plan, train, done, strategy):
-    """Batches from the first that is not done on, dealt out to the replicas."""
+    """Batches from the first one that is not done, divided among the replicas."""
     settings, steps = plan.data, steps_per_epoch(plan, train)
     batch_size = min(plan.training.batch_size, len(train))
 
     def batches(rows):
-        found = data.curriculum_batches(
+        dataset = data.curriculum_batches(
             train,
             settings.curriculum_epochs * steps,
             batch_size,
@@ -74,7 +74,7 @@ def _training_batches(plan, train, done, strategy):
             rows=rows,
         )
         complete = settings.missing_rate == 0 and train.is_complete
-        return found.map(_without_mask) if complete else found
+        return dataset.map(_without_mask) if complete else dataset
 
     return distribution.deal_out(batches, batch_size, strategy)
 
@@ -85,12 +85,12 @@ def _validation_batches(validation):
 
 
 def _without_mask(batch):
-    """A batch in which all frames are seen: a model may then leave out the coupled loop."""
+    """A batch without ``observed``: all frames are seen, and models need no joint filter."""
     return {name: value for name, value in batch.items() if name != "observed"}
 
 
 def _callbacks(plan, splits, checkpoints, run_dir, done, strategy):
-    """What runs beside the updates, in order; only the chief leaves results for people."""
+    """The callbacks in their order; only the chief writes logs, pictures and times."""
     batch_size = min(plan.training.batch_size, len(splits.train))
     working = [
         callbacks.Throughput(batch_size * splits.train.num_steps),

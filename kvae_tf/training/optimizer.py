@@ -1,4 +1,4 @@
-"""The optimiser of trainings in phases, and learning rates that change from one to the next."""
+"""An optimiser and a learning-rate schedule for trainings in phases."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class PhasedAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015) that leaves a variable alone while its gradient is zero throughout.
+    """Adam (Kingma and Ba 2015) that does not update a variable whose gradient is zero throughout.
 
-    Plain Adam goes on moving a variable that rests in a phase of the training, by its old momentum,
-    and later takes its first steps as if it had been at work all along, several times too long.
-    Here each variable counts its own updates; where none rests, this is Adam.
+    Plain Adam goes on moving a variable that is frozen in a phase of the training, by its old
+    momentum; and its bias correction is wrong for a variable that was frozen at first, whose first
+    steps are then several times too long. Here each variable counts its own updates. Without frozen
+    variables this is Adam.
 
     Args:
-      learning_rate: a number or a schedule.
-      quick_variables: variables with a learning rate of their own, or their positions among those
-        that ``build`` is given.
-      factor: of their learning rate.
-      **options: of Adam.
+      learning_rate: a number or a schedule, 0.001 by default.
+      quick_variables: variables with a learning rate of their own, or their positions among the
+        variables that ``build`` is given; none by default.
+      factor: factor of the learning rate of ``quick_variables``, 1 by default.
+      **options: other arguments of ``keras.optimizers.Adam``.
     """
 
     def __init__(self, learning_rate=0.001, quick_variables=(), factor=1.0, **options):
@@ -31,7 +32,7 @@ class PhasedAdam(keras.optimizers.Adam):
         self._quick = list(quick_variables)
 
     def build(self, variables):
-        """Creates momenta and a count for each variable."""
+        """Creates moments and a count of updates for each variable."""
         if self.built:
             return
         super().build(variables)
@@ -58,17 +59,17 @@ class PhasedAdam(keras.optimizers.Adam):
         self.assign_sub(variable, rate * m / (tf.sqrt(v) + self.epsilon))
 
     def get_config(self):
-        """The arguments; of a built optimiser with the quick variables' positions."""
+        """The constructor's arguments; ``quick_variables`` of a built optimiser as positions."""
         quick = self._quick if self.built else []
         return super().get_config() | {"factor": self.factor, "quick_variables": quick}
 
 
 class SchedulePiece(NamedTuple):
-    """One schedule of several.
+    """One piece of a ``PiecewiseSchedule``.
 
     Attributes:
-      updates: how long it holds.
-      schedule: counts updates from the start of the piece.
+      updates: number of updates of this piece.
+      schedule: learning-rate schedule, in updates from the start of this piece.
     """
 
     updates: int
@@ -77,10 +78,10 @@ class SchedulePiece(NamedTuple):
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class PiecewiseSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Schedules one after another; the last has no end.
+    """Learning-rate schedules one after another; the last one has no end.
 
     Args:
-      pieces: at least one.
+      pieces: the schedules in their order, at least one.
     """
 
     def __init__(self, pieces: Sequence[SchedulePiece]):
@@ -96,7 +97,7 @@ class PiecewiseSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self):
-        """The pieces, each as its length and its serialised schedule."""
+        """The pieces, each as its number of updates and its serialised schedule."""
         serialize = keras.optimizers.schedules.serialize
         return {"pieces": [[piece.updates, serialize(piece.schedule)] for piece in self.pieces]}
 

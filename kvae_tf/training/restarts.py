@@ -1,8 +1,8 @@
-"""Several initialisations compete, and the one that is ahead after a few epochs goes on.
+"""Several initialisations are trained for a few epochs, and the best one is trained on.
 
-Which local optimum a training of latent dynamics ends in is mostly decided by its first epochs:
-whether the states hold a velocity, or which object an attention follows. The judge is what the
-training itself minimises, on held-out sequences; no truth but the frames is looked at.
+The first epochs of a training of latent dynamics mostly decide in which local optimum it ends: for
+instance whether the states hold a velocity, or which object attention follows. The best
+initialisation has the lowest training loss on held-out sequences; true states are not used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kvae_tf.training.build import TrainingPlan, build, compile_model
 from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.fit import train
 
-_HELD_OUT = 250  # sequences that judge
+_HELD_OUT = 250  # sequences on which losses are compared
 
 
 def select_best(
@@ -33,15 +33,15 @@ def select_best(
 ) -> None:
     """Trains ``--starts`` initialisations for ``--starting_epochs`` and restores the best.
 
-    Each has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on with the one
-    it was at. ``RUN_DIR/starts/losses.json`` has the loss of each, null for one whose loss is no
-    longer a number; ``RUN_DIR/time.json`` has the seconds that all of them took.
+    Each initialisation has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on
+    where it was. ``RUN_DIR/starts/losses.json`` has the loss of each initialisation, null where the
+    loss is no longer a number; ``RUN_DIR/time.json`` has the seconds of all of them together.
 
     Args:
-      model: built and compiled; its values are replaced.
-      checkpoints: its checkpoints, where the best state is saved.
+      model: a model that is built and compiled; its values are replaced.
+      checkpoints: the model's checkpoints, where the best state is saved.
       plan: the whole training.
-      splits: the data.
+      splits: the three parts of the data.
       run_dir: the run's folder.
 
     Raises:
@@ -85,7 +85,12 @@ def select_best(
 
 
 def held_out_loss(model: SequenceModel, validation: data.SequenceData) -> float:
-    """What the training minimises at present, on up to 250 held-out sequences, with fixed noise."""
+    """The current training loss on up to 250 held-out sequences, with fixed noise.
+
+    Args:
+      model: a compiled model.
+      validation: the held-out sequences.
+    """
     part = validation.select(slice(0, _HELD_OUT))
     batch = next(iter(data.evaluation_batches(part, len(part))))
     return float(tf.function(model.held_out_loss)(batch))

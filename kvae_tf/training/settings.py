@@ -1,4 +1,4 @@
-"""The settings of a training that hold for every model."""
+"""The settings of a training that all models share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The optimiser, its schedule and what runs beside it."""
+    """Optimiser, schedule, initialisations, distribution and callbacks."""
 
     seed: int = setting(0, "Fixes data, initialisation and noise.", least=0)
     epochs: int = setting(80, "Epochs to train.", least=1)
     starts: int = setting(
         1,
-        "Number of initialisations that compete; the best after --starting_epochs goes on.",
+        "Number of initialisations; the best after --starting_epochs is trained on.",
         least=1,
     )
     starting_epochs: int = setting(0, "Epochs before the best start is chosen.", least=0)
-    steps_per_epoch: int = setting(0, "Updates an epoch; 0: one pass over the data.", least=0)
-    batch_size: int = setting(32, "Sequences an update.", least=1)
+    steps_per_epoch: int = setting(0, "Updates in an epoch; 0: one pass over the data.", least=0)
+    batch_size: int = setting(32, "Sequences in a batch.", least=1)
     batch_parts: int = setting(
         1, "Parts of a batch that are computed one after another, to save memory.", least=1
     )
     learning_rate: float = setting(0.007, "Adam's step size at the start.", least=0.0)
     dynamics_rate: float = setting(
         1.0,
-        "Factor of the learning rate for the variables of what happens between frames.",
+        "Factor of the learning rate for the variables of the dynamics.",
         least=0.0,
     )
     schedule: str = setting(

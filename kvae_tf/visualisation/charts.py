@@ -1,4 +1,4 @@
-"""Numbers in, charts out: error curves, mode weights over the plane; pictures as ``plotting``'s."""
+"""Charts of numbers: error curves, mode weights over the plane, paths; uint8 pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from kvae_tf.errors import UserError
 from kvae_tf.visualisation.plotting import blank, new_figure, render
 
-_LISTED = 8  # lines whose names find room among them
+_LISTED = 8  # lines, at most, with a legend inside of the axes
 _CAPTION = 24  # pixels
 
 
@@ -23,20 +23,20 @@ def curves(
     """Lines over one axis, with bars of one standard error.
 
     Args:
-      x: where the values lie.
-      lines: name -> values.
-      errors: name -> standard errors, of lines that have them.
-      dashed: name -> values to compare with, drawn dashed; a line of the same name lends its
-        colour.
-      x_label: of the horizontal axis.
-      y_label: of the vertical axis.
-      from_zero: the vertical axis begins there.
+      x: horizontal coordinates of the values.
+      lines: name -> values, one for each ``x``.
+      errors: name of a line -> standard errors, one for each ``x``; None: none (default).
+      dashed: name -> reference values, one for each ``x``, drawn dashed in the colour of the line
+        of the same name; None: none (default).
+      x_label: label of the horizontal axis.
+      y_label: label of the vertical axis.
+      from_zero: the vertical axis starts at 0 (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: a line has not one value for each ``x``.
+      UserError: a line does not have one value for each ``x``.
     """
     for name, values in {**lines, **(dashed or {})}.items():
         if len(values) != len(x):
@@ -65,21 +65,21 @@ def mode_map(
     path: np.ndarray | None = None,
     title: str = "",
 ) -> np.ndarray:
-    """Mode weights over the plane of encodings, a panel a mode (Fraccaro et al. 2017, figure 4).
+    """Mode weights over the plane of encodings, a panel per mode (Fraccaro et al. 2017, figure 4).
 
     Args:
       encodings: ``[N, 2]``, a_{t-1}.
       weights: ``[N, K]``, alpha_t.
       path: ``[T, 2]``, the encodings of one sequence. The weights are then a function of a_{t-1},
         drawn as the paper does: a background from black (0) to white (1), linear between the
-        encodings, with the path over it. Without a path: a coloured dot for each encoding.
-      title: of the whole picture.
+        encodings, with the path over it. None: a coloured dot for each encoding (default).
+      title: title of the whole picture; empty: none (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: the shapes are not as above.
+      UserError: ``encodings`` is not ``[N, 2]``, or ``weights`` not ``[N, K]``.
     """
     if encodings.ndim != 2 or encodings.shape[1] != 2 or len(weights) != len(encodings):
         raise UserError(
@@ -111,12 +111,12 @@ def mode_map(
 
 
 def scatter(points: np.ndarray, colours: dict[str, np.ndarray], columns: int = 4) -> np.ndarray:
-    """The same points in several panels, each coloured by another quantity (Karl et al., figure 3).
+    """The same points in several panels, each coloured by a quantity (Karl et al. 2017, figure 3).
 
     Args:
       points: ``[N, 2]``.
-      colours: a panel's title -> ``[N]``.
-      columns: panels in a row.
+      colours: title of a panel -> ``[N]``, values that are shown as colours.
+      columns: number of panels in a row, 4 by default.
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -134,7 +134,11 @@ def scatter(points: np.ndarray, colours: dict[str, np.ndarray], columns: int = 4
 
 
 def stack(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures one under another on white, or side by side where the widest leaves room for it."""
+    """Pictures one below another on white, side by side where the widest one leaves room.
+
+    Args:
+      pictures: uint8 ``[height, width, 3]`` each, of any sizes.
+    """
     width = max(picture.shape[1] for picture in pictures)
     rows = [[]]
     for picture in pictures:
@@ -153,7 +157,11 @@ def stack(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def captioned(pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """Pictures of one width, one under another, each below its name."""
+    """Pictures one below another, each below its name.
+
+    Args:
+      pictures: name -> uint8 ``[height, width, 3]``, all of the same width.
+    """
     strips = []
     for name, picture in pictures.items():
         figure = blank(_CAPTION, picture.shape[1])
@@ -163,11 +171,12 @@ def captioned(pictures: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.ndarray:
-    """Ways through the plane, a panel a sequence (Chiappa and Paquet, figures 3, 8 and 9).
+    """Paths in the plane, a panel per sequence (Chiappa and Paquet, figures 3, 8 and 9).
 
     Args:
-      panels: for each sequence, name -> several ``[T, 2]``; a name has the same colour everywhere.
-      columns: panels in a row.
+      panels: for each sequence, name -> list of paths ``[T, 2]``; a name has the same colour in all
+        panels.
+      columns: number of panels in a row, 4 by default.
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -180,10 +189,10 @@ def paths(panels: list[dict[str, list[np.ndarray]]], columns: int = 4) -> np.nda
     for axis, panel in zip(axes.flat, panels, strict=False):
         for c, (name, several) in enumerate(panel.items()):
             colour = "black" if not c else f"C{(c - 1) % 10}"
-            for n, way in enumerate(several):
+            for n, points in enumerate(several):
                 label = None if n else name
-                axis.plot(*way.T, "-", color=colour, lw=2.5 if not c else 1.2, label=label)
-                axis.plot(*way[0], "o", color=colour, ms=4)
+                axis.plot(*points.T, "-", color=colour, lw=2.5 if not c else 1.2, label=label)
+                axis.plot(*points[0], "o", color=colour, ms=4)
         axis.set(aspect="equal")
     axes[0, 0].legend(frameon=False, fontsize=8)
     return render(figure)

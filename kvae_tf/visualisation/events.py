@@ -1,4 +1,4 @@
-"""What TensorBoard's event files of a run say, read back."""
+"""Reading of TensorBoard's event files of a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ _STAGES = 3
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Tag -> step -> value, of all event files in a folder.
+    """Scalars of all event files in a folder: tag -> step -> value.
+
+    Args:
+      folder: the log folder; an empty result where it does not exist.
 
     Raises:
-      UserError: they cannot be read.
+      UserError: the event files cannot be read.
     """
-    found = {}
+    scalars_by_tag = {}
     for tag, values in _tensors(folder).items():
         numbers = {
             step: float(value)
@@ -28,13 +31,20 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
             if value.ndim == 0 and value.dtype.kind in "fiu"
         }
         if numbers:
-            found[tag] = numbers
-    return found
+            scalars_by_tag[tag] = numbers
+    return scalars_by_tag
 
 
 def images(folder: Path) -> dict[str, dict[int, bytes]]:
-    """Tag -> step -> an encoded image; as ``scalars``."""
-    # A summary of images is their width, their height, and then themselves.
+    """Images of all event files in a folder: tag -> step -> bytes of an encoded image.
+
+    Args:
+      folder: the log folder; an empty result where it does not exist.
+
+    Raises:
+      UserError: the event files cannot be read.
+    """
+    # A summary of images holds their width, their height and the encoded images.
     return {
         tag: {step: bytes(value[2]) for step, value in values.items()}
         for tag, values in _tensors(folder).items()
@@ -43,13 +53,13 @@ def images(folder: Path) -> dict[str, dict[int, bytes]]:
 
 
 def stages(drawn: dict[int, bytes]) -> np.ndarray:
-    """A picture's way through a training: after the first, a middle and the last epoch drawn.
+    """A picture after the first, a middle and the last epoch for which it was drawn.
 
     Args:
-      drawn: epoch -> an encoded image, as ``images`` has them for a tag; not empty.
+      drawn: epoch -> bytes of an encoded image, one tag of ``images``; not empty.
 
     Returns:
-      One picture under another, uint8 ``[height, width, 3]``.
+      The pictures one below another, uint8 ``[height, width, 3]``.
     """
     epochs = np.array(sorted(drawn))
     chosen = epochs[np.unique(np.linspace(0, len(epochs) - 1, _STAGES).astype(int))].tolist()

@@ -1,4 +1,4 @@
-"""Moving pictures: films side by side under their names, written as GIF or MP4."""
+"""Films: sequences of frames side by side with their names, written as GIF or MP4."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ _HEADER, _DPI = 18, 100  # pixels of the names' line
 def side_by_side(
     films: dict[str, np.ndarray], observed: np.ndarray | None = None, scale: int | None = None
 ) -> np.ndarray:
-    """Films of one length beside each other, each under its name.
+    """Films of equal length side by side, each below its name.
 
     Args:
       films: name -> ``[T, H, W, C]`` in [0, 1].
-      observed: ``[T]``, 1 = seen; missing frames carry an orange border, the others a grey one.
-      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+      observed: ``[T]``, 1 = seen; missing frames have an orange border, seen ones a grey one. None:
+        all are seen (default).
+      scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
+        128 screen pixels (default).
 
     Returns:
       Pictures, uint8 ``[T, height, width, 3]``.
 
     Raises:
-      UserError: the films are none, or differ in shape.
+      UserError: there are no films, or they differ in shape.
     """
     framed = {
         name: plotting.framed(film, observed, scale, target=128) for name, film in films.items()
@@ -46,15 +48,15 @@ def side_by_side(
 
 
 def write(path: Path, pictures: np.ndarray, fps: float = 10) -> None:
-    """Writes pictures as a film, whole or not at all.
+    """Writes pictures as a film, atomically.
 
     Args:
-      path: ends in ``.gif`` or ``.mp4``.
+      path: the file, which ends in ``.gif`` or ``.mp4``.
       pictures: uint8 ``[T, height, width, 3]``.
-      fps: pictures a second; a GIF has at most 50.
+      fps: pictures per second, at most 50 in a GIF; 10 by default.
 
     Raises:
-      UserError: another format, or the package ``av`` is missing.
+      UserError: the file has another format, or the package ``av`` is missing.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path} ends in {path.suffix!r}, expected {' or '.join(FORMATS)}")

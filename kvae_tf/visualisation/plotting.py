@@ -1,9 +1,9 @@
-"""Arrays in, pictures out: film strips, animated GIFs, trajectories, mode weights.
+"""Pictures of arrays: film strips, animated GIFs, trajectories, mode weights.
 
 Pictures are uint8 ``[height, width, 3]``. Frames are float ``[T, H, W, C]`` in [0, 1] with C = 1 or
-3; row 0 of the array is drawn on top. Masks are 1 = seen. What a model did not see is orange: a bar
-above the frame in a film strip, a border around it in a GIF; in the charts its marker is hollow or
-its step hatched. Figures are drawn on their own canvas, without pyplot's global state.
+3; row 0 of the array is drawn on top. Masks are 1 = seen. Missing frames are marked in orange: by a
+bar above the frame in a film strip, by a border in a GIF; in charts markers of missing steps are
+hollow, or the steps hatched. Figures are drawn on their own canvas, without pyplot's global state.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ def film_strip(
     observed: np.ndarray | None = None,
     scale: int | None = None,
 ) -> np.ndarray:
-    """Rows of frames, one under another and aligned in time.
+    """Rows of frames, one below another and aligned in time.
 
     Args:
-      rows: each ``[T, H, W, C]``, of one size; grey and colour may be mixed.
-      labels: a word for each row, written at its left.
-      observed: ``[T]``, 1 = seen; a missing frame carries an orange bar above its column.
-      scale: screen pixels a side for each pixel; by default frames become about 48 pixels large.
+      rows: ``[T, H, W, C]`` each, with the same T, H and W; grey and colour may be mixed.
+      labels: a word for each row, written on its left; None: no labels (default).
+      observed: ``[T]``, 1 = seen; the column of a missing frame has an orange bar. None: all are
+        seen (default).
+      scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
+        48 screen pixels (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: a row is not frames, the rows differ in shape, there is not one label a row,
-        ``observed`` is not ``[T]`` or ``scale`` not a positive integer.
+      UserError: a row is not frames, the rows differ in shape, there is not one label for each row,
+        ``observed`` is not ``[T]``, or ``scale`` is no positive integer.
     """
     rows = [_frames(row) for row in rows]
     if not rows or any(row.shape != rows[0].shape for row in rows):
@@ -79,14 +81,16 @@ def frames_to_gif(frames: np.ndarray, fps: float = 10, scale: int | None = None)
 
     Args:
       frames: ``[T, H, W, C]``.
-      fps: frames per second, at most 50: players slow down what is faster.
-      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+      fps: frames per second, at most 50, since players slow down faster GIFs; 10 by default.
+      scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
+        128 screen pixels (default).
 
     Returns:
-      The GIF, of exactly T frames; grey levels are exact, colours the nearest of 255 a frame.
+      Bytes of a GIF with exactly T frames; grey levels are exact, colours are the nearest of 255
+      per frame.
 
     Raises:
-      UserError: ``frames``, ``fps`` or ``scale`` are not as above.
+      UserError: ``frames`` are not ``[T, H, W, C]``, or ``fps`` or ``scale`` is out of its range.
     """
     frames = _frames(frames)
     scale = _scale(scale, 128, *frames.shape[1:3])
@@ -104,16 +108,19 @@ def grid_gif(
 
     Args:
       sequences: ``[N, T, H, W, C]``.
-      columns: sequences in a row.
-      observed: ``[N, T]``, 1 = seen; missing frames carry an orange border, the others a grey one.
-      fps: frames per second, at most 50.
-      scale: screen pixels a side for each pixel; by default frames become about 64 pixels large.
+      columns: number of sequences in a row, 4 by default.
+      observed: ``[N, T]``, 1 = seen; missing frames have an orange border, seen ones a grey one.
+        None: all are seen (default).
+      fps: frames per second, at most 50; 10 by default.
+      scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
+        64 screen pixels (default).
 
     Returns:
-      The GIF, of exactly T frames; grey levels are exact, see ``_indexed`` for the one exception.
+      Bytes of a GIF with exactly T frames; grey levels are exact, see ``_indexed`` for the one
+      exception.
 
     Raises:
-      UserError: an argument is not as above.
+      UserError: ``sequences`` or ``observed`` has another shape, or a number is out of its range.
     """
     if np.ndim(sequences) != 5 or 0 in np.shape(sequences):
         raise UserError(f"sequences have shape {np.shape(sequences)}, expected [N, T, H, W, C]")
@@ -135,16 +142,19 @@ def framed(
     scale: int | None = None,
     target: int = 64,
 ) -> np.ndarray:
-    """Frames enlarged, with an orange border where they are missing and a grey one elsewhere.
+    """Enlarged frames, with an orange border where they are missing, else a grey one.
 
     Args:
       frames: ``[T, H, W, C]``.
-      observed: ``[T]``, 1 = seen.
-      scale: screen pixels a side for each pixel; by default frames become about ``target`` large.
-      target: screen pixels of a frame's longer side.
+      observed: ``[T]``, 1 = seen; None: all are seen (default).
+      scale: screen pixels per side of a pixel; None: given by ``target`` (default).
+      target: length of a frame's longer side in screen pixels, about; 64 by default.
 
     Returns:
       Pictures, uint8 ``[T, height, width, 3]``.
+
+    Raises:
+      UserError: ``frames`` or ``observed`` has another shape, or ``scale`` is no positive integer.
     """
     frames = _frames(frames)
     seen = _mask(observed, frames.shape[:1])
@@ -162,13 +172,14 @@ def overlay(frames: np.ndarray, scale: int | None = None) -> np.ndarray:
 
     Args:
       frames: ``[T, H, W, C]``; later frames cover earlier ones.
-      scale: screen pixels a side for each pixel; by default frames become about 128 pixels large.
+      scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
+        128 screen pixels (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: ``frames`` or ``scale`` are not as above.
+      UserError: ``frames`` are not ``[T, H, W, C]``, or ``scale`` is no positive integer.
     """
     frames = _frames(frames)
     colours = colormaps["plasma"](np.linspace(0.1, 1.0, len(frames)))[:, :3] * 255.0
@@ -180,7 +191,12 @@ def overlay(frames: np.ndarray, scale: int | None = None) -> np.ndarray:
 
 
 def grid(pictures: list[np.ndarray], columns: int = 4) -> np.ndarray:
-    """Pictures of one size side by side, ``columns`` in a row, white between them."""
+    """Pictures side by side, with white between them.
+
+    Args:
+      pictures: uint8 ``[height, width, 3]`` each, all of the same size.
+      columns: number of pictures in a row, 4 by default.
+    """
     framed = [np.pad(p, [(_GAP, 0), (_GAP, 0), (0, 0)], constant_values=255) for p in pictures]
     framed += [np.full_like(framed[0], 255)] * (-len(framed) % min(columns, len(framed)))
     columns = min(columns, len(framed))
@@ -195,18 +211,20 @@ def latent_trajectories(
 ) -> np.ndarray:
     """Encodings over time, a column of panels for each sequence.
 
-    In the plane for m = 2, the start marked with a star; else one panel for each dimension.
+    For m = 2 they are drawn in the plane, with a star at the first step; else there is one panel
+    for each dimension.
 
     Args:
-      encodings: ``[N, T, m]``, drawn as "encoded".
-      observed: ``[N, T]``, 1 = seen; the markers of missing steps are hollow.
-      others: name -> ``[N, T, m]``, drawn over it.
+      encodings: ``[N, T, m]``, drawn with the name "encoded".
+      observed: ``[N, T]``, 1 = seen; the markers of missing steps are hollow. None: all are seen
+        (default).
+      others: name -> other encodings ``[N, T, m]``, drawn in the same panels; None: none (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
 
     Raises:
-      UserError: ``encodings`` is not ``[N, T, m]``, or another array does not agree with it.
+      UserError: ``encodings`` is not ``[N, T, m]``, or another array has another shape.
     """
     curves = {"encoded": np.asarray(encodings)}
     shape = curves["encoded"].shape
@@ -246,8 +264,8 @@ def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.
     """The weights of the modes over time as stacked areas; step t spans t - 1/2 to t + 1/2.
 
     Args:
-      weights: ``[T, K]``, each row summing to 1.
-      observed: ``[T]``, 1 = seen; missing steps are hatched.
+      weights: ``[T, K]``, each row sums to 1.
+      observed: ``[T]``, 1 = seen; missing steps are hatched. None: all are seen (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -272,14 +290,21 @@ def mode_weights(weights: np.ndarray, observed: np.ndarray | None = None) -> np.
 
 
 def new_figure(width: float, height: float, rows: int, columns: int):
-    """A figure of so many inches on a canvas of its own, and its axes ``[rows, columns]``."""
+    """A figure on its own canvas, and its axes ``[rows, columns]``.
+
+    Args:
+      width: inches.
+      height: inches.
+      rows: number of rows of axes.
+      columns: number of columns of axes.
+    """
     figure = Figure(figsize=(width, height), dpi=_DPI)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def blank(height: int, width: int) -> Figure:
-    """A figure of so many pixels, without axes."""
+    """A figure of ``height`` by ``width`` pixels on its own canvas, without axes."""
     # Half a pixel more, because the canvas rounds its size down.
     figure = Figure(figsize=((width + 0.5) / _DPI, (height + 0.5) / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -287,7 +312,7 @@ def blank(height: int, width: int) -> Figure:
 
 
 def render(figure: Figure, tight: bool = True) -> np.ndarray:
-    """The figure as a picture."""
+    """The figure as a picture, uint8 ``[height, width, 3]``; by default with a tight layout."""
     if tight:
         figure.tight_layout()
     figure.canvas.draw()
@@ -295,7 +320,14 @@ def render(figure: Figure, tight: bool = True) -> np.ndarray:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """A picture, uint8 ``[height, width, 3]``, as PNG bytes; else ``UserError``."""
+    """A picture as PNG bytes.
+
+    Args:
+      image: uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: ``image`` has another dtype or shape.
+    """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise UserError(f"picture is {image.dtype} {image.shape}, expected uint8 [h, w, 3]")
@@ -305,17 +337,20 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes a picture as a PNG, whole or not at all; its folder is created.
+    """Writes a picture as a PNG, atomically; its folder is created.
 
     Args:
       path: the file.
       image: uint8 ``[height, width, 3]``.
+
+    Raises:
+      UserError: ``image`` has another dtype or shape.
     """
     storage.write_bytes(path, encode_png(image))
 
 
 def _frames(frames):
-    """``[T, H, W, C]`` in [0, 1] as uint8 ``[T, H, W, 3]``; not-a-number is black."""
+    """``[T, H, W, C]`` in [0, 1] as uint8 ``[T, H, W, 3]``; NaN is black."""
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or 0 in frames.shape:
         raise UserError(f"frames have shape {frames.shape}, expected [T, H, W, C] with C = 1 or 3")
@@ -343,7 +378,7 @@ def _positive(value, name):
 
 
 def _scale(scale, target, height, width):
-    """The whole number of screen pixels a pixel that brings the longer side close to target."""
+    """Screen pixels per side of a pixel, such that the longer side of a frame is about target."""
     if scale is None:
         return max(1, round(target / max(height, width)))
     return _positive(scale, "scale")
@@ -361,9 +396,16 @@ def _border(cell, colour, width=2):
 
 
 def encode_gif(pictures: list[np.ndarray] | np.ndarray, fps: float) -> bytes:
-    """GIF bytes with one frame, of its own palette, for every picture.
+    """Bytes of a GIF that has one frame, with its own palette, for every picture.
 
-    ``Image.save`` merges a frame that equals the one before, so blocks are put together here.
+    ``Image.save`` merges equal neighbouring frames, so the GIF's blocks are joined here.
+
+    Args:
+      pictures: uint8 ``[height, width, 3]`` each.
+      fps: frames per second, above 0 and at most 50.
+
+    Raises:
+      UserError: ``fps`` is out of its range.
     """
     if not 0 < fps <= 50:
         raise UserError(f"fps is {fps!r}, expected above 0 and at most 50")
@@ -377,10 +419,10 @@ def encode_gif(pictures: list[np.ndarray] | np.ndarray, fps: float) -> bytes:
 
 
 def _indexed(picture):
-    """A picture with a palette of its own: exact up to 256 colours, else the nearest of 255.
+    """A picture with its own palette: exact for up to 256 colours, else the nearest of 255.
 
-    All 256 grey levels and the orange of a missing frame are one colour too many: then, and only
-    then, level 1 is drawn as 0.
+    All 256 grey levels and the orange of a missing frame are one colour too many: only then is grey
+    level 1 drawn as 0.
     """
     missing = np.all(picture == MISSING, axis=-1)
     grey = np.all(picture == picture[..., :1], axis=-1)

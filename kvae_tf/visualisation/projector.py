@@ -1,4 +1,4 @@
-"""Latent states for TensorBoard's embedding projector, each with its frame as a picture."""
+"""Encodings for TensorBoard's embedding projector, each with its frame as a picture."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LARGEST = 256  # pixels of a frame: 32 of them side by side are 8192, all that 
 
 
 def write(folder: Path, model: VideoModel, data: SequenceData) -> None:
-    """Writes encodings, their frames and what is known of them.
+    """Writes encodings of seen frames, the frames, and sequence, step and true states of each.
 
     Args:
-      folder: a log folder, in which ``tensorboard --logdir`` finds the projector's files.
-      model: a system that can ``impute``; of another nothing is written.
-      data: the sequences; as many of the first ones as 1,000 frames hold.
+      folder: a log folder for ``tensorboard --logdir``.
+      model: a model that can ``impute``; for other models nothing is written.
+      data: the sequences, of which the first ones with 1,000 frames in all are used.
     """
     if "impute" not in model.supports:
         return
@@ -56,7 +56,7 @@ def _table(path, rows, header=None):
 
 
 def _sprite(path, frames):
-    """Frames in a square, row by row, as the projector wants them; the size of one."""
+    """Writes frames in a square, row by row, for the projector; returns a frame's size."""
     side = int(np.ceil(np.sqrt(len(frames))))
     frames = frames[:, :_LARGEST, :_LARGEST]
     height, width, channels = frames.shape[1:]

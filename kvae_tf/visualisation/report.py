@@ -1,4 +1,4 @@
-"""A run as one HTML page that opens from disk: numbers, curves, pictures, settings; no scripts."""
+"""A report of a run as one HTML file without scripts: metrics, curves, pictures, settings."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def write(folder: Path, output: Path) -> None:
     """Writes the report of a run, or of an exported model.
 
     Args:
-      folder: a run's folder; or that of an export, with ``settings.json`` and ``metrics.json``.
-      output: the HTML file; pictures are embedded.
+      folder: folder of a run or of an export, with ``settings.json`` and ``metrics.json``.
+      output: the HTML file, with embedded pictures.
 
     Raises:
       UserError: the folder holds no finished run.
@@ -81,8 +81,8 @@ def _table(header, values):
 
 
 def _pictures(folder):
-    found = sorted(path for path in folder.glob("*") if path.suffix in _TYPES)
-    return [_figure(path.stem, path.read_bytes(), _TYPES[path.suffix]) for path in found]
+    paths = sorted(path for path in folder.glob("*") if path.suffix in _TYPES)
+    return [_figure(path.stem, path.read_bytes(), _TYPES[path.suffix]) for path in paths]
 
 
 def _figure(name, data, kind):
@@ -95,7 +95,7 @@ def _training_curves(logs):
     """Charts of the bound and its terms by epoch, from the event files."""
     parts = {name: events.scalars(logs / name) for name in ("train", "validation")}
     tags = [tag for tag in parts["train"] if tag.startswith("epoch_")]
-    found = []
+    figures = []
     for tag in tags:
         lines = {name: scalars[tag] for name, scalars in parts.items() if tag in scalars}
         epochs = sorted({epoch for points in lines.values() for epoch in points})
@@ -106,15 +106,15 @@ def _training_curves(logs):
         }
         picture = charts.curves(epochs, curves, x_label="epoch", from_zero=False)
         name = tag.removeprefix("epoch_")
-        found.append(_figure(name, plotting.encode_png(picture), "image/png"))
-    return found
+        figures.append(_figure(name, plotting.encode_png(picture), "image/png"))
+    return figures
 
 
 def _stages(logs):
-    """What validation sequences looked like after a few epochs, from the event files."""
-    found = []
+    """Pictures of validation sequences after a few epochs, from the event files."""
+    figures = []
     for tag, drawn in events.images(logs).items():
         if all(data.startswith(b"\x89PNG") for data in drawn.values()):
             picture = plotting.encode_png(events.stages(drawn))
-            found.append(_figure(f"{tag.split('/')[-1]} by epoch", picture, "image/png"))
-    return found
+            figures.append(_figure(f"{tag.split('/')[-1]} by epoch", picture, "image/png"))
+    return figures

@@ -55,6 +55,6 @@ def test_step_of_box_reports_both_precisions(monkeypatch, capsys):
     results = step._box(repeats=1)
     for precision in ("float32", "mixed_bfloat16"):
         ratio = results[f"{precision}: step to frame networks alone, ratio"]
-        parts = [results[f"{precision}: {name}"] for name in ("whole step", step._HALVES)]
+        parts = [results[f"{precision}: {name}"] for name in ("whole step", step._NETWORKS)]
         np.testing.assert_allclose(ratio, parts[0] / parts[1])
     assert "mixed_bfloat16: whole step" in capsys.readouterr().out

@@ -1,11 +1,11 @@
-"""The coupled pass of the filter and the dynamics parameter network."""
+"""The joint filter: Kalman filter and dynamics parameter network in one loop."""
 
 import numpy as np
 import pytest
 import reference
 import tensorflow as tf
 
-from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, coupled_pass
+from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, joint_filter
 
 B, T, M, N, K, U = 2, 5, 2, 3, 4, 2
 
@@ -38,11 +38,11 @@ def to_reference(model):
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "mlp", "fifo"])
 @pytest.mark.parametrize(("control_size", "learned"), [(0, 0), (U, 0), (0, N), (U, N)])
-def test_coupled_pass_fills_in_its_own_predictions(control_size, learned, kind):
+def test_joint_filter_fills_in_its_own_predictions(control_size, learned, kind):
     network, mixture = make_network(kind, learned), make_mixture(control_size + learned)
     a, controls = normal(B, T, M), normal(B, T, control_size, seed=5)
     observed = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 1]], np.float32)
-    result = coupled_pass(network, mixture, a, observed, controls)
+    result = joint_filter(network, mixture, a, observed, controls)
     # The pass is the fixed point of: weights follow from the encodings, the model from the weights,
     # the predictions from the model, and the missing encodings from the predictions.
     for found, expected in zip(result.parameters, network(result.encodings), strict=True):
@@ -57,7 +57,7 @@ def test_coupled_pass_fills_in_its_own_predictions(control_size, learned, kind):
     np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
 
 
-def test_coupled_pass_with_small_noises_is_exact():
+def test_joint_filter_with_small_noises_is_exact():
     """R = Q = 1e-6 beside a start of variance 20: more digits than a float32 covariance holds."""
     network = make_network("mlp")
     mixture = ModeMixture(K, N, M, 0, transition_noise=1e-6, emission_noise=1e-6)
@@ -67,7 +67,7 @@ def test_coupled_pass_with_small_noises_is_exact():
     mixture.emission.assign(normal(K, M, N, seed=13))
     a = normal(B, T, M)
     observed = np.array([[1, 0, 0, 1, 1], [0, 1, 1, 0, 1]], np.float32)
-    result = coupled_pass(network, mixture, a, observed, tf.zeros([B, T, 0]))
+    result = joint_filter(network, mixture, a, observed, tf.zeros([B, T, 0]))
     model = to_reference(mixture(result.parameters.mode_weights, tf.zeros([B, T, 0])))
     exact = reference.loop_filter(model, a.astype(np.float64), observed)
     stds = np.sqrt(np.diagonal(exact.filtered_covariances, axis1=-2, axis2=-1))
@@ -77,8 +77,8 @@ def test_coupled_pass_with_small_noises_is_exact():
     assert np.max(error / stds) < tolerance / np.min(stds)
 
 
-def test_coupled_pass_of_everything_seen_is_the_network():
+def test_joint_filter_of_everything_seen_is_the_network():
     network, mixture, a = make_network(), make_mixture(), normal(B, T, M)
-    result = coupled_pass(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))
+    result = joint_filter(network, mixture, a, tf.ones([B, T]), tf.zeros([B, T, U]))
     np.testing.assert_array_equal(result.encodings, a)
     np.testing.assert_allclose(result.parameters.mode_weights, network(a).mode_weights, atol=1e-5)

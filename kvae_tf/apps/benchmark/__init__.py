@@ -1,4 +1,4 @@
-"""How long things take, on one core, in one process, on the same inputs."""
+"""Benchmarks of inference, training step and streaming, on one core in one process."""
 
 from kvae_tf.apps.benchmark.engine import SIZES, engine
 from kvae_tf.apps.benchmark.step import training_step

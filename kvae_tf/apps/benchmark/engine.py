@@ -1,4 +1,4 @@
-"""How long the engine takes beside TensorFlow Probability, on the same inputs."""
+"""Times of ``lgssm`` and of TensorFlow Probability on the same inputs."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def random_problem(
     """A time-varying model and a draw from it, float32.
 
     Args:
-      batch_size: B.
-      num_steps: T.
-      latent_size: n.
-      seed: of everything.
+      batch_size: number B of sequences.
+      num_steps: number T of steps.
+      latent_size: dimension n of a latent state.
+      seed: seed of model, observations and mask, an int, 0 by default.
 
     Returns:
       The model with ``[B, T, ...]`` transitions, emissions and offsets, ``[n]`` and ``[m]`` noises;
@@ -72,13 +72,13 @@ def engine(
     gradients in A, C and y against TFP's ``log_prob`` with the same.
 
     Args:
-      sizes: pairs (B, T).
-      latent_sizes: n, each at all sizes.
-      methods: out of ``lgssm.METHODS``; ``"parallel"`` is for n <= 4.
-      repeats: calls to time.
+      sizes: pairs (B, T); by default ``SIZES``.
+      latent_sizes: dimensions n, each of which is combined with all sizes; 4, 8 and 16 by default.
+      methods: names out of ``lgssm.METHODS``, all by default; ``"parallel"`` is left out for n > 4.
+      repeats: number of timed calls, 30 by default.
 
     Returns:
-      The rows of the table.
+      The rows of the table, as dictionaries by column.
 
     Raises:
       UserError: a method is unknown or a number is not positive.
@@ -112,7 +112,7 @@ def engine(
 
 
 def _compare(B, T, n, task, methods, repeats):
-    """Rows of one size and task; TFP comes first, so that the others have their ratio."""
+    """Rows of one size and task; TFP comes first, so that the other methods get a ratio."""
     arguments = random_problem(B, T, n)
     exact = tf.nest.map_structure(lambda x: tf.cast(x, tf.float64), arguments)
     reference = tf.function(_task(task, "sequential"))(*exact)

@@ -1,8 +1,8 @@
-"""What a training step spends where: the whole step, its frame networks alone, its dynamics.
+"""Times of a training step: the whole step, its frame networks alone, its dynamics.
 
-The pendulum's step (MLP, batch 50 x 15 frames) is compiled as a whole. The box' (the paper's CNN,
-batch 32 x 20 frames, all of them decoded) is not, as XLA's convolutions are slow on a CPU: there
-only the dynamics are, as in training.
+For the pendulum (MLP, batch of 50 x 15 frames) the whole step is compiled. For box (the paper's
+CNN, batch of 32 x 20 frames, all of them decoded) only the dynamics are compiled, as in training,
+since XLA's convolutions are slow on a CPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kvae_tf.models.kvae import KVAE
 
 
 class _Case(NamedTuple):
-    """A world's step: its model's options and its batch size."""
+    """Batch size and model options of a world's training step."""
 
     batch_size: int
     options: dict[str, object]
@@ -31,17 +31,17 @@ _CASES = {
     ),
     "box": _Case(32, {"network": "cnn", "units": (32, 32, 32)}),
 }
-_HALVES = "frame encoder and decoder, forward and backward"
+_NETWORKS = "frame encoder and decoder, forward and backward"
 
 
 def training_step(repeats: int = 30) -> dict[str, dict[str, float]]:
-    """Prints what training steps on the pendulum and on box spend where.
+    """Prints the times of training steps on pendulum and box, and of their parts.
 
     Args:
-      repeats: calls to time.
+      repeats: number of timed calls, 30 by default.
 
     Returns:
-      World -> milliseconds of the step and of its parts; percentages and ratios as they say.
+      Name of a world -> name of a part -> milliseconds; the names of percentages and ratios say so.
     """
     return {"pendulum": _pendulum(repeats), "box": _box(repeats)}
 
@@ -57,7 +57,7 @@ def _pendulum(repeats):
         "frame encoder and decoder, forward": _time(
             lambda frames: _reconstruct(model, frames), [batch["frames"]], repeats, True
         ),
-        _HALVES: _time(*_both_halves(model, batch), repeats, True),
+        _NETWORKS: _time(*_frame_networks(model, batch), repeats, True),
     }
     for name, (function, inputs) in _dynamics(model, batch).items():
         results[name] = _time(function, inputs, repeats, True)
@@ -74,11 +74,11 @@ def _box(repeats):
     for precision in ("float32", "mixed_bfloat16"):
         model = _model("box", batch, jit_engine=True, precision=precision)
         step = _time(model.train_step, [batch], repeats)
-        halves = _time(*_both_halves(model, batch), repeats)
+        networks = _time(*_frame_networks(model, batch), repeats)
         results |= {
             f"{precision}: whole step": step,
-            f"{precision}: {_HALVES}": halves,
-            f"{precision}: step to frame networks alone, ratio": step / halves,
+            f"{precision}: {_NETWORKS}": networks,
+            f"{precision}: step to frame networks alone, ratio": step / networks,
         }
     results["float32 step to mixed_bfloat16 step, ratio"] = (
         results["float32: whole step"] / results["mixed_bfloat16: whole step"]
@@ -108,7 +108,7 @@ def _batch(world):
     """A training batch in which all frames are seen."""
     train = data.load(world, seed=0).train
     batch = next(iter(data.training_batches(train, _CASES[world].batch_size, seed=0)))
-    del batch["observed"]  # training says so in the same way
+    del batch["observed"]  # as in training where all frames are seen
     return batch
 
 
@@ -135,8 +135,8 @@ def _reconstruct(model, frames):
     return tf.reduce_sum(model.likelihood.log_prob(model.decoder(a), frames))
 
 
-def _both_halves(model, batch):
-    """Reconstruction with its gradients, and its input."""
+def _frame_networks(model, batch):
+    """A function of the reconstruction and its gradients, and its inputs."""
     layers = (model.encoder, model.decoder, model.likelihood)
     variables = [variable for layer in layers for variable in layer.trainable_variables]
 
@@ -149,18 +149,18 @@ def _both_halves(model, batch):
 
 
 def _dynamics(model, batch):
-    """Name -> (function, inputs) of the dynamics' parts, with gradients of what they are given."""
+    """Name of a part of the dynamics -> function with gradients by its inputs, and the inputs."""
     encodings = model.encode(batch["frames"]).mean
     matrices = model.mixture(model.network(encodings).mode_weights, batch["controls"])
 
-    def weigh(encodings):
+    def weight_modes(encodings):
         # Squares, as the weights themselves always sum to one.
         return tf.reduce_sum(tf.square(model.network(encodings).mode_weights))
 
     def both(encodings):
         with tf.GradientTape() as tape:
             tape.watch(encodings)
-            value = weigh(encodings)
+            value = weight_modes(encodings)
         return value, tape.gradient(value, [encodings, *model.network.trainable_variables])
 
     def likelihood(matrices, encodings):
@@ -171,7 +171,7 @@ def _dynamics(model, batch):
         return value, tape.gradient(value, sources)
 
     return {
-        "dynamics network, forward": (weigh, [encodings]),
+        "dynamics network, forward": (weight_modes, [encodings]),
         "dynamics network, forward and backward": (both, [encodings]),
         "engine, log-likelihood and gradients": (likelihood, [matrices, encodings]),
     }

@@ -1,4 +1,4 @@
-"""Frames a second that an export filters, one at a time."""
+"""Frames per second of an export that filters frame by frame."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def streaming(
     """Times the signature ``filter_step``, results read after every step.
 
     Args:
-      saved_model: an export with that signature.
-      batch_sizes: streams at once.
-      repeats: steps to time.
+      saved_model: folder of an export's version, with the signature ``filter_step``.
+      batch_sizes: numbers of sequences that are filtered at once, 1 and 64 by default.
+      repeats: number of timed steps, 1000 by default.
 
     Returns:
-      Frames a second by batch size, in words; printed too.
+      Name with the batch size -> frames per second; also printed.
 
     Raises:
       UserError: there is no such export or signature, or a size is not positive.
@@ -37,7 +37,7 @@ def streaming(
     signatures = model.module.signatures
     if "filter_step" not in signatures:
         raise UserError(f"{saved_model} has no signature filter_step, expected a kvae's export")
-    step, found = signatures["filter_step"], {}
+    step, rates = signatures["filter_step"], {}
     for size in batch_sizes:
         rng = np.random.default_rng(0)
         state = signatures["filter_start"](batch_size=tf.constant(size))
@@ -46,11 +46,11 @@ def streaming(
         observed = [tf.constant([float(seen)] * size) for seen in (1, 1, 0)]
         for t in range(_WARM_UP + repeats):
             if t == _WARM_UP:
-                begin = time.perf_counter()
-            answer = step(frames=frames, observed=observed[t % 3], controls=controls, **state)
-            state = {name: x for name, x in answer.items() if name.startswith("state_")}
-            answer["encodings"].numpy()
-        rate = size * repeats / (time.perf_counter() - begin)
-        found[f"batch {size}: frames a second"] = rate
+                start = time.perf_counter()
+            outputs = step(frames=frames, observed=observed[t % 3], controls=controls, **state)
+            state = {name: x for name, x in outputs.items() if name.startswith("state_")}
+            outputs["encodings"].numpy()
+        rate = size * repeats / (time.perf_counter() - start)
+        rates[f"batch {size}: frames a second"] = rate
         print(f"batch {size}: {rate:,.0f} frames a second", flush=True)
-    return found
+    return rates

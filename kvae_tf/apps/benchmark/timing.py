@@ -1,4 +1,4 @@
-"""Times of one function on one core: medians, with results forced."""
+"""Median times of a function on one core, with results read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Timing(NamedTuple):
     """Times of one function.
 
     Attributes:
-      milliseconds: median of the calls after the warm-up.
-      calls: how many were timed.
-      compile_seconds: the first call, with tracing and compilation.
+      milliseconds: median time of a call after the warm-up.
+      calls: number of timed calls.
+      compile_seconds: time of the first call, with tracing and compilation.
     """
 
     milliseconds: float
@@ -29,7 +29,7 @@ class Timing(NamedTuple):
 
 
 def use_one_core() -> None:
-    """One thread on one core, no GPU; call it before TensorFlow has run anything."""
+    """Restricts TensorFlow to one thread on one core, no GPU; call it before any computation."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -42,8 +42,8 @@ def measure(function: Callable, arguments: Sequence, repeats: int) -> Timing:
 
     Args:
       function: returns a structure of tensors.
-      arguments: what it is called with.
-      repeats: calls to time; fewer (at least 3) where a call takes more than half a second.
+      arguments: arguments of ``function``.
+      repeats: number of timed calls; fewer (at least 3) where a call takes more than 0.5 seconds.
 
     Returns:
       A ``Timing``.

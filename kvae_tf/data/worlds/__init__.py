@@ -12,8 +12,8 @@ class World(NamedTuple):
     """A generator of data sets.
 
     Attributes:
-      splits: a function of ``seed`` and of options with defaults.
-      version: goes into the cache's file names, so that older data are not taken for newer.
+      splits: simulates the three parts; a function of ``seed`` and of options with defaults.
+      version: version of the generated data, part of the cache's file names.
     """
 
     splits: Callable[..., Splits]

@@ -1,4 +1,4 @@
-"""Grey balls in a square box: one that is pushed about, and two that collide with each other.
+"""Grey balls in a square box: one that is pushed at random, and two that collide.
 
 ``controlled_ball`` is the bouncing ball of Karl et al. (2017), section 4.2: 16×16 pixels, a
 two-dimensional control is added to the velocity. Its renderer and its constants were never
@@ -45,10 +45,10 @@ def splits(
 
     Args:
       name: a name out of ``WORLDS``.
-      seed: non-negative int.
-      num_sequences: how many sequences the three parts hold; None: as in the paper (two balls:
-        2,000 for training, else 500).
-      num_steps: T, frames a sequence.
+      seed: a non-negative int.
+      num_sequences: numbers of sequences of the three parts; None: as in the paper, 500 each, but
+        2,000 for training with two balls (default).
+      num_steps: number T of frames of a sequence, 15 by default.
 
     Raises:
       UserError: a number is no positive integer.
@@ -64,9 +64,9 @@ def controlled_ball(
     """One ball from a random start under random pushes.
 
     Args:
-      num_sequences: N.
-      num_steps: T.
-      seed: non-negative int or a ``SeedSequence``.
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      seed: a non-negative int or a ``SeedSequence``.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 16, 16, 1]`` float32, ``controls [N, T, 2]`` and
@@ -77,7 +77,7 @@ def controlled_ball(
     rng = streams.generator(seed)
     x = rng.uniform(MARGIN, SIZE - MARGIN, (num_sequences, 2))
     v = rng.uniform(-MAX_SPEED, MAX_SPEED, (num_sequences, 2))
-    # A push for each step in turn, so that longer sequences begin like shorter ones.
+    # Drawn step by step, so that longer sequences continue shorter ones.
     pushes = rng.uniform(-MAX_PUSH, MAX_PUSH, (num_steps, num_sequences, 2)).astype(np.float32)
     states = []
     for push in pushes:
@@ -96,9 +96,9 @@ def two_balls(
     """Two balls of equal mass from random starts.
 
     Args:
-      num_sequences: N.
-      num_steps: T.
-      seed: non-negative int or a ``SeedSequence``.
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      seed: a non-negative int or a ``SeedSequence``.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 20, 20, 1]`` float32, no controls and
@@ -139,7 +139,7 @@ def collide(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Velocities ``[N, 2, 2]`` after an elastic collision of balls at ``x [N, 2, 2]`` that overlap.
 
     Balls of equal mass exchange the parts of their velocities along the line between them, unless
-    they move apart already. (The original script exchanges them all the same, so that balls may
+    they move apart already. (The original script exchanges velocities even then, so that balls may
     stick to each other for a while.)
     """
     between = x[:, 0] - x[:, 1]

@@ -31,7 +31,7 @@ RADIUS = 3  # of the ball
 MASS = 1.0
 INTERVAL = 0.2  # a frame, in pymunk's unit of time
 WALL_THICKNESS = 10.0  # outwards, so that a ball that fell fast cannot pass through
-START_MARGIN = 6  # the ball starts so many pixels inside the frame: inset 2, radius 3, one to spare
+START_MARGIN = 6  # pixels from the frame's edge at the start: wall 2, radius 3, and 1 to spare
 
 PADDLE_HALF_LENGTH = 3
 PADDLE_SPEED = 2.0  # pixels a frame
@@ -43,16 +43,19 @@ STATE_NAMES = ("x", "y", "velocity_x", "velocity_y")
 
 
 class Scene(NamedTuple):
-    """What tells the four worlds apart.
+    """Parameters of one of the four worlds.
 
     Attributes:
-      start_std: of the ball's first position about the centre, before it is clipped.
-      speeds: the limits of the uniform start speed; the direction is uniform.
-      walls: line segments ((x0, y0), (x1, y1)).
-      gravity: along y.
-      ball_elasticity: of the ball; a collision has the product of both elasticities.
-      wall_elasticity: of the walls.
-      has_paddles: two paddles follow the ball's y.
+      start_std: standard deviation of the ball's first position about the centre, pixels, before
+        the position is clipped.
+      speeds: limits of the uniform initial speed, pixels per unit of time; the direction is
+        uniform.
+      walls: line segments ((x0, y0), (x1, y1)), pixels.
+      gravity: acceleration along y, 0 by default.
+      ball_elasticity: elasticity of the ball, 1 by default; a collision has the product of both
+        elasticities.
+      wall_elasticity: elasticity of the walls, 1 by default.
+      has_paddles: whether two paddles follow the ball's y; False by default.
     """
 
     start_std: float
@@ -97,10 +100,12 @@ def splits(
 
     Args:
       scene: a name out of ``SCENES``.
-      seed: non-negative int.
-      num_sequences: how many sequences the three parts hold; a part's size changes no other part.
-      num_steps: T, frames a sequence; more frames continue the same sequences.
-      draw_walls: show the walls in the frames.
+      seed: a non-negative int.
+      num_sequences: numbers of sequences of the three parts; the size of one part does not change
+        the other parts. 5,000, 500 and 1,000 by default.
+      num_steps: number T of frames of a sequence, 20 by default; more frames continue the same
+        sequences.
+      draw_walls: draw the walls in the frames; False by default.
 
     Raises:
       UserError: the scene is unknown or a number is no positive integer.
@@ -123,10 +128,10 @@ def simulate(
 
     Args:
       scene: a name out of ``SCENES``.
-      num_sequences: N.
-      num_steps: T.
-      seed: non-negative int or a ``SeedSequence``.
-      draw_walls: show the walls in the frames.
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      seed: a non-negative int or a ``SeedSequence``.
+      draw_walls: draw the walls in the frames; False by default.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 32, 32, 1]`` uint8 (0 or 255) and ``states [N, T, 4]``:
@@ -139,7 +144,7 @@ def simulate(
         raise UserError(f"scene is {scene!r}, expected one of {', '.join(sorted(SCENES))}")
     num_sequences = checks.integer("num_sequences", num_sequences)
     num_steps = checks.integer("num_steps", num_steps)
-    # Four numbers a sequence, so that a longer list begins like a shorter one.
+    # Four numbers for each sequence, so that more sequences start with the same ones.
     draws = streams.generator(seed).random((num_sequences, 4))
     settings = SCENES[scene]
     position = CENTRE + settings.start_std * ndtri(draws[:, :2])
@@ -168,10 +173,10 @@ def integrate(
     """States at the frames, by pymunk.
 
     Args:
-      scene: walls, gravity, elasticities, paddles.
-      position: ``[N, 2]`` pixels at frame 0.
-      velocity: ``[N, 2]`` at frame 0.
-      num_steps: T.
+      scene: walls, gravity, elasticities and paddles of the world.
+      position: ``[N, 2]``, position at frame 0, pixels.
+      velocity: ``[N, 2]``, velocity at frame 0, pixels per unit of time.
+      num_steps: number T of frames.
 
     Returns:
       states ``[N, T, 4]`` float64, and the y of the paddles' centre ``[N, T]``.

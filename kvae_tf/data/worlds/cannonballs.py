@@ -6,9 +6,9 @@ position a at which it is drawn follow
     h_{t+1} = A h_t + u            A = [I, δI; 0, I],  u = -g (0, δ²/2, 0, δ)
     a_t     = (x, y)_t + noise     noise ~ N(0, NOISE · I)
 
-One affine map, the same for all sequences, takes positions to pixels: what balls can reach fills
-the frame but for a margin of the radius. The rare noise that leads beyond is cut off, so that every
-ball is whole. Row 0 of a frame is the top of the world.
+One affine map, the same for all sequences, maps positions to pixels: all positions that balls can
+reach, with a margin of the radius, fill the frame. Positions beyond it, by rare noise, are clipped,
+so that every ball is drawn whole. Row 0 of a frame is the top of the world.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ GRAVITY = 9.81
 NOISE = 0.001  # Σ_A
 ANGLES = 40.0, 60.0  # degrees
 SPEEDS = 2.0, 3.0
-LEFT = -0.5, -0.1  # where balls shot from the left begin
+LEFT = -0.5, -0.1  # initial x of balls that are shot from the left
 HEIGHTS = -0.5, 0.5
-RIGHT_SHIFT = 0.9  # of the largest displacement: where balls shot from the right begin
+RIGHT_SHIFT = 0.9  # shift of the initial x on the right, as a share of the largest x
 RADIUS = 2  # pixels
 _MAX_BALLS = 3
 
@@ -46,11 +46,11 @@ def splits(
     """Train, validation and test sequences, each from its own stream of random numbers.
 
     Args:
-      seed: non-negative int.
-      num_sequences: how many sequences the three parts hold.
-      num_steps: T, frames a sequence.
-      size: height and width, pixels.
-      num_balls: how many balls sequences show, in turn.
+      seed: a non-negative int.
+      num_sequences: numbers of sequences of the three parts; 5,000, 500 and 1,000 by default.
+      num_steps: number T of frames of a sequence, 30 by default.
+      size: height and width of a frame, pixels, 48 by default.
+      num_balls: numbers of balls, which the sequences have in turn; 1, 2 and 3 by default.
 
     Raises:
       UserError: a number is out of its range.
@@ -69,13 +69,19 @@ def simulate(
     size: int = 48,
     num_balls: Sequence[int] = (1, 2, 3),
 ) -> SequenceData:
-    """Sequences of shots; the arguments are those of ``splits``.
+    """Sequences of random shots.
+
+    Args:
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence, at least 2.
+      seed: a non-negative int or a ``SeedSequence``.
+      size: height and width of a frame, pixels, 48 by default.
+      num_balls: numbers of balls, which the sequences have in turn; 1, 2 and 3 by default.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, size, size, 1]`` uint8, 0 or 255, ``num_objects [N]``
       and ``states [N, T, 4 · most balls]``: for each ball the true position (column from the left,
-      row from the bottom, pixels) and its velocity (pixels a frame), 0 for balls that are not
-      there.
+      row from the bottom, pixels) and the velocity (pixels a frame), 0 for absent balls.
 
     Raises:
       UserError: a number is out of its range.
@@ -117,8 +123,8 @@ def pixels(num_steps: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The map from positions to pixels: ``column_row_from_below = position * scale + offset``.
 
     Args:
-      num_steps: T, which says how far balls come.
-      size: height and width.
+      num_steps: number T of frames, on which the reach of the balls depends.
+      size: height and width of a frame, pixels.
 
     Returns:
       scale and offset, ``[2]`` each; pixels are numbered from 0, a pixel's centre is at its number.
@@ -143,9 +149,9 @@ def draw(centres: np.ndarray, there: np.ndarray, size: int) -> np.ndarray:
     """Discs: pixels within ``RADIUS`` of a centre, bool ``[N, T, size, size]``.
 
     Args:
-      centres: ``[N, T, balls, 2]``, column and row from below.
-      there: ``[N, 1 or T, balls]``, which balls to draw.
-      size: height and width.
+      centres: ``[N, T, balls, 2]``, column and row from below, pixels.
+      there: ``[N, 1 or T, balls]`` bool, which balls to draw.
+      size: height and width of a frame, pixels.
     """
     pixel = np.arange(size)
     frames = np.zeros((*centres.shape[:2], size, size), bool)
@@ -179,15 +185,15 @@ def _fly(state, num_steps):
 
 
 def _reach(num_steps):
-    """The longest way along x."""
+    """The largest displacement along x."""
     return SPEEDS[1] * np.cos(np.radians(ANGLES[0])) * STEP * (num_steps - 1)
 
 
 def _largest(num_steps):
-    """The largest x that a ball from the left comes to."""
+    """The largest x that a ball from the left reaches."""
     return LEFT[1] + _reach(num_steps)
 
 
 def _right(num_steps):
-    """Where balls shot from the right begin."""
+    """Limits of the initial x of balls that are shot from the right."""
     return tuple(x + RIGHT_SHIFT * _largest(num_steps) for x in LEFT)

@@ -26,7 +26,7 @@ GRAVITY = 9.81  # m/s²
 
 FRAME_INTERVAL = 0.1  # s
 SUBSTEPS = 10  # Runge-Kutta steps a frame interval; their error stays below 1e-7
-MAX_VELOCITY = np.pi  # rad/s, of the start
+MAX_VELOCITY = np.pi  # rad/s, initial
 MAX_TORQUE = 2.0  # N m
 
 SIZE = 16  # pixels
@@ -43,9 +43,10 @@ def splits(
     """Train, validation and test sequences, each from its own stream of random numbers.
 
     Args:
-      seed: non-negative int.
-      num_sequences: how many sequences the three parts hold; a part's size changes no other part.
-      num_steps: T, frames a sequence.
+      seed: a non-negative int.
+      num_sequences: numbers of sequences of the three parts; the size of one part does not change
+        the other parts. 500 each by default.
+      num_steps: number T of frames of a sequence, 15 by default.
 
     Raises:
       UserError: a number is no positive integer.
@@ -63,9 +64,9 @@ def simulate(
     The start is uniform on the circle with a velocity in ±π rad/s, torques are uniform in ±2 N m.
 
     Args:
-      num_sequences: N.
-      num_steps: T.
-      seed: non-negative int or a ``SeedSequence``.
+      num_sequences: number N of sequences.
+      num_steps: number T of frames of a sequence.
+      seed: a non-negative int or a ``SeedSequence``.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 16, 16, 1]`` float32, ``controls [N, T, 1]`` in N m and

@@ -1,4 +1,4 @@
-"""Random numbers of simulated worlds: a stream for each part, so that none depends on another."""
+"""Random numbers of simulated worlds: an independent stream for each part."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def split(
     """Train, validation and test sequences, each from its own stream of random numbers.
 
     Args:
-      simulate: gives so many sequences from a stream.
-      num_sequences: how many sequences the three parts hold; a part's size changes no other part.
-      seed: non-negative int.
+      simulate: a function of a number of sequences and a stream that returns the sequences.
+      num_sequences: numbers of sequences of the three parts; the size of one part does not change
+        the other parts.
+      seed: a non-negative int.
 
     Raises:
-      UserError: not three numbers, or the seed is no non-negative integer.
+      UserError: ``num_sequences`` are not three numbers, or ``seed`` is no non-negative integer.
     """
     try:
         sizes = tuple(num_sequences)
@@ -39,10 +40,13 @@ def split(
 
 
 def generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """Random numbers from a stream, or from a non-negative int.
+    """A random number generator.
+
+    Args:
+      seed: a non-negative int, or a stream.
 
     Raises:
-      UserError: the seed is neither.
+      UserError: ``seed`` is neither.
     """
     if not isinstance(seed, np.random.SeedSequence):
         seed = checks.integer("seed", seed, minimum=0)

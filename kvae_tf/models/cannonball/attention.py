@@ -1,4 +1,4 @@
-r"""Recurrent attention over objects: where each of them is in a frame, and a frame made of them.
+r"""Recurrent attention, which locates objects in frames, and a recurrent renderer of objects.
 
 Chiappa and Paquet, equations 1, 2, 8 and 9. Inference runs over steps t and objects n,
 
@@ -20,8 +20,8 @@ a       ``positions``       ``[..., N, m]``
 N       ``num_objects``     ``[B]``; as a size: the most that a sequence can show
 ======  ==================  ==================
 
-The products of W^b and W^s with v_t, by far the largest, are the same for all objects and are made
-for all steps at once.
+The products of W^b and W^s with v_t, by far the largest, are the same for all objects and are
+computed for all steps at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.layers.frame_networks import Encoding
 
-# Of units that carry a linear coordinate at first: its share, their mask's bias, others' weight.
+# Of read_linearly: scale of a coordinate in its unit, bias of its mask, factor of other weights.
 _SHARE, _OPEN, _QUIET = 0.3, 3.0, 0.1
 
 
@@ -44,10 +44,10 @@ class RecurrentAttention(keras.layers.Layer):
     """q(a | v): the position of each object in each frame.
 
     Args:
-      max_objects: N, the most objects in a sequence.
-      state_size: S.
-      position_size: m.
-      min_std: lower bound of the positions' standard deviation.
+      max_objects: largest number N of objects in a sequence.
+      state_size: width S of the states, 256 by default.
+      position_size: dimension m of a position, 2 by default.
+      min_std: lower bound of the positions' standard deviation, 1e-3 by default.
     """
 
     def __init__(self, max_objects, state_size=256, position_size=2, min_std=1e-3, **kwargs):
@@ -58,10 +58,10 @@ class RecurrentAttention(keras.layers.Layer):
         self.min_std = min_std
 
     def build(self, input_shape):
-        """``input_shape``: of frames ``[..., H, W, C]``."""
+        """Creates the weights; ``input_shape`` is that of frames ``[..., H, W, C]``."""
         S, m = self.state_size, self.position_size
         pixels = math.prod(input_shape[-3:])
-        # One matrix a line of the equations, however it is cut: its size sets its variance.
+        # Each equation has one matrix, stored in parts; its whole size sets its variance.
         wide = _normal((2 * S + pixels) * S)
 
         def weight(name, shape, initializer):
@@ -71,7 +71,7 @@ class RecurrentAttention(keras.layers.Layer):
         self.from_past = weight("from_past", (S, 2 * S), wide)
         self.from_others = weight("from_others", (S, 2 * S), wide)
         self.bias = weight("bias", (2 * S,), "zeros")
-        # A start for each object, another one for each number of objects (footnote 2).
+        # One initial state for each object and each number of objects (footnote 2).
         shape = (self.max_objects, self.max_objects, S)
         self.start_states = weight(
             "start_states", shape, keras.initializers.RandomNormal(stddev=1.0)
@@ -83,7 +83,7 @@ class RecurrentAttention(keras.layers.Layer):
     def call(self, frames, num_objects):
         """An ``Encoding`` of means and standard deviations, ``[B, T, N, m]``.
 
-        What it says of objects beyond a sequence's number means nothing.
+        Values of objects beyond a sequence's number of objects have no meaning.
 
         Args:
           frames: ``[B, T, H, W, C]``.
@@ -107,7 +107,7 @@ class RecurrentAttention(keras.layers.Layer):
         return tf.reshape(projected, tf.concat([tf.shape(frames)[:-3], [projected.shape[1]]], 0))
 
     def start(self, num_objects):
-        """s_0 ``[B, N, S]`` of sequences with so many objects ``[B]``."""
+        """s_0 ``[B, N, S]`` of sequences with ``num_objects [B]``."""
         chosen = tf.one_hot(num_objects - 1, self.max_objects)  # a gather has a sparse gradient
         return tf.tanh(tf.tensordot(chosen, self.start_states, 1))
 
@@ -115,14 +115,14 @@ class RecurrentAttention(keras.layers.Layer):
         """s_t ``[B, N, S]`` from s_{t-1} and the projected frame ``[B, 2S]``."""
         past = tf.einsum("bns,sk->bnk", states, self.from_past) + projected[:, tf.newaxis]
         current = tf.zeros_like(states[:, 0])
-        found = []
+        new_states = []
         for n in range(self.max_objects):
             raw = past[:, n] + (current @ self.from_others if n else 0.0)
             mask, contribution = tf.split(raw, 2, axis=-1)
             mask = tf.sigmoid(mask)
             current = (1.0 - mask) * current + mask * tf.tanh(contribution)
-            found.append(current)
-        return tf.stack(found, axis=1)
+            new_states.append(current)
+        return tf.stack(new_states, axis=1)
 
     def read(self, states):
         """An ``Encoding`` ``[..., m]`` of states ``[..., S]``."""
@@ -131,15 +131,15 @@ class RecurrentAttention(keras.layers.Layer):
         return Encoding(mean, self.min_std + tf.nn.softplus(spread))
 
     def read_linearly(self, matrix, offset, spread):
-        """Other weights, with which the mean is about ``spread · (frames · matrix + offset)``.
+        """Sets weights with which the mean is about ``spread · (frames · matrix + offset)``.
 
-        A unit for each coordinate carries it: open to the frame, deaf to the past, and with so
-        small a share that tanh is nearly straight. The other units have little to say at first.
+        One unit represents each coordinate: its mask is open, it does not depend on the past, and
+        its values are so small that tanh is nearly linear. All other units get small weights.
 
         Args:
-          matrix: ``[H · W · C, m]``, of features whose usual size is 1.
+          matrix: ``[H · W · C, m]``, of features whose standard deviation is 1.
           offset: ``[m]``.
-          spread: the usual size of a coordinate.
+          spread: standard deviation that a coordinate is to have.
         """
         S, m = self.state_size, self.position_size
         changed = self.from_frame, self.from_past, self.bias, self.to_moments
@@ -168,9 +168,9 @@ class RecurrentRenderer(keras.layers.Layer):
     """The logits of a frame, from the positions of its objects.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      state_size: of x.
-      position_size: m.
+      frame_shape: ``(H, W, C)`` of a frame.
+      state_size: width of x, 256 by default.
+      position_size: dimension m of a position, 2 by default.
     """
 
     def __init__(self, frame_shape, state_size=256, position_size=2, **kwargs):
@@ -197,8 +197,8 @@ class RecurrentRenderer(keras.layers.Layer):
         """Logits ``[..., H, W, C]``.
 
         Args:
-          positions: ``[..., N, m]``; anything finite where an object is absent.
-          present: ``[..., N]``, 1 = the object is there.
+          positions: ``[..., N, m]``; any finite value where an object is absent.
+          present: ``[..., N]``, 1 = the object is present.
         """
         count, m = positions.shape[-2:]
         lead = tf.shape(positions)[:-2]
@@ -222,5 +222,5 @@ class RecurrentRenderer(keras.layers.Layer):
 
 
 def _normal(num_elements):
-    """N(0, 1/√d), a variance, of a matrix of d elements (section 3.2)."""
+    """Initialiser N(0, 1/√d), a variance, for a matrix of d elements (section 3.2)."""
     return keras.initializers.RandomNormal(stddev=num_elements**-0.25)

@@ -1,17 +1,17 @@
-r"""Where attention begins: linear features of frames that move by Newton's law, in closed form.
+r"""Initialisation of attention: linear features of constant acceleration, in closed form.
 
-The second differences of what falls are all alike, but for noise. Of all linear features
-f_t = w · v_t of frames those are sought with the least
+A position under constant force has constant second differences, apart from noise. So of all
+linear features f_t = w · v_t of frames, those are computed that minimise
 
     Var[f_{t+1} - 2 f_t + f_{t-1}] / Var[f_t]
 
-a generalised eigenvalue problem: slow feature analysis (Wiskott and Sejnowski 2002) with second
-differences in the place of first ones. The centre of mass of the bright pixels is such a feature,
-whether it belongs to one object or to several.
+This is a generalised eigenvalue problem: slow feature analysis (Wiskott and Sejnowski 2002) with
+second differences in place of first ones. The centre of mass of the bright pixels is such a
+feature, of one object or of several.
 
-Learned by gradients from random weights, one coordinate of the positions comes before the other,
-which then grows out of it in directions that differ from place to place: the map of the world is
-folded, and never lies flat again. One that begins with the best features is flat from the start.
+From random weights, gradients learn one coordinate of the positions before the other; the second
+then grows in directions that differ from place to place, and the map from true to learned positions
+stays folded. With these features as initial values the map is linear from the start.
 
 ======  ==================  ====================
 letter  name                shape
@@ -32,7 +32,7 @@ from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.models.cannonball.model import Cannonball
 
-_SEQUENCES = 2000  # more say no more
+_SEQUENCES = 2000  # more do not change the features
 _LEAST = 1e-2  # variance of the frames' directions that count, as a share of the largest
 
 
@@ -40,9 +40,9 @@ class LinearFeatures(NamedTuple):
     """frames · ``matrix`` + ``offset``: mean 0, variance 1, uncorrelated, the smoothest first.
 
     Attributes:
-      matrix: ``[pixels, m]``.
+      matrix: ``[H · W · C, m]``.
       offset: ``[m]``.
-      roughness: ``[m]``, the quotients that the module's docstring is about; 6 for white noise.
+      roughness: ``[m]``, the minimised quotients of the module's docstring; 6 for white noise.
     """
 
     matrix: np.ndarray
@@ -51,14 +51,14 @@ class LinearFeatures(NamedTuple):
 
 
 def initialise_attention(model: Cannonball, train: SequenceData) -> None:
-    """Lets attention begin with the best features, as wide as objects' starts are thought to be.
+    """Initialises attention with linear features, scaled to the initial spread of positions.
 
     Args:
-      model: built; its attention is changed.
-      train: where objects are counted, the sequences with the fewest say what the features are.
+      model: a built model; its attention is changed.
+      train: training sequences; with ``num_objects``, only those with the fewest objects are used.
 
     Raises:
-      UserError: see ``newtonian_features``.
+      UserError: no three frames in a row were seen, or the frames vary in too few directions.
     """
     attention, motion = model.attention, model.motion
     size = motion.position_size
@@ -72,8 +72,8 @@ def newtonian_features(data: SequenceData, count: int) -> LinearFeatures:
     """The ``count`` linear features of frames whose second differences vary least.
 
     Args:
-      data: sequences; frames that were not seen have no part in it.
-      count: m.
+      data: sequences; unseen frames are left out.
+      count: number m of features.
 
     Raises:
       UserError: no three frames in a row were seen, or the frames vary in fewer directions.
@@ -104,6 +104,6 @@ def newtonian_features(data: SequenceData, count: int) -> LinearFeatures:
 
 
 def _covariance(rows):
-    """Of ``[N, n]``, in float64; the products themselves are made in float32."""
+    """Covariance of ``[N, n]`` in float64; the products themselves are computed in float32."""
     rows = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     return (rows.T @ rows).astype(np.float64) / len(rows)

@@ -24,7 +24,14 @@ _FLOOR = 1e-4  # of each component's variances, as a share of all points' varian
 
 
 class GaussianMixture(NamedTuple):
-    """See the module; ``log_likelihood`` is the mean over the points it was fitted to, nats."""
+    """A mixture of K Gaussians in n dimensions (see the module's equation).
+
+    Attributes:
+      weights: ``[K]``, they sum to 1.
+      means: ``[K, n]``.
+      covariances: ``[K, n, n]``.
+      log_likelihood: mean of ln p(x) over the points of the fit, nats.
+    """
 
     weights: np.ndarray
     means: np.ndarray
@@ -35,13 +42,14 @@ class GaussianMixture(NamedTuple):
 def fit_gaussian_mixture(points: np.ndarray, num_components: int, seed: int = 0) -> GaussianMixture:
     """The best of several runs of expectation maximisation, in float64.
 
-    Each begins at K points drawn from all, with equal weights and the covariance of all points
-    shared out, so that no component can take them all before the others have moved.
+    Each run starts with means at K of the points, drawn at random, with equal weights and the
+    covariance of all points divided by K, so that no component takes all points before the other
+    components have moved.
 
     Args:
       points: ``[N, n]``, N at least K.
-      num_components: K.
-      seed: of the draws.
+      num_components: number K of components.
+      seed: seed of the draws, an int, 0 by default.
     """
     points = np.asarray(points, np.float64)
     rng = np.random.default_rng(seed)
@@ -51,7 +59,7 @@ def fit_gaussian_mixture(points: np.ndarray, num_components: int, seed: int = 0)
         points[rng.choice(len(points), num_components, replace=False)] for _ in range(_RESTARTS)
     ]
     runs = [_maximise(points, means, spread / num_components + floor, floor) for means in starts]
-    return max(runs, key=lambda found: found.log_likelihood)
+    return max(runs, key=lambda mixture: mixture.log_likelihood)
 
 
 def _maximise(points, means, covariance, floor):
@@ -61,26 +69,26 @@ def _maximise(points, means, covariance, floor):
     for _ in range(_ROUNDS):
         joint = np.log(weights) + _log_densities(points, means, covariances)  # [N, K]
         total = special.logsumexp(joint, axis=1, keepdims=True)
-        found = GaussianMixture(weights, means, covariances, float(total.mean()))
-        if found.log_likelihood - last < _TOLERANCE:
+        mixture = GaussianMixture(weights, means, covariances, float(total.mean()))
+        if mixture.log_likelihood - last < _TOLERANCE:
             break
-        last = found.log_likelihood
+        last = mixture.log_likelihood
         shares = np.exp(joint - total)
         counts = shares.sum(axis=0) + 1e-12 * len(points)
         weights = counts / counts.sum()
         means = shares.T @ points / counts[:, np.newaxis]
-        rest = points[:, np.newaxis] - means  # [N, K, n]
-        covariances = np.einsum("ik,ikn,ikm->knm", shares, rest, rest, optimize=True)
+        deviations = points[:, np.newaxis] - means  # [N, K, n]
+        covariances = np.einsum("ik,ikn,ikm->knm", shares, deviations, deviations, optimize=True)
         covariances = covariances / counts[:, np.newaxis, np.newaxis] + floor
-    return found
+    return mixture
 
 
 def _log_densities(points, means, covariances):
     """ln N(x_i; μ_k, Σ_k), ``[N, K]``."""
-    found = []
+    densities = []
     for mean, covariance in zip(means, covariances, strict=True):
         factor = linalg.cholesky(covariance, lower=True)
         white = linalg.solve_triangular(factor, (points - mean).T, lower=True)
         constant = len(mean) * np.log(2.0 * np.pi) + 2.0 * np.log(np.diag(factor)).sum()
-        found.append(-0.5 * (np.square(white).sum(axis=0) + constant))
-    return np.stack(found, axis=1)
+        densities.append(-0.5 * (np.square(white).sum(axis=0) + constant))
+    return np.stack(densities, axis=1)

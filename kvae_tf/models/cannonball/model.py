@@ -1,20 +1,22 @@
-r"""Several independent objects, each a Newtonian state-space model, drawn into one frame.
+r"""Several independent objects, each a Newtonian state-space model, rendered into one frame.
 
 Chiappa and Paquet. Every object n has a position a_t^n, the noisy emission of a linear Gaussian
 state-space model; a recurrent renderer makes the frame of all positions, a recurrent attention
-reads them off again:
+network infers the positions from the frame:
 
     p(v, a) = Π_t p(v_t | a_t^{1:N})  Π_n p(a_{1:T}^n)                  equations 2, 5, 10
     q(a | v) = Π_{t,n} N(a_t^n; μ(s_t^n), σ²(s_t^n))                    equation 9
     bound   = E_q[ln p(v | a)] + E_q[ln p(a)] - E_q[ln q(a | v)]        equation 7
 
-with ln p(a^n) exact, by one Kalman filter for each component of the start, and the entropy of q in
-closed form. While the weight β of the last two terms falls to 1 the bound is annealed.
+with ln p(a^n) exact, by one Kalman filter for each mixture component of the initial state, and the
+entropy of q in closed form. While the weight β of the last two terms falls to 1 the bound is
+annealed.
 
-Section 2.3 names what is wrong with this q: the dynamics have no part in it, and it gets stuck
-where an object is now this ball, now that. With ``posterior="smoothed"`` attention only reads
-positions, with an error of its own, and q is what the state-space model makes of the readings;
-frames can then only be drawn along trajectories that obey Newton.
+Section 2.3 names the weakness of this q: it does not use the dynamics, and training gets stuck
+where an object is one ball in some frames and another ball in others. With
+``posterior="smoothed"`` the outputs of attention are readings of the positions with a known
+variance, and q is the exact posterior of the state-space model given these readings; frames can
+then only be rendered along trajectories that obey Newton's laws.
 
 ======  ==================  ====================
 letter  name                shape
@@ -26,8 +28,8 @@ z       ``mode_weights``    ``[B, T, N · K]``
 N       ``num_objects``     ``[B]``
 ======  ==================  ====================
 
-Where a frame is missing, attention is shown what the model expects there: the rendered predictions
-of the Kalman filters (section 3.5).
+Where a frame is missing, attention reads the rendered predictions of the Kalman filters instead
+(section 3.5).
 """
 
 from __future__ import annotations
@@ -62,30 +64,32 @@ class Cannonball(SequenceModel):
     Batches also hold ``num_objects [B]``; without it every sequence shows ``max_objects``.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      control_size: 0; nothing acts on the objects.
-      max_objects: the most objects in a sequence.
-      state_size: of attention and renderer.
-      num_components: K, of each object's start.
-      motion_step: δ at the start.
-      transition_noise: Σ_H at the start, a variance.
-      learn_noise: learn Σ_H.
-      emission_noise: Σ_A at the start, a variance.
-      initial_variance: Σ_k at the start, a variance.
-      initial_spread: standard deviation of the means μ_k at the start.
-      kl_weight: β at the start.
-      kl_updates: over so many updates it falls geometrically to 1; 0: it is 1.
-      frozen_updates: the parameters of the motion rest for so many updates; with the smoothed
-        posterior only its noises do.
-      attention_frozen_updates: first updates in which attention rests, and the others learn from
-        what it reads.
-      settling_start: after so many updates noises and start are no longer learned by gradients, but
-        fitted from outside; 0: never.
-      posterior: ``"attention"``: equation 9; ``"smoothed"``: the dynamics take part.
-      **training: ``noise_seed`` and the like of the base class.
+      frame_shape: ``(H, W, C)`` of a frame.
+      control_size: 0, since the model has no controls.
+      max_objects: largest number of objects in a sequence, 2 by default.
+      state_size: width of attention and renderer, 256 by default.
+      num_components: number K of mixture components of an object's initial state, 2 by default.
+      motion_step: initial value of the time step δ, 0.1 by default.
+      transition_noise: initial value of the variance Σ_H of the transition noise, 1e-3 by default.
+      learn_noise: learn Σ_H (default), else keep it.
+      emission_noise: initial value of the variance Σ_A of the emission noise, 1 by default.
+      initial_variance: initial value of the variance Σ_k of an object's initial state, 1 by
+        default.
+      initial_spread: initial standard deviation of the means μ_k among each other, 1 by default.
+      kl_weight: initial value of the weight β, 1 by default.
+      kl_updates: number of updates over which β falls geometrically to 1; 0: β is 1 (default).
+      frozen_updates: number of first updates in which the parameters of the motion are frozen, with
+        the smoothed posterior only its noises; 0: none (default).
+      attention_frozen_updates: number of first updates in which attention is frozen; 0: none
+        (default).
+      settling_start: number of updates after which the noises and the initial state's mixture are
+        no longer learned by gradients, but fitted by ``motion_em``; 0: never (default).
+      posterior: ``"attention"``: equation 9 (default); ``"smoothed"``: the exact posterior of the
+        motion given attention's readings.
+      **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
-      UserError: controls are given, or the posterior is unknown.
+      UserError: ``control_size`` is not 0, or ``posterior`` is unknown.
     """
 
     def __init__(
@@ -159,7 +163,7 @@ class Cannonball(SequenceModel):
 
     @property
     def elbo_is_log_weight(self):
-        """True of the smoothed posterior; that of attention has its entropy in closed form."""
+        """True for the smoothed posterior; attention's has its entropy in closed form."""
         return self.posterior == "smoothed"
 
     @property
@@ -172,40 +176,41 @@ class Cannonball(SequenceModel):
 
     @property
     def phases(self):
-        """At first the motion rests, so that attention and renderer find smooth trajectories.
+        """The motion is frozen at first, so that attention and renderer learn smooth trajectories.
 
-        A smoothed posterior asks for smooth trajectories itself, as long as the noises are small:
-        then only these rest. Attention that begins with good readings rests until the others know
-        them. In the end noises and start, where gradients get stuck, are left to ``refit``.
+        The smoothed posterior itself prefers smooth trajectories while the noises are small: so
+        only the noises are frozen. Attention that was initialised with good readings is frozen
+        until the other parts have learned from them. In the last phase the noises and the initial
+        state's mixture, for which gradients get stuck, are left to ``motion_em.fit_motion``.
         """
         changes = (self.frozen_updates, self.attention_frozen_updates, self.settling_start)
-        begins = sorted({0, *changes})
-        lengths = [*np.diff(begins), 0]
+        starts = sorted({0, *changes})
+        lengths = [*np.diff(starts), 0]
         return [
-            Phase(self.training_bound, self._moving(begin), int(length))
-            for begin, length in zip(begins, lengths, strict=True)
+            Phase(self.training_bound, self._learned_after(start), int(length))
+            for start, length in zip(starts, lengths, strict=True)
         ]
 
-    def _moving(self, done):
-        """The variables that learn after so many updates."""
-        motion, resting = self.motion, []
+    def _learned_after(self, done):
+        """The variables that are not frozen after ``done`` updates."""
+        motion, frozen = self.motion, []
         if done < self.attention_frozen_updates:
-            resting += self.attention.trainable_variables
+            frozen += self.attention.trainable_variables
         if done < self.frozen_updates:
             noises = self.posterior == "smoothed"
-            resting += motion.noise_variables if noises else motion.trainable_variables
+            frozen += motion.noise_variables if noises else motion.trainable_variables
         if self.settling_start and done >= self.settling_start:
-            resting += motion.noise_variables + motion.start_variables
-        return _without(self.trainable_variables, resting)
+            frozen += motion.noise_variables + motion.start_variables
+        return _without(self.trainable_variables, frozen)
 
     # The bound.
 
     def elbo(self, batch, seed):
-        """Equation 7, at one draw of the positions."""
+        """Equation 7, nats, at one draw of the positions."""
         return self._bound(batch, seed, 1.0)
 
     def training_bound(self, batch, seed):
-        """``elbo``; annealed, its last two terms are multiplied with the present β."""
+        """``elbo``; in its ``annealed`` value the last two terms are multiplied with β."""
         weight = 1.0
         if self.kl_updates:
             done = tf.cast(self.optimizer.iterations, tf.float32) / self.kl_updates
@@ -249,13 +254,13 @@ class Cannonball(SequenceModel):
     # Positions.
 
     def _locate(self, given):
-        """By attention alone."""
+        """Moments of the positions from attention, ``[B, T, N, m]``."""
         if given.observed is None:
             return self.attention(given.frames, given.num_objects)
         return self._locate_with_gaps(given.frames, given.observed, given.num_objects)
 
     def _locate_with_gaps(self, frames, seen, num_objects):
-        """Attention beside Kalman filters, whose rendered predictions it sees in the gaps."""
+        """Attention together with Kalman filters, whose rendered predictions it reads in gaps."""
         batch, N, K = tf.shape(frames)[0], self.max_objects, self.motion.num_components
         n, m = 2 * _POSITION_SIZE, _POSITION_SIZE
         present = self._present(num_objects)
@@ -301,13 +306,13 @@ class Cannonball(SequenceModel):
         return Encoding(*(tf.transpose(x, [1, 0, 2, 3]) for x in moments))
 
     def _components(self, given):
-        """At the means of q."""
+        """p(z | a) at the means of q."""
         return tf.nn.softmax(self._component_log_probs(self._locate(given), given.observed))
 
     # Queries.
 
     def _decode(self, encodings, num_objects):
-        """Of positions ``[B, T, N · 2]``."""
+        """Frame means of positions ``[B, T, N · 2]``."""
         a = self._split(encodings)
         present = tf.repeat(self._present(num_objects)[:, tf.newaxis], tf.shape(a)[1], axis=1)
         return self.likelihood.mean(self.renderer(a, present))
@@ -316,13 +321,13 @@ class Cannonball(SequenceModel):
         return self._infer(given, smooth=False)[0]
 
     def _smooth(self, given):
-        """Moments of the likeliest component of each object: x, y and velocities, ``4N`` in all."""
+        """Moments of each object's likeliest component, ``4N``: x, y and their velocities."""
         return self._infer(given, smooth=True)[0]
 
     def _impute(self, given, method):
         """Positions by attention where frames were seen, by the motion elsewhere.
 
-        All numbers of an object that is not there are 0.
+        All numbers of an absent object are 0.
         """
         latents, q, weights = self._infer(given, method == "smooth")
         shape = tf.shape(q.mean)
@@ -346,7 +351,7 @@ class Cannonball(SequenceModel):
         )
 
     def _forecast(self, given, num_steps):
-        """Section 3.4."""
+        """A forecast by imputation (section 3.4)."""
         return inputs.forecast_by_imputation(self, given, num_steps)
 
     def _generate(self, controls, num_steps, sampler, num_objects):
@@ -383,22 +388,23 @@ class Cannonball(SequenceModel):
 
     def _component_log_probs(self, q, observed):
         """ln p(z = k, a) of each object, ``[B, N, K]``."""
-        found = functools.partial(self.motion.component_log_probs, variances=self._variances(q))
-        return self._each_object(found, observed, q.mean)
+        variances = self._variances(q)
+        log_probs = functools.partial(self.motion.component_log_probs, variances=variances)
+        return self._each_object(log_probs, observed, q.mean)
 
     def _variances(self, q):
-        """Of attention's readings, ``[B · N, T, m]``; None where they are the positions."""
+        """Variances of the readings ``[B · N, T, m]``; None where readings are the positions."""
         return tf.square(_apart(q.std)) if self.posterior == "smoothed" else None
 
     def _each_object(self, function, observed, positions):
         """``function`` of the trajectories of all objects, with axes ``[B, N, ...]``."""
         mask = None if observed is None else tf.repeat(observed, self.max_objects, axis=0)
-        found = function(_apart(positions), mask)
-        shape = tf.concat([[tf.shape(positions)[0], self.max_objects], tf.shape(found)[1:]], 0)
-        return tf.reshape(found, shape)
+        values = function(_apart(positions), mask)
+        shape = tf.concat([[tf.shape(positions)[0], self.max_objects], tf.shape(values)[1:]], 0)
+        return tf.reshape(values, shape)
 
     def _present(self, num_objects):
-        """``[B, N]``, 1 = the object is there."""
+        """``[B, N]``, 1 = the object is present."""
         return tf.sequence_mask(num_objects, self.max_objects, tf.float32)
 
     def _split(self, encodings):
@@ -407,9 +413,9 @@ class Cannonball(SequenceModel):
         return tf.ensure_shape(split, [None, None, self.max_objects, _POSITION_SIZE])
 
 
-def _without(variables, resting):
-    resting = {id(variable) for variable in resting}
-    return [variable for variable in variables if id(variable) not in resting]
+def _without(variables, frozen):
+    frozen = {id(variable) for variable in frozen}
+    return [variable for variable in variables if id(variable) not in frozen]
 
 
 def _apart(positions):

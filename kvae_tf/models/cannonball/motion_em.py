@@ -1,17 +1,19 @@
-"""Other beginnings for the motion of objects, once it is settled where they are.
+"""Expectation maximisation (EM) for the motion of the cannonball model.
 
-Two parts of a Newtonian mixture get stuck when all is learned together by gradients. The mixed
-start, whose components compete before positions mean anything: one takes all, and that balls come
-from two sides is lost. And the noise of the positions, which has to be small at first, so that
-frames can be drawn along smooth paths only, and then stays so, or vanishes, along one axis or both:
-readings are not made to be sharp then, nor are a few of them weighed as they should be. So in the
-last epochs both are fitted to what attention reads, before each epoch, by expectation maximisation,
-while all else goes on learning by gradients. With y and R the readings and their variances, and h
-given all y, a round is
+Gradients get stuck for two parts of ``NewtonianMixture``:
+
+- the mixture of initial states: its components compete before positions mean anything, one of them
+  takes all objects, and the model never learns that balls come from two sides;
+- the emission noise Σ_A: it has to be small at first, so that frames are rendered along smooth
+  paths only; later it stays small or vanishes along an axis, and readings do not become precise.
+
+So before each of the last epochs both are fitted to attention's readings of the training sequences,
+while all other parameters go on learning by gradients. With readings y of variances R, and the
+moments of h given all y, one round of EM is
 
     Σ_A <- mean of G² ((y - B E[h])² + B Cov[h] Bᵀ) + G R        G = Σ_A / (Σ_A + R)
 
-along each axis; then the start is fitted to draws of h_1.
+along each axis. Afterwards the mixture of initial states is fitted to draws of h_1.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ _BATCH = 100  # sequences
 
 
 class MotionEM(keras.callbacks.Callback):
-    """Calls ``refit`` before each of the last epochs.
+    """Calls ``fit_motion`` before each of the last epochs.
 
     Args:
       train: training sequences.
-      epoch: epochs done before the first of them.
-      seed: of the draws.
+      epoch: number of epochs before the first call.
+      seed: seed of the draws of h_1, an int.
     """
 
     def __init__(self, train: SequenceData, epoch: int, seed: int):
@@ -45,21 +47,21 @@ class MotionEM(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.epoch:
-            refit(self.model, self.train, self.seed)
+            fit_motion(self.model, self.train, self.seed)
 
 
-def refit(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
-    """Fits Σ_A and the start of ``model.motion`` to what attention reads in training sequences.
+def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
+    """Fits Σ_A and the mixture of initial states of ``model.motion`` to attention's readings.
 
     Args:
-      model: whose motion begins anew.
-      train: complete sequences, with their numbers of objects. Those with the fewest are looked at,
-        since objects that are taken for each other are far off their paths.
-      seed: of the draws of h_1.
+      model: a built model; its motion is changed.
+      train: complete sequences with ``num_objects``. Only the sequences with the fewest objects are
+        used, since objects that are mistaken for each other are far off their paths.
+      seed: seed of the draws of h_1, an int, 0 by default.
     """
     motion, (readings, variances) = model.motion, read(model, train.of_fewest_objects())
     smooth = tf.function(lambda: motion.smooth(readings, variances))
-    # From above: near zero a round changes little.
+    # Starts from a large value, since near zero a round changes little.
     noise = np.var(readings, axis=(0, 1))
     for _ in range(_ROUNDS):
         motion.set_emission_noise(noise)
@@ -73,14 +75,14 @@ def refit(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
 
 
 def noise_of_positions(noise, readings, variances, means, covariances) -> np.ndarray:
-    """One round for Σ_A, ``[m]``; see the module.
+    """Σ_A after one round of EM (equation in the module's docstring), ``[m]`` variances.
 
     Args:
-      noise: Σ_A so far, ``[m]``.
+      noise: Σ_A before the round, ``[m]`` variances.
       readings: y, ``[L, T, m]``.
       variances: R, ``[L, T, m]``; 0 where positions are read without error.
-      means: of h given all readings, ``[L, T, 2m]``.
-      covariances: ``[L, T, 2m, 2m]``.
+      means: means of h given all readings, ``[L, T, 2m]``.
+      covariances: covariances of h given all readings, ``[L, T, 2m, 2m]``.
     """
     m = len(noise)
     uncertainty = np.diagonal(covariances, axis1=-2, axis2=-1)[..., :m]
@@ -90,15 +92,19 @@ def noise_of_positions(noise, readings, variances, means, covariances) -> np.nda
 
 
 def read(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, np.ndarray]:
-    """Readings of all objects and their variances, ``[L, T, m]``.
+    """Attention's readings of all objects and their variances, both ``[L, T, m]``.
 
-    With the paper's posterior they are positions themselves: the variances are 0.
+    With ``posterior="attention"`` readings are the positions themselves: the variances are 0.
+
+    Args:
+      model: a built model.
+      data: sequences with ``num_objects``; L is the number of objects of all sequences.
     """
-    locate, found = tf.function(model.locate), []
+    locate, moments = tf.function(model.locate), []
     for batch in evaluation_batches(data, min(_BATCH, len(data))):
         q = locate(batch["frames"], num_objects=batch.get("num_objects"))
         counts = np.where(batch["weight"] > 0, batch["num_objects"], 0)  # padding has no objects
-        there = np.arange(model.max_objects) < counts[:, np.newaxis]
-        found.append([np.swapaxes(x.numpy(), 1, 2)[there] for x in q])
-    readings, stds = map(np.concatenate, zip(*found, strict=True))
+        present = np.arange(model.max_objects) < counts[:, np.newaxis]
+        moments.append([np.swapaxes(x.numpy(), 1, 2)[present] for x in q])
+    readings, stds = map(np.concatenate, zip(*moments, strict=True))
     return readings, np.square(stds) if model.posterior == "smoothed" else np.zeros_like(stds)

@@ -1,4 +1,4 @@
-r"""Objects that move by Newton's laws: a linear Gaussian state-space model with a mixed start.
+r"""Objects that move by Newton's laws: linear Gaussian, with a mixture of initial states.
 
 Chiappa and Paquet, equations 3, 4 and 10; all objects of all sequences share one model.
 
@@ -21,14 +21,14 @@ u       ``force``                 ``[2m]``
 Σ       ``initial_covariances``   ``[K, 2m, 2m]``
 ======  ========================  ===============
 
-L numbers objects, whatever sequence they are of.
+L is the number of objects of all sequences together.
 
-Noisy readings y_t of the positions, of known variances R_t, give a posterior in which the dynamics
-take part (the remedy that section 2.3 hopes for):
+Given noisy readings y_t of the positions, with known variances R_t, the posterior uses the dynamics
+(as section 2.3 suggests):
 
     q(h, a) ∝ g(h_1) Π_t p(h_{t+1} | h_t) p(a_t | h_t) N(y_t; a_t, R_t)
 
-where g is the one Gaussian with the moments of the mixed start, so that q stays Gaussian.
+where g is the Gaussian with the moments of the mixture of initial states, so that q is Gaussian.
 """
 
 from __future__ import annotations
@@ -47,17 +47,18 @@ from kvae_tf.models.cannonball.gaussian_mixture import GaussianMixture
 
 @keras.saving.register_keras_serializable("kvae_tf")
 class NewtonianMixture(keras.layers.Layer):
-    """log p(a) of whole trajectories, and all that the exact engine says of them.
+    """log p(a) of whole trajectories, and exact inference and draws.
 
     Args:
-      num_components: K.
-      position_size: m.
-      step: δ at the start.
-      transition_noise: Σ_H at the start, a variance.
-      emission_noise: Σ_A at the start, a variance.
-      initial_variance: Σ_k at the start, a variance.
-      initial_spread: standard deviation of the positions' means μ_k among each other at the start.
-      learn_transition_noise: whether Σ_H is learned.
+      num_components: number K of components of the mixture of initial states, 2 by default.
+      position_size: dimension m of a position, 2 by default.
+      step: initial value of the time step δ, 0.1 by default.
+      transition_noise: initial value of the variance Σ_H, 1e-3 by default.
+      emission_noise: initial value of the variance Σ_A, 1 by default.
+      initial_variance: initial value of the variance Σ_k, 1 by default.
+      initial_spread: initial standard deviation of the positions in μ_k among each other, 1 by
+        default.
+      learn_transition_noise: learn Σ_H (default), else keep it.
     """
 
     def __init__(
@@ -116,12 +117,12 @@ class NewtonianMixture(keras.layers.Layer):
 
     @property
     def noise_variables(self) -> list:
-        """Those of Σ_H and Σ_A."""
+        """The variables of Σ_H and Σ_A."""
         return [self.log_transition_noise, self.log_emission_noise]
 
     @property
     def start_variables(self) -> list:
-        """Those of π, μ and Σ."""
+        """The variables of π, μ and Σ."""
         return [
             self.component_logits,
             self.start_positions,
@@ -130,7 +131,7 @@ class NewtonianMixture(keras.layers.Layer):
             self.start_corners,
         ]
 
-    # The parameters as the equations have them.
+    # The parameters of the equations.
 
     @property
     def step(self) -> tf.Tensor:
@@ -182,20 +183,28 @@ class NewtonianMixture(keras.layers.Layer):
 
     @property
     def initial_moments(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean ``[2m]`` and covariance ``[2m, 2m]`` of the mixed start."""
+        """Mean ``[2m]`` and covariance ``[2m, 2m]`` of the mixture of initial states."""
         weights = tf.nn.softmax(self.component_logits)[:, tf.newaxis]
         mean = tf.reduce_sum(weights * self.initial_means, axis=0)
-        rest = self.initial_means - mean
+        deviations = self.initial_means - mean
         within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
-        return mean, within + tf.matmul(weights * rest, rest, transpose_a=True)
+        return mean, within + tf.matmul(weights * deviations, deviations, transpose_a=True)
 
     def set_emission_noise(self, noise: np.ndarray) -> None:
-        """Another Σ_A, ``[m]``, in the place of what was learned."""
+        """Sets Σ_A.
+
+        Args:
+          noise: ``[m]`` variances.
+        """
         least = NOISE_FLOOR * 1e-3
         self.log_emission_noise.assign(np.log(np.maximum(noise - NOISE_FLOOR, least)))
 
     def set_start(self, start: GaussianMixture) -> None:
-        """Another mixed start, of K components in 2m dimensions, likewise."""
+        """Sets π, μ and Σ.
+
+        Args:
+          start: mixture of initial states, K components in 2m dimensions.
+        """
         m, n = self.position_size, 2 * self.position_size
         factors = np.linalg.cholesky(start.covariances)
         below = np.tril_indices(n, -1)
@@ -205,14 +214,15 @@ class NewtonianMixture(keras.layers.Layer):
         self.start_log_scales.assign(np.log(np.diagonal(factors, axis1=1, axis2=2)))
         self.start_corners.assign(factors[:, below[0], below[1]])
 
-    # What follows from them.
+    # Densities, inference and draws.
 
     def model(self, components: tf.Tensor, variances: tf.Tensor | None = None) -> lgssm.LGSSM:
         """The state-space model of objects with known components.
 
         Args:
-          components: ``[L]``.
-          variances: ``[L, T, m]``, of readings of the positions; None: these are seen themselves.
+          components: ``[L]`` integers, component of each object.
+          variances: ``[L, T, m]``, variances of readings of the positions; None: the positions
+            themselves are observed.
         """
         # Products, not gathers, whose gradients would be sparse.
         chosen = tf.one_hot(components, self.num_components)
@@ -223,12 +233,12 @@ class NewtonianMixture(keras.layers.Layer):
         )
 
     def component_log_probs(self, positions, observed=None, variances=None) -> tf.Tensor:
-        """log p(z = k, a) of each object, ``[L, K]``, by a Kalman filter for each component.
+        """log p(z = k, a) of each object, ``[L, K]`` nats, by a Kalman filter for each component.
 
         Args:
-          positions: ``[L, T, m]``.
-          observed: ``[L, T]``, 1 = seen, or None.
-          variances: of readings, if the positions are such; as for ``model``.
+          positions: ``[L, T, m]``, positions or readings of them.
+          observed: ``[L, T]``, 1 = seen; None: all are seen.
+          variances: ``[L, T, m]``, variances of readings; None: ``positions`` are no readings.
         """
         K, count = self.num_components, tf.shape(positions)[0]
         components = tf.tile(tf.range(K), [count])
@@ -240,11 +250,16 @@ class NewtonianMixture(keras.layers.Layer):
         return tf.nn.log_softmax(self.component_logits) + tf.reshape(log_p, [count, K])
 
     def log_prob(self, positions, observed=None) -> tf.Tensor:
-        """log p(a) of each object, ``[L]``, equation 10; arguments as above."""
+        """log p(a) of each object, ``[L]`` nats, equation 10.
+
+        Args:
+          positions: ``[L, T, m]``.
+          observed: ``[L, T]``, 1 = seen; None: all are seen.
+        """
         return tf.reduce_logsumexp(self.component_log_probs(positions, observed), axis=1)
 
     def posterior_sample(self, readings, variances, observed, seed) -> tuple[tf.Tensor, tf.Tensor]:
-        """A draw of q(h, a), see the module's last equation, and what it says of -KL(q || p).
+        """A draw of q(h, a), the module's last equation, and its estimate of -KL(q || p).
 
         Args:
           readings: y, ``[L, T, m]``.
@@ -253,8 +268,8 @@ class NewtonianMixture(keras.layers.Layer):
           seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
 
         Returns:
-          a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats, of which only the start and
-          the readings are left: all else is the same in both.
+          a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats. Of the ratio only the terms of
+          the initial state and of the readings remain: all others cancel.
         """
         state_sampler, position_sampler = lgssm.as_sampler(seed).split(2)
         mean, covariance = self.initial_moments
@@ -278,41 +293,46 @@ class NewtonianMixture(keras.layers.Layer):
         return a, log_ratio + log_start - guess.log_prob(start)
 
     def smooth(self, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
-        """Moments of h given readings, under the start g, ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
+        """Moments of h given readings, with h_1 ~ g: ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
 
         Args:
           readings: y, ``[L, T, m]``.
           variances: R, ``[L, T, m]``.
         """
-        found = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
-        return found.smoothed_means, found.smoothed_covariances
+        result = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
+        return result.smoothed_means, result.smoothed_covariances
 
     def moments(
         self, expected, readings, variances, uncertainty=0.0
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance of a_t given a reading, and B h_t up to its own uncertainty.
+        """Mean and variance of a_t given a reading and the moments of B h_t, both ``[..., m]``.
 
         Args:
           expected: the mean of B h_t, ``[..., m]``.
           readings: y_t, ``[..., m]``.
           variances: R_t, ``[..., m]``.
-          uncertainty: variance of B h_t, ``[..., m]``; 0: it is known.
+          uncertainty: variance of B h_t, ``[..., m]``; 0: B h_t is known (default).
         """
         gain = self.emission_noise / (self.emission_noise + variances)
         variance = gain * variances + tf.square(1.0 - gain) * uncertainty
         return expected + gain * (readings - expected), variance
 
     def likeliest(self, positions, observed=None) -> tf.Tensor:
-        """The most likely component of each object, ``[L]`` int32; arguments as above."""
-        found = tf.argmax(self.component_log_probs(positions, observed), axis=1)
-        return tf.cast(found, tf.int32)
+        """The most likely component of each object, ``[L]`` int32.
+
+        Args:
+          positions: ``[L, T, m]``.
+          observed: ``[L, T]``, 1 = seen; None: all are seen.
+        """
+        components = tf.argmax(self.component_log_probs(positions, observed), axis=1)
+        return tf.cast(components, tf.int32)
 
     def sample(self, count, num_steps, seed) -> tf.Tensor:
         """Trajectories from the prior.
 
         Args:
-          count: L, how many objects.
-          num_steps: T.
+          count: number L of objects.
+          num_steps: number T of steps.
           seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
 
         Returns:

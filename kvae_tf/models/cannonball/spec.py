@@ -18,18 +18,20 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
     """Settings of the cannonball model."""
 
     max_objects: int = setting(
-        0, "Objects of every sequence, where the data do not count them.", least=0
+        0, "Number of objects in every sequence, where the data do not say it.", least=0
     )
     state_size: int = setting(256, "Width of attention and renderer.", least=1)
-    num_components: int = setting(2, "Number K of components of an object's start.", least=1)
+    num_components: int = setting(
+        2, "Number K of components of an object's initial state.", least=1
+    )
     initial_spread: float = setting(
         1.0, "Initial standard deviation of the components' means.", least=0.0
     )
     motion_step: float = setting(0.1, "Initial value of the time step δ.", least=1e-6)
     posterior: str = setting(
         "attention",
-        "Where positions come from: attention alone, as in the paper; or the exact smoother over "
-        "what attention reads.",
+        "Posterior of positions: attention alone, as in the paper; or the exact smoother over "
+        "attention's readings.",
         choices=("attention", "smoothed"),
     )
     kl_weight: float = setting(
@@ -38,22 +40,22 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
     kl_epochs: int = setting(0, "Epochs over which --kl_weight falls geometrically to 1.", least=0)
     frozen_epochs: int = setting(
         0,
-        "First epochs in which the motion's parameters rest; with --posterior=smoothed only its "
-        "noises do.",
+        "Number of first epochs in which the motion's parameters are frozen, with "
+        "--posterior=smoothed only its noises.",
         least=0,
     )
     newtonian_epochs: int = setting(
         0,
-        "First epochs in which attention rests, after it was initialised with the linear features "
-        "of frames whose second differences vary least; 0: it is initialised at random, as in the "
-        "paper.",
+        "Number of first epochs in which attention is frozen, after it was initialised with the "
+        "linear features of frames whose second differences vary least; 0: it is initialised at "
+        "random, as in the paper.",
         least=0,
     )
     settling_epochs: int = setting(
         0,
-        "Last epochs, before each of which the motion's noise and start are fitted to what "
-        "attention reads, while all else goes on learning; the learning-rate schedule starts "
-        "again.",
+        "Number of last epochs, before each of which the motion's noise and initial states are "
+        "fitted to attention's readings, while all else goes on learning; the learning-rate "
+        "schedule starts again.",
         least=0,
     )
 
@@ -75,7 +77,7 @@ def _create(setup: Setup) -> Cannonball:
 
 
 def _most_objects(setup):
-    """The most objects in a sequence: as the data count them, else as set."""
+    """Largest number of objects in a sequence: from the data, else from the settings."""
     counts = setup.train.num_objects
     if counts is not None:
         return int(counts.max())

@@ -4,9 +4,9 @@ r"""The deep Kalman filter, or deep Markov model (Krishnan, Shalit and Sontag 20
     x_t ~ p(x_t | z_t)                                           frame decoder and likelihood
     z_t ~ q(z_t | z_{t-1}, x_{t:T}, u)                           structured inference network
 
-A recurrent network runs backward over the frames, and where asked for another one forward; what
-they say at t is combined with z_{t-1} to the posterior of z_t. The transition occurs in the KL
-divergence only, which is what the DVBF paper holds against this model (its section 2.2).
+A recurrent network runs backward over the frames, and with ``inference="bidirectional"`` a second
+one runs forward; their outputs at t are combined with z_{t-1} to the posterior of z_t. The
+transition occurs in the KL divergence only, which the DVBF paper criticises (its section 2.2).
 Appendix B.6 of the DVBF paper has the sizes.
 """
 
@@ -23,7 +23,7 @@ INFERENCES = ("backward", "bidirectional")
 
 
 class Prefixes(Condition):
-    """What each prefix of a sequence is smoothed from: inputs of the recurrent networks."""
+    """A condition for filtering: inputs of the recurrent networks, to smooth each prefix."""
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -35,11 +35,15 @@ class DKF(NonlinearSSM):
     prefix of a sequence: T times the work.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      transition_units: widths of the transition network's two hidden layers.
-      inference: ``"backward"`` (a GRU over x_{t:T}) or ``"bidirectional"`` (and one over x_{1:t}).
-      dynamics_units: width of the recurrent networks.
-      **options: of ``NonlinearSSM``.
+      frame_shape: ``(H, W, C)`` of a frame.
+      transition_units: width of the transition network's two hidden layers, 128 by default.
+      inference: ``"backward"``, a GRU over x_{t:T} (default), or ``"bidirectional"``, also a GRU
+        over x_{1:t}.
+      dynamics_units: width of the recurrent networks, 128 by default.
+      **options: arguments of ``NonlinearSSM``.
+
+    Raises:
+      UserError: ``inference`` is unknown, or ``NonlinearSSM`` refuses an argument.
     """
 
     def __init__(
@@ -109,8 +113,8 @@ class DKF(NonlinearSSM):
         return tf.einsum("bttn->btn", z)  # of each prefix its last state
 
     def _read(self, frames, seen, controls, smooth):
-        """The context of each step; if not ``smooth`` the recurrent networks' inputs instead."""
-        # The control that led to a frame comes with it.
+        """The context of each step; if not ``smooth``, the inputs of the recurrent networks."""
+        # Each frame comes with the control that led to it.
         led = tf.pad(controls, [[0, 0], [1, 0], [0, 0]])[:, :-1]
         inputs = tf.concat([tf.nn.relu(self.features(frames)), led], axis=-1)
         return self._encode_context(inputs, seen) if smooth else Reading(inputs[:, 0], inputs, seen)
@@ -133,7 +137,7 @@ class DKF(NonlinearSSM):
         return z + mean, log_std
 
     def _draw(self, before, reading, active, noise, prior):
-        """A draw from q, which is the prior where nothing is known."""
+        """A draw from q; where ``active`` is 0, q is the prior."""
         raw = self.posterior(0.5 * (self.combiner(before) + reading))
         mean, log_std = (
             tf.where(active > 0, own, of_prior)
@@ -144,12 +148,12 @@ class DKF(NonlinearSSM):
     def _initial_prior(self, like):
         return tuple(tf.zeros_like(like) + x for x in split_moments(self.initial))
 
-    def _begin(self, first, active, noise):
+    def _infer_initial(self, first, active, noise):
         start = tf.repeat(self.start, tf.shape(noise)[0], axis=0)
         draw = self._draw(start, first, active, noise, self._initial_prior(noise))
         return draw.value, draw
 
-    def _begin_freely(self, noise):
+    def _sample_initial(self, noise):
         mean, log_std = self._initial_prior(noise)
         return mean + tf.exp(log_std) * noise
 

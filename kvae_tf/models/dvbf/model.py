@@ -5,18 +5,18 @@ r"""Deep variational Bayes filters (Karl, Soelch, Bayer and van der Smagt 2017).
     z_{t+1} = f(z_t, u_t, w_t; v),  v ~ q(v)           transition
     x_t ~ p(x_t | z_t)                                 frame decoder and likelihood
 
-A priori all w are N(0, I). Inference draws noises, never states: what the reconstruction asks of a
-state goes back through all transitions that led there. A frame that is missing gives the
-recognition nothing: its noise is drawn from the prior.
+A priori all w are N(0, I). Inference draws noises, never states, so that the gradient of the
+reconstruction passes through all transitions that led to a state. For a missing frame the noise is
+drawn from the prior.
 
 ======  ==========================  ==============
 letter  name                        shape
 ======  ==========================  ==============
 w       noise of a transition       ``[B, n]``
-v       parameters of a transition  its own matter
+v       parameters of a transition  see ``draw``
 ======  ==========================  ==============
 
-The others are in ``nonlinear``.
+The symbols x, u and z are as in ``nonlinear``.
 """
 
 from __future__ import annotations
@@ -38,27 +38,35 @@ class DVBF(NonlinearSSM):
     """Deep variational Bayes filter.
 
     The bound's terms: ``reconstruction``; ``regularisation``, minus KL(q(w) || p(w)); and
-    ``parameters``, minus KL(q(v) || p(v)) shared out among the training sequences (the paper leaves
-    it out of its figures).
+    ``parameters``, minus KL(q(v) || p(v)) divided by the number of training sequences (the paper
+    does not count it in its figures).
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      transition: ``"locally_linear"`` (section 3.3) or ``"gated"``, which is not.
-      num_modes: M, triplets of matrices of the locally linear one.
-      residual_transition: it adds to z_t.
-      bayesian_weights: its matrices have a posterior, else point estimates.
-      mixer_units: width of a hidden layer before the modes' weights; 0: none.
-      second_order: the matrices start as if one half of the state were the other's velocities.
-      initial_network: ``"birnn"`` or ``"mlp"``.
-      initial_frames: k, frames that it reads.
-      recognition: ``"filter"``, or ``"smooth"``: for one half of the training sequences,
-        recognition also hears from the frames that follow, through a GRU that runs backward; the
-        model can then do both.
-      noise_limit: recognition's means stay within so many standard deviations of the prior, so that
-        a state which is far off is not pushed further; 0: no limit.
-      dynamics_units: width of the recurrent networks and of the gated transition.
-      num_sequences: of the training part, among which the parameters' cost is shared out.
-      **options: of ``NonlinearSSM``.
+      frame_shape: ``(H, W, C)`` of a frame.
+      transition: ``"locally_linear"`` (section 3.3, default) or ``"gated"``, a gated dense network.
+      num_modes: number M of triplets of matrices of the locally linear transition, 16 by default.
+      residual_transition: the locally linear transition gives the change z_{t+1} - z_t (default),
+        else z_{t+1} itself.
+      bayesian_weights: the matrices of the locally linear transition have a posterior (default),
+        else they are point estimates.
+      mixer_units: width of a hidden layer before the mode weights; 0: no such layer (default).
+      second_order: initialise the matrices as if one half of the state were the velocities of the
+        other half; False by default.
+      initial_network: network that reads the first frames, ``"birnn"`` (default) or ``"mlp"``.
+      initial_frames: number k of first frames that the initial network reads, 5 by default.
+      recognition: ``"filter"`` (default): w_t is inferred from the next frame; ``"smooth"``: in one
+        half of the training sequences also from all later frames, by a GRU that runs backward, so
+        that the model can filter and smooth.
+      noise_limit: largest mean of q(w), in standard deviations of the prior, so that a state far
+        off is not pushed further; 0: no limit (default).
+      dynamics_units: width of the recurrent networks and of the gated transition, 64 by default.
+      num_sequences: number of training sequences, by which the KL divergence of the parameters is
+        divided; 1 by default.
+      **options: arguments of ``NonlinearSSM``.
+
+    Raises:
+      UserError: ``recognition`` or ``transition`` is unknown, ``second_order`` is set for the gated
+        transition, or ``NonlinearSSM`` refuses an argument.
     """
 
     def __init__(
@@ -130,14 +138,14 @@ class DVBF(NonlinearSSM):
 
     @property
     def filter_warmup(self):
-        """k - 1: the initial network reads k frames."""
+        """k - 1, since the initial network reads k frames."""
         return self.initial_network.num_frames - 1
 
     def _filter(self, given):
         """Moments over draws from q.
 
-        The initial network reads the first k frames (``initial_frames``) at once, so the moments of
-        the first k - 1 steps are given the frames up to k: see ``filter_warmup``.
+        The initial network reads the first k frames (``initial_frames``) at once, so the first
+        k - 1 filtered states depend on all k of them, see ``filter_warmup``.
         """
         return super()._filter(given)
 
@@ -164,7 +172,7 @@ class DVBF(NonlinearSSM):
         super()._need(query)
 
     def _read(self, frames, seen, controls, smooth):
-        """Of a missing frame a row of zeros; backward information, where asked for, is added."""
+        """A ``Reading``; features of missing frames are 0, and later frames count if ``smooth``."""
         mask = seen[..., tf.newaxis]
         features = mask * self.features(frames)
         inputs = tf.concat([tf.nn.relu(features), mask, controls], axis=-1)
@@ -177,7 +185,7 @@ class DVBF(NonlinearSSM):
         return Reading(inputs, features + later, active)
 
     def _read_in_training(self, frames, seen, controls, sampler):
-        """A coin for each sequence decides whether later frames are heard."""
+        """A coin for each sequence decides whether later frames count."""
         ahead = self._read(frames, seen, controls, smooth=False)
         if self.recognition == "filter":
             return ahead
@@ -195,12 +203,12 @@ class DVBF(NonlinearSSM):
     def _parameter_cost(self):
         return self.transition.kl() / self.num_sequences
 
-    def _begin(self, first, active, noise):
+    def _infer_initial(self, first, active, noise):
         del active
         draw = gaussian_draw(*split_moments(self.initial_network(first)), noise)
-        return self._begin_freely(draw.value), draw
+        return self._sample_initial(draw.value), draw
 
-    def _begin_freely(self, noise):
+    def _sample_initial(self, noise):
         return self.initial_head(self.initial_hidden(noise))
 
     def _advance(self, z, u, reading, active, noise, v):

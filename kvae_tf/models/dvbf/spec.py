@@ -30,7 +30,7 @@ class DVBFSettings(NonlinearSettings):
         True, "Give the matrices of the locally linear transition a posterior."
     )
     mixer_units: int = setting(
-        0, "Width of a hidden layer before the modes' weights; 0: none.", least=0
+        0, "Width of a hidden layer before the mode weights; 0: none.", least=0
     )
     second_order: bool = setting(
         False,
@@ -38,19 +38,19 @@ class DVBFSettings(NonlinearSettings):
     )
     noise_limit: float = setting(
         0.0,
-        "Largest mean of recognised noise, in standard deviations of the prior; 0: any.",
+        "Largest mean of inferred noise, in standard deviations of the prior; 0: no limit.",
         least=0.0,
     )
     initial_network: str = setting(
-        "birnn", "What reads the first frames.", choices=("birnn", "mlp")
+        "birnn", "Network that reads the first frames.", choices=("birnn", "mlp")
     )
     initial_frames: int = setting(
         5, "Number of first frames that the initial state is inferred from.", least=1
     )
     recognition: str = setting(
         "filter",
-        "Where noise is read off: from the next frame; or (smooth), for every other sequence, also "
-        "from all later frames, so that the model can smooth.",
+        "Frames that noise is inferred from: the next one; or (smooth), in half of the training "
+        "sequences, all later ones, so that the model can smooth.",
         choices=("filter", "smooth"),
     )
 

@@ -1,8 +1,8 @@
 r"""Transitions z_{t+1} = f(z_t, u_t, w_t; v) of Karl et al. (2017).
 
 They are deterministic once the noise w and the parameters v are drawn. A transition is a layer with
-three calls: ``draw(seed)`` gives v, ``transition(z, u, w, v)`` the next state, ``kl()`` what the
-distribution of v costs.
+three calls: ``draw(seed)`` returns v, ``transition(z, u, w, v)`` the next state, ``kl()`` the KL
+divergence of q(v) from its prior.
 
 ======  ===================  =============================
 letter  name                 shape
@@ -30,7 +30,7 @@ KINDS = ("locally_linear", "gated")
 
 _INITIAL_STD = 0.1  # of the matrices' entries
 _INITIAL_UNCERTAINTY = 0.01  # standard deviation of q(v)
-# Of a second-order start: what a velocity adds to its position, and a noise to its velocity.
+# Second-order initialisation: factor of a velocity in its position, of a noise in its velocity.
 _INITIAL_STEP, _INITIAL_PUSH = 0.25, 0.1
 
 
@@ -43,15 +43,15 @@ class LocallyLinearTransition(keras.layers.Layer):
     (empirical Bayes: s² is the mean of mean² + std² over all entries).
 
     Args:
-      latent_size: n.
-      control_size: U.
-      num_modes: M.
-      residual: A_t z_t is added to z_t, as in the authors' code.
+      latent_size: dimension n of a latent state.
+      control_size: number U of controls.
+      num_modes: number M of triplets of matrices, 16 by default.
+      residual: the mixture gives z_{t+1} - z_t, as in the authors' code (default), else z_{t+1}.
+      bayesian: v has a posterior (default), else it is a point estimate.
       mixer_units: width of a hidden layer before alpha, for borders between the modes that are
-        sharp and bent; 0: none, as in the paper.
-      second_order: the matrices start around those of n / 2 positions and their velocities, as
-        most things that move have; they are learned like any others.
-      bayesian: False: v is a point estimate.
+        sharp and bent; 0: no such layer, as in the paper (default).
+      second_order: initialise the matrices around those of n / 2 positions and their velocities,
+        which most moving things have; they are learned all the same. False by default.
     """
 
     def __init__(
@@ -106,7 +106,11 @@ class LocallyLinearTransition(keras.layers.Layer):
         return lambda shape, dtype=None: mean + noise(shape, dtype)
 
     def draw(self, seed=None):
-        """v from q(v), one for the whole batch; its mean without a seed or ``Sampler``."""
+        """v, a tuple of one ``[M, 2n + U, n]``: a draw from q(v) for the whole batch, or its mean.
+
+        Args:
+          seed: an int, a stateless pair or a ``Sampler``; None: the mean (default).
+        """
         if seed is None or not self.bayesian:
             return (tf.convert_to_tensor(self.matrices),)
         # All parts of a batch share it.
@@ -123,7 +127,7 @@ class LocallyLinearTransition(keras.layers.Layer):
         return tf.reduce_sum(0.5 * tf.math.log(prior_variance) - self.log_std)
 
     def mode_weights(self, z, u):
-        """alpha, ``[B, M]``."""
+        """alpha ``[B, M]``, the mode weights of states ``z [B, n]`` and controls ``u [B, U]``."""
         x = tf.concat([z, u], axis=-1)
         return tf.nn.softmax(self.mixer(self.mixer_hidden(x) if self.mixer_hidden else x))
 
@@ -157,9 +161,9 @@ class GatedTransition(keras.layers.Layer):
     parameters are point estimates.
 
     Args:
-      latent_size: n.
-      control_size: U.
-      units: width of the gate's and the proposal's hidden layers.
+      latent_size: dimension n of a latent state.
+      control_size: number U of controls.
+      units: width of the hidden layers of gate and proposal, 64 by default.
     """
 
     def __init__(self, latent_size, control_size, units=64, **kwargs):
@@ -184,12 +188,12 @@ class GatedTransition(keras.layers.Layer):
         self.built = True
 
     def draw(self, seed=None):
-        """No parameters are drawn."""
+        """v, an empty tuple: all parameters are point estimates."""
         del seed
         return ()
 
     def kl(self):
-        """0: nothing is drawn."""
+        """0, since all parameters are point estimates."""
         return tf.zeros([])
 
     def call(self, z, u, w, v):
@@ -219,10 +223,21 @@ def transition_layer(
     mixer_units: int,
     second_order: bool,
 ):
-    """The transition named by a flag.
+    """The transition layer named by a flag.
+
+    Args:
+      kind: ``"locally_linear"`` or ``"gated"``.
+      latent_size: dimension n of a latent state.
+      control_size: number U of controls.
+      num_modes: number M of triplets of matrices of the locally linear transition.
+      units: width of the hidden layers of the gated transition.
+      residual: see ``LocallyLinearTransition``.
+      bayesian: see ``LocallyLinearTransition``.
+      mixer_units: see ``LocallyLinearTransition``.
+      second_order: see ``LocallyLinearTransition``; not for ``"gated"``.
 
     Raises:
-      UserError: ``kind`` is not one of ``KINDS``, or has no matrices that could be of second order.
+      UserError: ``kind`` is not one of ``KINDS``, or ``second_order`` is set for ``"gated"``.
     """
     if second_order and kind != "locally_linear":
         raise UserError(f"second_order is on, expected off for the {kind} transition")
@@ -243,5 +258,5 @@ def transition_layer(
 
 
 def _identity(shape, dtype=None):
-    """The state goes on as it is, and controls do nothing at first."""
+    """Initial weights with which the state stays as it is and controls have no effect."""
     return tf.eye(*shape, dtype=dtype)

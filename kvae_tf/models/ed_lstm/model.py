@@ -1,11 +1,11 @@
 r"""ED-LSTM, the baseline of Chiappa and Paquet (section 3.4, figure 7).
 
-A recurrent network whose state renders each frame, and which is then told what the frame was:
+A recurrent network whose state is decoded to the next frame, and which then reads the true frame:
 
     σ_t = LSTM(σ_{t-1}, [encoder(v_{t-1}), u_{t-1}])         v_t ~ decoder(σ_t)
 
 Where a frame is missing, the mean of its prediction is fed back in its place. Since each frame is
-predicted from those before it, the sum of all log p(v_t | v_{1:t-1}) is log p(v) itself.
+predicted from the earlier ones, the sum of all log p(v_t | v_{1:t-1}) is exactly log p(v).
 
 ======  ====================  ===================
 letter  name                  shape
@@ -33,18 +33,23 @@ class EDLSTM(SequenceModel):
     """An LSTM between an encoder and a decoder of frames, which predicts the next frame.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      control_size: U, 0 for none.
-      network: ``"mlp"`` or ``"cnn"`` encoder and decoder.
-      units: widths of the dense layers, or filters of the convolutions; the decoder has them in
-        reverse.
-      feature_size: width of what convolutions say of a frame.
-      state_size: S, width of the LSTM.
-      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
-      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
-      variance_floor: Gaussian pixels: the smallest variance.
-      precision: of the halves' inner layers: ``"float32"`` or ``"mixed_bfloat16"``.
-      **training: ``noise_seed`` and the like of the base class.
+      frame_shape: ``(H, W, C)`` of a frame.
+      control_size: number U of controls; 0: none (default).
+      network: kind of encoder and decoder, ``"mlp"`` (default) or ``"cnn"``.
+      units: widths of the dense layers, or filters of the convolutions, of the encoder; the decoder
+        has them in reverse order.
+      feature_size: width of the features that convolutions take from a frame, 128 by default.
+      state_size: width S of the LSTM, 2048 by default.
+      likelihood: distribution of pixels, ``"bernoulli"`` (default) or ``"gaussian"``.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel (default), else one
+        for all pixels.
+      variance_floor: Gaussian pixels: smallest variance, 1e-4 by default.
+      precision: Keras' dtype policy of the inner layers of encoder and decoder: ``"float32"``
+        (default), ``"mixed_bfloat16"`` or ``"mixed_float16"``.
+      **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
+
+    Raises:
+      UserError: ``network`` or ``likelihood`` is unknown.
     """
 
     bound_name = "log_likelihood"
@@ -96,7 +101,7 @@ class EDLSTM(SequenceModel):
         return self.cell.trainable_variables
 
     def elbo(self, batch, seed):
-        """log p(v | u): exact where all frames are seen; of missing ones the mean is fed back."""
+        """log p(v | u), nats; exact if all frames are seen, else missing ones become means."""
         del seed
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
@@ -109,31 +114,31 @@ class EDLSTM(SequenceModel):
     def _run(self, frames, observed, controls):
         """σ of all steps, ``[B, T, S]``."""
         batch, S = tf.shape(frames)[0], self.cell.units
-        rest = tf.zeros([batch, S])
+        zeros = tf.zeros([batch, S])
         controls = tf.transpose(controls[:, : tf.shape(frames)[1]], [1, 0, 2])
-        start = (tf.zeros([batch, self.encoder.size + self.control_size]), rest, rest)
+        start = (tf.zeros([batch, self.encoder.size + self.control_size]), zeros, zeros)
 
-        def seen_by(frame, control):
+        def rnn_input_of(frame, control):
             return tf.concat([tf.nn.relu(self.encoder(frame)), control], axis=-1)
 
         def follow(carry, now):
-            """What was seen of a frame is known before the loop."""
+            """One step where all frames are seen; they are encoded before the loop."""
             rnn_input, *state = carry
             output, state = self.cell(rnn_input, state)
             return (now[0], *state), (output,)
 
         def guess(carry, now):
-            """A missing frame is known only from the state before it."""
+            """One step where frames may be missing, which are replaced by their prediction."""
             rnn_input, *state = carry
             frame, seen, control = now
             output, state = self.cell(rnn_input, state)
             mean = self.likelihood.mean(self.decoder(output))
             frame = tf.where(seen[:, None, None, None] > 0, frame, mean)
-            return (seen_by(frame, control), *state), (output,)
+            return (rnn_input_of(frame, control), *state), (output,)
 
         frames = tf.transpose(frames, [1, 0, 2, 3, 4])
         if observed is None:
-            body, sequences = follow, (seen_by(frames, controls),)
+            body, sequences = follow, (rnn_input_of(frames, controls),)
         else:
             body, sequences = guess, (frames, tf.transpose(observed), controls)
         _, (states,) = lgssm.scan(body, start, sequences, [[frames.shape[1], S]])

@@ -5,7 +5,7 @@ An auto-encoder of single frames is trained first; then an LSTM learns to contin
     AE   a_t = encoder(x_t)            VAE   a_t ~ q(a_t | x_t), prior N(0, I) while it is trained
     RNN  a_t ~ N(f(h_{t-1}), σ²),      h_t = LSTM(h_{t-1}, [a_t, u_t]),      a_1 ~ N(μ_1, σ_1²)
 
-Where a frame is missing, f(h_{t-1}) takes the place of a_t, so only earlier frames tell about it:
+Where a frame is missing, f(h_{t-1}) takes the place of a_t, which depends on earlier frames only:
 there is no smoothing.
 
 ======  =============  ===================
@@ -39,23 +39,32 @@ class FrameRNN(SequenceModel):
     """An auto-encoder of frames and a recurrent network over its encodings.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      control_size: U, 0 for none.
-      variational: a variational auto-encoder, else a plain one.
-      network: ``"mlp"`` or ``"cnn"`` halves.
-      units: widths of the dense layers, or filters of the convolutions, of each half.
-      encoding_size: m.
-      dynamics_units: LSTM width.
-      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
-      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
-      variance_floor: Gaussian pixels: the smallest variance.
-      precision: of the halves' inner layers: ``"float32"`` or ``"mixed_bfloat16"``.
-      max_encoding_variance: upper bound of the encoder's variance, if variational.
-      pretraining_updates: updates of the auto-encoder, before those of the RNN.
-      decoded_frames: frames of a sequence, drawn anew each time, that an update of the
-        auto-encoder sees; 0: all.
-      jit_engine: compile the RNN inside a training step that is itself not compiled.
-      **training: ``noise_seed`` and the like of the base class.
+      frame_shape: ``(H, W, C)`` of a frame.
+      control_size: number U of controls; 0: none (default).
+      variational: a variational auto-encoder (VAE-RNN, default), else a plain one (AE-RNN).
+      network: kind of encoder and decoder, ``"mlp"`` (default) or ``"cnn"``.
+      units: widths of the dense layers, or filters of the convolutions, of the encoder; the decoder
+        has them in reverse order.
+      encoding_size: dimension m of an encoding, 2 by default.
+      dynamics_units: width of the LSTM, 50 by default.
+      likelihood: distribution of pixels, ``"bernoulli"`` (default) or ``"gaussian"``.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel (default), else one
+        for all pixels.
+      variance_floor: Gaussian pixels: smallest variance, 1e-4 by default.
+      precision: Keras' dtype policy of the inner layers of encoder and decoder: ``"float32"``
+        (default), ``"mixed_bfloat16"`` or ``"mixed_float16"``.
+      max_encoding_variance: variational auto-encoder: upper bound of the encoder's variance, 1 by
+        default.
+      pretraining_updates: number of first updates, which train the auto-encoder only; the updates
+        after them train the LSTM only. 0: the auto-encoder is not trained (default).
+      decoded_frames: number of seen frames of a sequence, drawn at each update, from which the
+        auto-encoder learns; 0: all (default).
+      jit_engine: compile the LSTM inside a training step that is itself not compiled; False by
+        default.
+      **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
+
+    Raises:
+      UserError: ``network`` or ``likelihood`` is unknown.
     """
 
     imputation_methods = ("filter",)
@@ -121,12 +130,12 @@ class FrameRNN(SequenceModel):
 
     @property
     def bound_name(self):
-        """``"elbo"``; a plain auto-encoder has none, and its terms only add up to a score."""
+        """``"elbo"``; ``"score"`` for a plain auto-encoder, whose terms add up to no bound."""
         return "elbo" if self.variational else "score"
 
     @property
     def elbo_is_log_weight(self):
-        """True of a variational auto-encoder; a plain one has no q."""
+        """True for a variational auto-encoder; a plain one has no q."""
         return self.variational
 
     @property
@@ -136,9 +145,9 @@ class FrameRNN(SequenceModel):
     # The bound.
 
     def elbo(self, batch, seed):
-        """VAE-RNN: log p(x | a) - log q(a | x) + log p(a) at a ~ q, with the RNN as the prior.
+        """VAE-RNN: log p(x | a) - log q(a | x) + log p(a) at a ~ q, with the LSTM as the prior.
 
-        AE-RNN: log p(x | a) + log p(a) at the encodings; this bounds nothing.
+        AE-RNN: log p(x | a) + log p(a) at the encodings, which is no bound. Both in nats.
         """
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
@@ -150,7 +159,7 @@ class FrameRNN(SequenceModel):
 
     @property
     def phases(self):
-        """First the auto-encoder, then the RNN over what it says."""
+        """First the auto-encoder is trained, then the LSTM over its encodings."""
         predictor = Phase(self.predictor_bound, self.dynamics_variables)
         if not self.pretraining_updates:
             return [predictor]
@@ -166,9 +175,9 @@ class FrameRNN(SequenceModel):
     def autoencoder_bound(self, batch, seed):
         """The bound of single frames: log p(x | a) - KL(q || N(0, I)).
 
-        A plain auto-encoder lacks the second term and the noise, but begins with both: they fade
-        while the weight of the first one rises. Without them a plain one starts by folding the
-        plane of positions, and stays folded.
+        A plain auto-encoder has neither the KL divergence nor the noise in the end, but both at
+        first: they fade while ``reconstruction_weight`` rises to 1. Otherwise it would start with a
+        folded map from positions to encodings, and stay folded.
         """
         frames, observed, _, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
@@ -186,7 +195,7 @@ class FrameRNN(SequenceModel):
         return self._bound(self._log_likelihood(a, frames, scale * kept), other, seen)
 
     def predictor_bound(self, batch, seed):
-        """log p(a | u), and if variational - log q(a | x), of encodings that are data now."""
+        """log p(a | u), if variational minus log q(a | x), of encodings without gradients."""
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         drawn = self._sample(frames, lgssm.as_sampler(seed))
@@ -212,14 +221,14 @@ class FrameRNN(SequenceModel):
         return tf.reduce_sum(seen * self.likelihood.log_prob(self.decoder(a), frames), axis=1)
 
     def _log_prior(self, a, observed, controls):
-        """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
+        """log p(a | u) of the encodings of the seen frames, ``[B]``, nats."""
         a, predicted, _ = self._run(a, observed, controls)
         log_std = self._log_stds(tf.shape(a)[1])
         log_p = inputs.log_normal((a - predicted) / tf.exp(log_std), log_std)
         return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
 
     def _run(self, a, observed, controls):
-        """The RNN over a sequence.
+        """The LSTM over a sequence.
 
         Returns:
           Encodings ``[B, T, m]``, predictions where frames are missing; the predictions of all
@@ -252,8 +261,8 @@ class FrameRNN(SequenceModel):
 
     def _start(self, batch_size):
         """The first prediction and the LSTM's state."""
-        rest = tf.zeros([batch_size, self.cell.units])
-        return tf.repeat(self.start_mean[tf.newaxis], batch_size, axis=0), rest, rest
+        zeros = tf.zeros([batch_size, self.cell.units])
+        return tf.repeat(self.start_mean[tf.newaxis], batch_size, axis=0), zeros, zeros
 
     def _advance(self, encoding, control, state):
         return self.cell(tf.concat([encoding, control], axis=1), list(state))
@@ -261,7 +270,7 @@ class FrameRNN(SequenceModel):
     # Queries.
 
     def _encode(self, frames):
-        """Means and standard deviations; those of AE-RNN are 0."""
+        """Means and standard deviations; the standard deviations of AE-RNN are 0."""
         mean, std = self.encoder(frames)
         return Encoding(mean, std if self.variational else tf.zeros_like(std))
 
@@ -270,7 +279,7 @@ class FrameRNN(SequenceModel):
         return self.likelihood.mean(self.decoder(encodings))
 
     def _impute(self, given, method):
-        """Reconstructions where frames were seen, predictions elsewhere; latents are the LSTM's."""
+        """Reconstructions where frames were seen, else predictions; latents: LSTM outputs."""
         del method
         mean, std = self._encode(given.frames)
         a, _, h = self._run(mean, given.seen, given.controls)

@@ -23,7 +23,9 @@ class FrameRNNSettings(FrameSettings, EncodingSettings):
 
     dynamics_units: int = setting(50, "Width of the LSTM.", least=1)
     pretraining_epochs: int = setting(
-        0, "First epochs, in which the auto-encoder learns alone, before the LSTM does.", least=0
+        0,
+        "Number of first epochs, which train the auto-encoder only; later ones the LSTM only.",
+        least=0,
     )
 
     def validate(self, epochs: int) -> None:
@@ -40,7 +42,7 @@ class FrameRNNSettings(FrameSettings, EncodingSettings):
             )
 
     def final_phase(self, epochs: int) -> FinalPhase:
-        """The epochs of the LSTM."""
+        """The epochs that train the LSTM."""
         return FinalPhase(epochs - self.pretraining_epochs)
 
 

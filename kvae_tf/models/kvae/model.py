@@ -32,10 +32,10 @@ from kvae_tf.layers import (
     FrameDecoder,
     FrameEncoder,
     ModeMixture,
-    coupled_pass,
     filter_start,
     filter_step,
     frame_likelihood,
+    joint_filter,
 )
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
@@ -52,44 +52,56 @@ class KVAE(SequenceModel):
     """The Kalman variational auto-encoder.
 
     Args:
-      frame_shape: ``(H, W, C)``.
-      control_size: U, 0 for none.
-      network: ``"mlp"`` or ``"cnn"`` halves.
-      units: widths of the dense layers, or filters of the convolutions, of each half.
-      encoding_size: m.
-      latent_size: n.
-      num_modes: K.
-      dynamics_network: ``"lstm"``, ``"gru"``, ``"mlp"``, ``"fifo"`` or ``"constant"``: the dynamics
-        parameter network.
-      dynamics_units: its width.
-      dynamics_window: encodings that ``"fifo"`` reads.
-      learn_controls: it also emits a control of the latent state's size.
-      likelihood: ``"bernoulli"`` or ``"gaussian"`` pixels.
-      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel, else one for all.
-      variance_floor: Gaussian pixels: the smallest variance.
-      precision: of the halves' inner layers: ``"float32"`` or ``"mixed_bfloat16"``.
-      max_encoding_variance: upper bound of the encoder's variance.
-      transition_noise: Q, or its start.
-      emission_noise: R, or its start.
-      initial_variance: Σ_1, or its start.
-      learn_noise: learn Q and R.
-      learn_initial: learn the moments of z_1.
-      objective: ``"collapsed"`` or ``"sampled"``.
-      decoded_frames: in a training step so many of a sequence's seen frames, drawn anew each time,
-        stand for the reconstruction term of all (an unbiased estimate; the decoder is most of the
-        cost); 0: all.
+      frame_shape: ``(H, W, C)`` of a frame.
+      control_size: number U of controls; 0: none (default).
+      network: kind of encoder and decoder, ``"mlp"`` (default) or ``"cnn"``.
+      units: widths of the dense layers, or filters of the convolutions, of the encoder; the decoder
+        has them in reverse order.
+      encoding_size: dimension m of an encoding, 2 by default.
+      latent_size: dimension n of a latent state, 4 by default.
+      num_modes: number K of linear modes, 3 by default.
+      dynamics_network: kind of the dynamics parameter network: ``"lstm"`` (default), ``"gru"``,
+        ``"mlp"``, ``"fifo"`` or ``"constant"``, see ``DynamicsParameterNetwork``.
+      dynamics_units: width of the dynamics parameter network, 50 by default.
+      dynamics_window: number of last encodings that ``"fifo"`` reads, 5 by default.
+      learn_controls: the dynamics parameter network also emits a control of size n; False by
+        default.
+      likelihood: distribution of pixels, ``"bernoulli"`` or ``"gaussian"``; Bernoulli by default.
+      per_pixel_std: Gaussian pixels: one learned standard deviation per pixel (default), else one
+        for all pixels.
+      variance_floor: Gaussian pixels: smallest variance, 1e-4 by default.
+      precision: Keras' dtype policy of the inner layers of encoder and decoder: ``"float32"``
+        (default), ``"mixed_bfloat16"`` or ``"mixed_float16"``.
+      max_encoding_variance: upper bound of the encoder's variance, 0.03 by default.
+      transition_noise: variance Q of the transition noise, initial value if learned; 0.08 by
+        default.
+      emission_noise: variance R of the emission noise, initial value if learned; 0.03 by default.
+      initial_variance: variance Σ_1 of z_1, initial value if learned; 20 by default.
+      learn_noise: learn Q and R; False by default.
+      learn_initial: learn mean and covariance of z_1; False by default.
+      objective: form of the bound: ``"collapsed"`` (default), latent states integrated out, or
+        ``"sampled"``, latent states drawn.
+      decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
+        estimates the reconstruction term without bias; saves time, since the decoder costs most. 0:
+        all frames are decoded (default).
       jit_engine: compile the dynamics inside a training step that is itself not compiled, and
-        encode there the seen frames only (in a compiled step leave it off: XLA would compile the
-        inner function at every call, and wants to know how many frames there are).
-      frozen_updates: for so many updates at first the dynamics parameter network rests.
-      settling_start: after so many updates the encoder rests, and the dynamics and the decoder
-        settle on the encodings as they are; 0: never.
-      standardise: of vectors, whose "frames" are ``(1, D, 1)``, the means and the standard
-        deviations of their entries, which may be missing (NaN); None: frames are pictures.
-      **training: ``reconstruction_weight``, ``noise_seed`` and the like of the base class.
+        encode the seen frames only; False by default. In a compiled step it has to be off: XLA
+        would compile the inner function at every call, and needs a fixed number of frames.
+      frozen_updates: number of first updates in which the dynamics parameter network is frozen; 0:
+        none (default).
+      settling_start: number of updates after which the encoder is frozen, while dynamics and
+        decoder go on learning from its encodings; 0: never (default).
+      standardise: for vectors, whose "frames" are ``(1, D, 1)``: D means and D standard deviations
+        of the entries, which may be missing (NaN); None: frames are images (default).
+      seed: seed of the initial mode matrices, an int, 0 by default.
+      **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
+
+    Raises:
+      UserError: ``objective``, ``network``, ``dynamics_network`` or ``likelihood`` is unknown, or a
+        size or variance is out of its range.
     """
 
-    elbo_is_log_weight = True  # of a under the collapsed objective, of a and z under the other
+    elbo_is_log_weight = True  # of a if the objective is collapsed, of a and z if it is sampled
 
     def __init__(
         self,
@@ -194,18 +206,18 @@ class KVAE(SequenceModel):
 
     @property
     def phases(self):
-        """All but the dynamics parameter network; everything; all but the encoder."""
+        """Phases: dynamics parameter network frozen; nothing frozen; encoder frozen."""
         network = {id(variable) for variable in self.network.trainable_variables}
         everything = self.trainable_variables
         others = [variable for variable in everything if id(variable) not in network]
-        found = [Phase(self.training_bound, everything, self.settling_start - self.frozen_updates)]
+        phases = [Phase(self.training_bound, everything, self.settling_start - self.frozen_updates)]
         if self.frozen_updates:
-            found.insert(0, Phase(self.training_bound, others, self.frozen_updates))
+            phases.insert(0, Phase(self.training_bound, others, self.frozen_updates))
         if self.settling_start:
             frames = (self.decoder, self.likelihood)
             settling = [variable for layer in frames for variable in layer.trainable_variables]
-            found.append(Phase(self.settled_bound, [*settling, *self.dynamics_variables]))
-        return found
+            phases.append(Phase(self.settled_bound, [*settling, *self.dynamics_variables]))
+        return phases
 
     @property
     def dynamics_variables(self):
@@ -217,7 +229,8 @@ class KVAE(SequenceModel):
         """The bound, its terms ``reconstruction`` and ``regularisation`` (minus the KL divergence).
 
         Args:
-          batch: ``frames``, and optionally ``observed`` and ``controls``.
+          batch: ``frames [B, T, H, W, C]`` float32 in [0, 1], and optionally ``observed [B, T]``
+            (1 = seen) and ``controls [B, T, U]``.
           seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
 
         Returns:
@@ -226,26 +239,26 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed)
 
     def training_bound(self, batch, seed):
-        """``elbo``, its reconstruction term from ``decoded_frames`` frames of each sequence."""
+        """``elbo``, its reconstruction estimated from ``decoded_frames`` frames a sequence."""
         return self._bound(batch, seed, training=True)
 
     def settled_bound(self, batch, seed):
-        """``training_bound`` of encodings that rest."""
-        return self._bound(batch, seed, training=True, rest=True)
+        """``training_bound`` without gradients for the encoder."""
+        return self._bound(batch, seed, training=True, frozen_encoder=True)
 
-    def _bound(self, batch, seed, training=False, rest=False):
+    def _bound(self, batch, seed, training=False, frozen_encoder=False):
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         sampler = lgssm.as_sampler(seed)
         encoding_sampler, latent_sampler = sampler.split(2)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         log_prior = self._training_log_prior if training else self._log_prior
-        # Only where XLA does not ask how many frames there are.
+        # Not where XLA compiles the step: it needs a fixed number of frames.
         if training and self._jit_engine and observed is not None:
             q = Encoding(*inputs.encode_observed(self.encoder, frames, seen))
         else:
             q = self._encode(frames)
         a, log_q = self._sample(q, encoding_sampler)
-        if rest:
+        if frozen_encoder:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
@@ -262,13 +275,13 @@ class KVAE(SequenceModel):
         return q.mean + q.std * noise, inputs.log_normal(noise, tf.math.log(q.std))
 
     def _reconstruction(self, a, frames, seen, decoded_frames, sampler):
-        """Σ_t log p(x_t | a_t) over the frames that were seen, ``[B]``, all or some of them."""
+        """Σ_t log p(x_t | a_t) over the seen frames ``[B]``, or its estimate from a few of them."""
         kept, scale, a, frames = inputs.subsample_observed(decoded_frames, sampler, seen, a, frames)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)
         return tf.reduce_sum(scale * kept * log_p, axis=1)
 
     def _log_prior(self, a, observed, controls, sampler):
-        """log p(a | u) of the encodings of the frames that were seen, ``[B]``."""
+        """log p(a | u) of the encodings of the seen frames, ``[B]``, nats."""
         model, a, _ = self._dynamics(a, observed, controls)
         if self.objective == "collapsed":
             return lgssm.log_likelihood(model, a, observed)
@@ -279,11 +292,11 @@ class KVAE(SequenceModel):
         )
 
     def _dynamics(self, a, observed, controls):
-        """The LGSSM of a sequence, the encodings it is to explain, and the mode weights."""
+        """The LGSSM of a batch, its encodings with predictions in gaps, and the mode weights."""
         if observed is None:
             parameters = self.network(a)
         else:
-            a, parameters, _ = coupled_pass(self.network, self.mixture, a, observed, controls)
+            a, parameters, _ = joint_filter(self.network, self.mixture, a, observed, controls)
         weights, learned = parameters
         controls = tf.concat([controls, learned[:, 1:]], axis=-1)
         return self.mixture(weights, controls), a, weights
@@ -356,7 +369,7 @@ class KVAE(SequenceModel):
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self._decode(a), a, tf.zeros_like(a), z, weights)
 
-    # Frames that come one by one.
+    # Filtering frame by frame.
 
     def _filter_start(self, batch_size):
         return filter_start(self.network, self.mixture, batch_size)
@@ -365,20 +378,20 @@ class KVAE(SequenceModel):
         frames, seen, controls, _ = given
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
         q = self._encode(frames)
-        state, found = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
-        q = self._completed(q, seen, found.emission, found.mean, found.covariance)
+        state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
+        q = self._completed(q, seen, step.emission, step.mean, step.covariance)
         return state, {
             "frames": self._decode(q.mean),
             "encodings": q.mean,
             "encoding_stds": q.std,
-            "latents": found.mean,
-            "latent_covariances": found.covariance,
+            "latents": step.mean,
+            "latent_covariances": step.covariance,
         }
 
     # Helpers.
 
     def _completed(self, q, seen, emission, z, P):
-        """q where frames were seen; elsewhere a = C z + noise, of z with covariance P."""
+        """q where frames were seen; elsewhere the moments of a = C z + noise, z ~ N(z, P)."""
         variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
         std = tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
         known = seen[..., tf.newaxis] > 0
@@ -386,7 +399,7 @@ class KVAE(SequenceModel):
         return Encoding(tf.where(known, q.mean, filled), tf.where(known, q.std, std))
 
     def _infer(self, given: Inputs):
-        """LGSSM, encodings, mask, encoding stds and mode weights of a batch with missing frames."""
+        """LGSSM, encodings, mask, encoding stds and mode weights of a batch of inputs."""
         q = self._encode(given.frames)
         model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
         return model, a, given.seen, q.std, weights

@@ -27,11 +27,13 @@ class KVAESettings(
     num_modes: int = setting(3, "Number K of linear modes.", least=1, most=1000)
     dynamics_network: str = setting(
         "lstm",
-        "What weights the modes: lstm or gru of all encodings so far; mlp of the last one; fifo of "
-        "the last --dynamics_window; constant: nothing, for --num_modes=1.",
+        "Network that weights the modes: lstm or gru of all encodings so far; mlp of the last one; "
+        "fifo of the last --dynamics_window; constant: none, for --num_modes=1.",
         choices=("lstm", "gru", "mlp", "fifo", "constant"),
     )
-    dynamics_window: int = setting(5, "Encodings that the fifo network reads.", least=1)
+    dynamics_window: int = setting(
+        5, "Number of last encodings that the fifo network reads.", least=1
+    )
     learn_controls: bool = setting(
         False, "Let the dynamics network also emit a control of the latent state's size."
     )
@@ -42,12 +44,14 @@ class KVAESettings(
         choices=("collapsed", "sampled"),
     )
     frozen_epochs: int = setting(
-        0, "First epochs in which the dynamics network rests (the paper: 10).", least=0
+        0,
+        "Number of first epochs in which the dynamics network is frozen (the paper: 10).",
+        least=0,
     )
     settling_epochs: int = setting(
         0,
-        "Last epochs in which the encoder rests, while dynamics and decoder go on learning from "
-        "its encodings; the learning-rate schedule starts again.",
+        "Number of last epochs in which the encoder is frozen, while dynamics and decoder go on "
+        "learning from its encodings; the learning-rate schedule starts again.",
         least=0,
     )
 
@@ -71,7 +75,7 @@ def _moments(train):
     """Means and standard deviations of the entries of vectors, as lists."""
     entries = np.where(train.observed[..., None] > 0, train.frames[:, :, 0, :, 0], np.nan)
     spread = np.nanstd(entries, axis=(0, 1))
-    # An entry that never changes, or never is there, keeps its scale.
+    # An entry that never changes, or is always missing, keeps its scale.
     spread = np.where(np.nan_to_num(spread) > 0, spread, 1.0)
     return [np.nan_to_num(np.nanmean(entries, axis=(0, 1))).tolist(), spread.tolist()]
 

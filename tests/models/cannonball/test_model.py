@@ -137,8 +137,8 @@ def test_filled_in_positions_are_those_of_the_exact_engine(model):
     for n in range(N):
         readings = model.posterior == "smoothed"
         variances = tf.square(q.std[:, :, n]) if readings else None
-        law = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)), variances)
-        smoothed = lgssm.smooth(law, q.mean[:, :, n], OBSERVED)
+        ssm = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)), variances)
+        smoothed = lgssm.smooth(ssm, q.mean[:, :, n], OBSERVED)
         np.testing.assert_allclose(
             found[there[:, n], 2:5, n],
             smoothed.smoothed_means.numpy()[there[:, n], 2:5, :M],

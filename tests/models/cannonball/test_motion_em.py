@@ -11,7 +11,7 @@ from kvae_tf.data import SequenceData
 from kvae_tf.layers import Encoding
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
-from kvae_tf.models.cannonball.motion_em import MotionEM, noise_of_positions, read, refit
+from kvae_tf.models.cannonball.motion_em import MotionEM, fit_motion, noise_of_positions, read
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 
 SHAPE, N, T, OBJECTS = (6, 6, 1), 9, 5, 2
@@ -45,22 +45,22 @@ class Oracle:
     max_objects, posterior = 1, "smoothed"
 
     def __init__(self, count, steps):
-        law = NewtonianMixture(2, 2, step=1.0)
-        law.build()
-        law.start_positions.assign([[-9.0, 0.0], [9.0, 0.0]])
-        law.start_velocities.assign([[5.0, 3.0], [-5.0, 3.0]])
-        law.start_log_scales.assign(np.log([[2.0, 2.0, 1.0, 0.5]] * 2))
-        law.force.assign([0.0, 0.0, 0.0, -0.4])
-        law.log_transition_noise.assign(np.log([1e-6] * 4))
-        law.set_emission_noise(NOISE)
+        true_motion = NewtonianMixture(2, 2, step=1.0)
+        true_motion.build()
+        true_motion.start_positions.assign([[-9.0, 0.0], [9.0, 0.0]])
+        true_motion.start_velocities.assign([[5.0, 3.0], [-5.0, 3.0]])
+        true_motion.start_log_scales.assign(np.log([[2.0, 2.0, 1.0, 0.5]] * 2))
+        true_motion.force.assign([0.0, 0.0, 0.0, -0.4])
+        true_motion.log_transition_noise.assign(np.log([1e-6] * 4))
+        true_motion.set_emission_noise(NOISE)
         rng = np.random.default_rng(1)
         self.variances = rng.uniform(0.1, 2.0, size=(count, steps, 1, 2)).astype(np.float32)
         errors = rng.normal(size=self.variances.shape) * np.sqrt(self.variances)
-        positions = law.sample(count, steps, tf.constant([0, 3], tf.int64)).numpy()
+        positions = true_motion.sample(count, steps, tf.constant([0, 3], tf.int64)).numpy()
         self.readings = (positions[:, :, np.newaxis] + errors).astype(np.float32)
         self.motion = NewtonianMixture(2, 2, 1.0, 1e-6, 1e-4)
         self.motion.build()
-        self.motion.force.assign(law.force)
+        self.motion.force.assign(true_motion.force)
         self.motion.start_log_scales.assign(np.full((2, 4), np.log(6.0)))
         # Sequences are known by their frames' only pixel.
         self.data = SequenceData(
@@ -80,7 +80,7 @@ class Oracle:
 
 def test_noise_and_start_are_those_that_readings_were_drawn_with():
     oracle = Oracle(600, 20)
-    refit(oracle, oracle.data)
+    fit_motion(oracle, oracle.data)
     motion = oracle.motion
     np.testing.assert_allclose(motion.emission_noise, NOISE, rtol=0.05)
     order = np.argsort(motion.start_positions[:, 0])
@@ -123,7 +123,7 @@ def test_readings_are_those_of_objects_that_are_there(model, train):
 
 def test_refit_of_a_model_leaves_the_law_of_motion_alone(model, train):
     before = model.motion.force.numpy(), model.motion.log_step.numpy()
-    refit(model, train)
+    fit_motion(model, train)
     np.testing.assert_array_equal(model.motion.force, before[0])
     np.testing.assert_array_equal(model.motion.log_step, before[1])
     for variable in model.motion.trainable_variables:
@@ -138,7 +138,7 @@ def test_objects_that_may_be_taken_for_others_have_no_part(model, train):
     before, found = model.motion.get_weights(), []
     for data in (train, other):
         model.motion.set_weights(before)
-        refit(model, data)
+        fit_motion(model, data)
         found.append(model.motion.get_weights())
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
