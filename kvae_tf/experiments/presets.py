@@ -56,9 +56,9 @@ def create(name: str, train: SequenceData, **changes) -> SequenceModel:
 
     >>> from kvae_tf import data, presets
     >>> train = data.load("pendulum", seed=0, num_sequences=(40, 10, 10)).train
-    >>> model = presets.create("dvbf_pendulum", train, epochs=2, jit="off")
-    >>> model.latent_size
-    4
+    >>> model = presets.create("pendulum", train, epochs=2, jit="off")
+    >>> model.encoding_size
+    2
 
     Args:
       name: out of ``names()``.

@@ -21,16 +21,17 @@ class Calibrated(SequenceModel):
 
     term_names = ("reconstruction",)
     imputation_methods = ("filter",)
+    frame_shape, control_size, encoding_size = (2, 2, 1), 0, 2
     own_std, scale = OWN_STD, 1.0
 
-    def encode(self, frames):
+    def _encode(self, frames):
         mean = tf.numpy_function(ndtri, [frames[..., 0, :, 0]], tf.float32)
         mean = tf.ensure_shape(mean, [None, None, 2])
         return Encoding(mean, self.own_std * tf.ones_like(mean))
 
-    def impute(self, frames, observed=None, controls=None, method="filter"):
-        known = observed[..., tf.newaxis] > 0
-        q, spread = self.encode(frames), self.scale * np.hypot(1.0, self.own_std)
+    def _impute(self, given, method):
+        known = given.seen[..., tf.newaxis] > 0
+        q, spread = self._encode(given.frames), self.scale * np.hypot(1.0, self.own_std)
         mean = tf.where(known, q.mean, 0.0)
         return Frames(None, mean, tf.where(known, q.std, spread), mean, mean[..., :0])
 
@@ -53,9 +54,9 @@ class Objects(Calibrated):
     supports = frozenset({"impute"})
     max_objects = 2
 
-    def impute(self, frames, observed=None, controls=None, method="filter", num_objects=None):
-        filled = super().impute(frames, observed, controls, method)
-        present = tf.sequence_mask(num_objects, 2, tf.float32)[:, tf.newaxis]
+    def _impute(self, given, method):
+        filled = super()._impute(given, method)
+        present = tf.sequence_mask(given.num_objects, 2, tf.float32)[:, tf.newaxis]
         return filled._replace(
             encodings=present * filled.encodings, encoding_stds=present * filled.encoding_stds
         )

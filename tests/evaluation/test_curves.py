@@ -17,6 +17,7 @@ class Filler(SequenceModel):
     """Encodes a frame as (2 x + 1, -y); what is missing gets one value by each method."""
 
     term_names = ("reconstruction",)
+    frame_shape, control_size, encoding_size = (2, 2, 1), 0, 2
     elbo_is_log_weight = True
     fill = {"smooth": 0.0, "filter": 1.0}
 
@@ -26,24 +27,24 @@ class Filler(SequenceModel):
         num_frames = tf.reduce_sum(batch["observed"], axis=1)
         return Bound(value * tf.ones_like(num_frames), {}, num_frames)
 
-    def encode(self, frames):
+    def _encode(self, frames):
         x, y = frames[..., 0, 0, 0], frames[..., 0, 1, 0]
         mean = tf.stack([2.0 * x + 1.0, -y], axis=-1)
         return Encoding(mean, tf.zeros_like(mean))
 
-    def impute(self, frames, observed=None, controls=None, method="smooth"):
-        keep = observed[..., None, None, None] > 0
-        filled = tf.where(keep, frames, self.fill[method])
-        mean = self.encode(filled).mean
+    def _impute(self, given, method):
+        keep = given.seen[..., None, None, None] > 0
+        filled = tf.where(keep, given.frames, self.fill[method])
+        mean = self._encode(filled).mean
         return Frames(filled, mean, 0.3 * tf.ones_like(mean), None, None)
 
-    def decode(self, encodings):
+    def _decode(self, encodings, num_objects):
         x, y = (encodings[..., 0] - 1.0) / 2.0, -encodings[..., 1]
         pixels = tf.stack([x, y, x, y], axis=-1)
         return tf.reshape(pixels, [*encodings.shape[:-1], 2, 2, 1])
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1):
-        return Frames(tf.zeros([tf.shape(frames)[0], num_steps, 2, 2, 1]), *[None] * 4)
+    def _forecast(self, given, num_steps):
+        return Frames(tf.zeros([tf.shape(given.frames)[0], num_steps, 2, 2, 1]), *[None] * 4)
 
 
 @pytest.fixture(scope="module")

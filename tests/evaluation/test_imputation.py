@@ -29,17 +29,18 @@ class Constant(SequenceModel):
     """Fills in 0.5 by smoothing and 1 by filtering; its bound is the frame count times two."""
 
     term_names = ("reconstruction",)
+    frame_shape, control_size, encoding_size = (2, 2, 1), 0, 2
 
     def elbo(self, batch, seed):
         num_frames = tf.reduce_sum(batch["observed"], axis=1)
         return Bound(2 * num_frames, {"reconstruction": 2 * num_frames}, num_frames)
 
-    def impute(self, frames, observed=None, controls=None, method="smooth"):
-        a = tf.ones_like(frames[:, :, 0, 0]) * (0.5 if method == "smooth" else 1.0)
-        return Frames(self.decode(a), a, None, None, None)
+    def _impute(self, given, method):
+        a = tf.ones_like(given.frames[:, :, 0, :, 0]) * (0.5 if method == "smooth" else 1.0)
+        return Frames(self._decode(a, None), a, None, None, None)
 
-    def decode(self, encodings):
-        return tf.tile(encodings[:, :, tf.newaxis, tf.newaxis], [1, 1, 2, 2, 1])
+    def _decode(self, encodings, num_objects):
+        return tf.tile(encodings[:, :, tf.newaxis, :, tf.newaxis], [1, 1, 2, 1, 1])
 
 
 def test_metrics_are_averaged_over_real_rows_and_hidden_frames_only():

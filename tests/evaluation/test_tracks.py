@@ -89,10 +89,10 @@ class Film:
     def __init__(self, frames):
         self.frames = frames.astype(np.float32)[..., None]
 
-    def impute(self, frames, observed=None, controls=None, method="filter"):
+    def impute(self, frames, observed=None, controls=None, method="filter", num_objects=None):
         return Frames(*[np.zeros((len(self.frames), STEPS, 1), np.float32)] * 5)
 
-    def decode(self, encodings):
+    def decode(self, encodings, num_objects=None):
         return self.frames
 
 

@@ -13,7 +13,7 @@ TOOL = Path(sys.executable).with_name("saved_model_cli")
 
 
 def tool(*arguments):
-    result = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout
 

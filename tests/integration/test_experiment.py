@@ -94,7 +94,7 @@ def train(*arguments, killer=None):
     command = [sys.executable]
     command += ["-c", KILLER, *map(str, killer)] if killer else ["scripts/train.py"]
     command += ["--flagfile=configs/pendulum_smoke.cfg", *TINY, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
 
 
 def test_killed_and_resumed_training_is_bit_equal(tmp_path):

@@ -24,7 +24,7 @@ def test_runs(path):
     )
     result = subprocess.run(
         [sys.executable, "-c", stand_in + "\n".join(code)], cwd=path.parent, capture_output=True,
-        text=True, timeout=600, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True, timeout=3600, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
 

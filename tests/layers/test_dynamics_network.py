@@ -52,7 +52,8 @@ def test_weights_are_a_distribution(kind):
 @pytest.mark.parametrize("kind", [*MEMORY, "constant"])
 def test_one_mode_weighs_one(kind):
     weights = make_network(kind, num_modes=1)(normal(B, T, M)).mode_weights
-    np.testing.assert_array_equal(weights, np.ones((B, T + 1, 1)))
+    # A softmax of one value is x / x: by a reciprocal on some processors, two roundings off.
+    np.testing.assert_allclose(weights, np.ones((B, T + 1, 1)), rtol=2 * np.finfo(np.float32).eps)
 
 
 def test_a_constant_network_has_constant_controls():

@@ -171,6 +171,30 @@ def deviations(result, exact):
     return np.max(means), np.max(covariances)
 
 
+def digits_lost_in_parallel(name):
+    """Errors of the parallel method in float64, of the likelihood and of each gradient."""
+    model, y, mask = case(name)
+    inputs = lgssm.LGSSM(*model.cast(np.float64)), y.astype(np.float64), mask.astype(np.float64)
+    result, gradients = moments_and_gradients("parallel")(*inputs)
+    exact, exact_gradients = exact_case(name)
+    pairs = zip([result[0], *gradients], [exact[0], *exact_gradients], strict=True)
+    return np.array([reference.scaled_error(*pair) for pair in pairs])
+
+
+def amplification(name):
+    """By how much the parallel method may enlarge a rounding.
+
+    It solves with I + P J, where J is what T joined steps say of the state they start from, at most
+    the sum of ||C_t||^2 / R where A rotates, and P is at most the initial variance; an innovation
+    counts in units of its standard deviation.
+    """
+    r, _, variance = HARD[name]
+    model, _, _ = case(name)
+    joined = np.sum(np.square(np.linalg.norm(model.emission, 2, axis=(-2, -1))), axis=-1).max() / r
+    exact, _ = exact_case(name)
+    return (1.0 + variance * joined) * np.max(np.abs(exact[1])) / np.sqrt(r)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", HARD)
 def test_float32_results_are_as_exact_as_their_dtype(emulated, name, method):
@@ -185,13 +209,12 @@ def test_float32_results_are_as_exact_as_their_dtype(emulated, name, method):
         std = np.sqrt(np.min(np.diagonal(theirs[1], axis1=-2, axis2=-1)))
         assert means < EPS * np.max(np.abs(theirs[0])) / std + 1e-5
         assert covariances < 16 * EPS
-    tolerance = 32 * EPS
+    found, wanted = [result[0], *gradients], [exact[0], *exact_gradients]
+    tolerances = np.full(len(found), 32 * EPS)
     if method == "parallel":
-        # It cancels digits: the float64 eps times cond(I + P J), where J of T joined steps is of
-        # the order of T / R, and an innovation counts in units of its standard deviation.
-        r, _, variance = HARD[name]
-        size = np.max(np.abs(exact[1])) / np.sqrt(r)
-        tolerance += np.finfo(np.float64).eps * (y.shape[1] * variance / r) * size
-    assert reference.scaled_error(result[0], exact[0]) < tolerance
-    for actual, expected in zip(gradients, exact_gradients, strict=True):
+        lost = digits_lost_in_parallel(name)
+        assert lost.max() < min(np.finfo(np.float64).eps * amplification(name), 1e-3)
+        # The same float64 arithmetic, whose order may differ from one graph to another.
+        tolerances += 4 * lost
+    for actual, expected, tolerance in zip(found, wanted, tolerances, strict=True):
         assert reference.scaled_error(actual, expected) < tolerance

@@ -41,7 +41,7 @@ def browse(address: str, folder: Path, *flags: str) -> str:
     picture = folder / "page.png"
     for wanted in (f"--screenshot={picture}", "--dump-dom"):
         found = subprocess.run([*command, wanted, address], capture_output=True, text=True,
-                               timeout=180)  # fmt: skip
+                               timeout=3600)  # fmt: skip
         assert found.returncode == 0, found.stderr[-2000:]
     shown = np.asarray(Image.open(picture).convert("L"))
     assert np.ptp(shown) > 100  # something was drawn
