@@ -1,4 +1,4 @@
-"""The model card beside an export, written anew: after a change of the card or of a measure."""
+"""Rewriting of the model card beside an export, after a change of the card or of a metric."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rewrite(version_dir: Path, measure: bool = False) -> Path:
 
     Args:
       version_dir: the export's version folder; ``settings.json`` and ``metrics.json`` lie beside.
-      measure: first evaluate the export on the test part, and write ``metrics.json`` anew.
+      measure: first evaluate the export on the test part and replace ``metrics.json``.
 
     Returns:
       The card.

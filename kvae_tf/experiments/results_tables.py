@@ -20,7 +20,7 @@ _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def update(readme: Path, saved_models: Path) -> None:
-    """Writes every table anew: those of the README, and those of the pages in ``docs`` beside it.
+    """Replaces every table of the README, and of the pages in ``docs`` beside it.
 
     All pages are made before the first one is written.
 
@@ -268,7 +268,7 @@ def ball_states(saved_models: Path) -> str:
 
 
 def cannonballs(saved_models: Path) -> str:
-    """Cannonballs, seed by seed: how well balls are told apart and followed."""
+    """Cannonballs, each seed: errors of positions, identity switches and acceleration."""
     rows = []
     for name, seed, metrics in _cannonball_runs(saved_models):
         if "identity_switch_rate" in metrics:
