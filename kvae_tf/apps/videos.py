@@ -20,7 +20,7 @@ from kvae_tf.data.archives import HDF5, load_sequences
 from kvae_tf.data.clips import Clip
 from kvae_tf.errors import UserError
 from kvae_tf.export.loading import LoadedModel
-from kvae_tf.visualisation import films, plotting
+from kvae_tf.visualisation import films, images
 
 _BLOCK, _CONTEXT = 1000, 100  # frames
 _DRAWS = 16  # decoded encodings, for the frames' standard deviations
@@ -164,10 +164,10 @@ def write(
     film = folder / f"film.{kind}"
     films.write(film, films.side_by_side(shown, observed), fps)
     steps = np.unique(np.linspace(0, len(observed) - 1, _STRIP).round().astype(int))
-    strip = plotting.film_strip(
+    strip = images.film_strip(
         [frames[steps] for frames in shown.values()], list(shown), observed[steps]
     )
-    plotting.save_png(folder / "strip.png", strip)
+    images.save_png(folder / "strip.png", strip)
     first = len(observed) - len(prediction.frames)
     archive = io.BytesIO()
     np.savez_compressed(

@@ -6,7 +6,7 @@
 
 from kvae_tf.data.archives import load_arrays, save_npz
 from kvae_tf.data.datasets import is_video, load
-from kvae_tf.data.missing import gap, missing_at_random, stateless_missing_at_random
+from kvae_tf.data.masks import gap, missing_at_random, stateless_missing_at_random
 from kvae_tf.data.pipeline import (
     curriculum_batches,
     evaluation_batches,

@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from kvae_tf.data import checks, storage
+from kvae_tf.data import number_checks, storage
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, from_vectors, partition
 from kvae_tf.errors import UserError
 
@@ -50,7 +50,7 @@ def load_arrays(
       UserError: the file is missing, unreadable, no archive, without images, or holds arrays that
         ``SequenceData.from_arrays`` refuses; or a part would be empty.
     """
-    shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
+    shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
     arrays, names = _read(path)
     train, kind = _training_prefix(names, path)
     parts = {"train": _part(arrays, train, f"{path}, train part" if train else str(path))}

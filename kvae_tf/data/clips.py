@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae_tf.data import annotations, checks, video
+from kvae_tf.data import annotations, number_checks, video
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits
 from kvae_tf.errors import UserError
 
@@ -60,12 +60,12 @@ def load_videos(
     Raises:
       UserError: a file is refused, frames differ in size, or a part would be empty.
     """
-    window = checks.integer("window", window, minimum=0)
-    stride = checks.integer("stride", stride, minimum=0) or window
+    window = number_checks.integer("window", window, minimum=0)
+    stride = number_checks.integer("stride", stride, minimum=0) or window
     if window == 1:
         raise UserError("--window is 1, expected 0 or at least 2 frames")
     clips = _clips(path, transform, annotations_path)
-    parts = _deal(clips, checks.fractions(fractions), seed, path)
+    parts = _deal(clips, number_checks.fractions(fractions), seed, path)
     length = window or max(len(clip.frames) for part in parts for clip in part)
     parts = [[piece for clip in part for piece in _cut(clip, window, stride)] for part in parts]
     frame = clips[0].frames[0]

@@ -8,7 +8,7 @@ import re
 import warnings
 from pathlib import Path
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.archives import HDF5, load_arrays, save_npz
 from kvae_tf.data.clips import load_videos
 from kvae_tf.data.records import is_records, load_records
@@ -39,7 +39,7 @@ def load(
       UserError: the name is no world and no known kind of file, an option is unknown or wrong, or
         the file is refused.
     """
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = number_checks.integer("seed", seed, minimum=0)
     dataset = os.fspath(dataset)
     if dataset not in WORLDS:
         return _load_own(dataset, seed, options)

@@ -13,8 +13,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import checks
-from kvae_tf.data.missing import stateless_missing_at_random
+from kvae_tf.data import number_checks
+from kvae_tf.data.masks import stateless_missing_at_random
 from kvae_tf.data.sequence_data import SequenceData
 from kvae_tf.errors import UserError
 
@@ -75,10 +75,10 @@ def training_batches(
       UserError: a number is out of its range.
     """
     size = _static_size(data, batch_size)
-    seed = checks.integer("seed", seed, minimum=0)
-    start_step = checks.integer("start_step", start_step, minimum=0)
-    missing_rate = checks.rate("missing_rate", missing_rate)
-    first_seen = checks.integer("first_seen", first_seen, minimum=0)
+    seed = number_checks.integer("seed", seed, minimum=0)
+    start_step = number_checks.integer("start_step", start_step, minimum=0)
+    missing_rate = number_checks.rate("missing_rate", missing_rate)
+    first_seen = number_checks.integer("first_seen", first_seen, minimum=0)
     if missing_rate and fixed_masks:
         data = _masked_for_good(data, seed, missing_rate, first_seen, mixed_rates)
         missing_rate = 0.0
@@ -123,7 +123,7 @@ def curriculum_batches(
       UserError: the data have no ``num_objects``, they are in shards, or a number is out of its
         range.
     """
-    updates = checks.integer("updates", updates, minimum=0)
+    updates = number_checks.integer("updates", updates, minimum=0)
     if not updates:
         return training_batches(data, batch_size, seed, start_step, **options)
     if data.records:
@@ -172,7 +172,7 @@ def evaluation_batches(data: SequenceData, batch_size: int) -> tf.data.Dataset:
 
 
 def _static_size(data, batch_size):
-    return min(checks.integer("batch_size", batch_size), len(data))
+    return min(number_checks.integer("batch_size", batch_size), len(data))
 
 
 def _on_cpu(data):

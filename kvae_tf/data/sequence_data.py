@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.errors import UserError
 
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -237,7 +237,7 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
     Raises:
       UserError: ``fractions`` are no shares, or leave a part empty.
     """
-    shares = dict(zip(Splits._fields, checks.fractions(fractions), strict=True))
+    shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
     return Splits(**partition(data, shares, seed))
 
 
@@ -252,7 +252,9 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
     Raises:
       UserError: a part gets no sequence; the message names it.
     """
-    order = np.random.default_rng(checks.integer("seed", seed, minimum=0)).permutation(len(data))
+    order = np.random.default_rng(number_checks.integer("seed", seed, minimum=0)).permutation(
+        len(data)
+    )
     total = sum(shares.values())
     if total <= 0.0:
         raise UserError(f"the shares of {', '.join(shares)} are all 0; expected a positive share")

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from kvae_tf.data import SequenceData, evaluation_batches
 from kvae_tf.errors import UserError
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import BATCH
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import BATCH
 from kvae_tf.models.contract import VideoModel
 
 
@@ -24,7 +24,7 @@ def bound(model: VideoModel, data: SequenceData, prefix: str = "test") -> dict[s
       ``prefix/elbo_per_frame`` (or another ``bound_name``) and ``prefix/<term>_per_frame``: nats
       per seen frame, summed over pixels, averaged over frames and sequences.
     """
-    evaluate = graphs.elbo(model)
+    evaluate = compiled_queries.elbo(model)
     seed = tf.constant([model.noise_seed, 1], tf.int64)
     sums, weight = {}, 0.0
     for batch in evaluation_batches(data, min(BATCH, len(data))):
@@ -62,7 +62,7 @@ def importance_bound(
             f"the model has elbo_is_log_weight {model.elbo_is_log_weight}, expected a model whose "
             "elbo is the logarithm of an importance weight"
         )
-    evaluate = graphs.elbo(model)
+    evaluate = compiled_queries.elbo(model)
     total, weight = 0.0, 0.0
     for batch in evaluation_batches(data, min(BATCH, len(data))):
         samples = [

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.objects import true_positions
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.tracks import track_errors
@@ -54,7 +54,7 @@ def interpolation(model: VideoModel, data: SequenceData) -> Continuation:
 def _continue(model, data, method, mask):
     hidden = np.flatnonzero(mask[0] == 0)
     truth, counts = true_positions(data), data.num_objects
-    fill, decode = graphs.fill(model), graphs.decode(model)
+    fill, decode = compiled_queries.fill(model), compiled_queries.decode(model)
     nats, wrong, distances = [], [], []
     for batch, rows in masked_batches(data, mask):
         kept, present = slice(rows.stop - rows.start), batch.get("num_objects")

@@ -9,8 +9,8 @@ import tensorflow as tf
 from scipy.special import ndtri
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.models.contract import VideoModel
 
 
@@ -39,7 +39,7 @@ def coverage(
     Returns:
       Method of imputation -> fraction at each level.
     """
-    impute, moments = tf.function(model.impute), graphs.encoding_moments(model)
+    impute, moments = tf.function(model.impute), compiled_queries.encoding_moments(model)
     rng = np.random.default_rng(seed)
     deviations = {method: [] for method in model.imputation_methods}
     for batch, rows in masked_batches(data, mask):

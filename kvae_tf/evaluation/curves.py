@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae_tf.data import SequenceData, gap, missing_at_random
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import last_seen
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, positions
 from kvae_tf.models.contract import VideoModel
@@ -92,7 +92,11 @@ def gap_curve(
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     # Only hidden frames are decoded, below.
-    fill, encode, decode = graphs.fill(model), graphs.encode(model), graphs.decode(model)
+    fill, encode, decode = (
+        compiled_queries.fill(model),
+        compiled_queries.encode(model),
+        compiled_queries.decode(model),
+    )
     truth = None if fit is None else positions(data)
     tallies = [_Tally(len(data)) for _ in x]
     several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)

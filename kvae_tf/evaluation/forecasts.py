@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.models.contract import VideoModel
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae_tf.data import SequenceData, gap
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.models.contract import VideoModel
 
 
@@ -42,7 +42,7 @@ def imputation(
       error of a pixel over the hidden frames; ``imputation/hidden_frames``: the gap's two ends.
     """
     hidden = hidden or middle_gap(data.num_steps)
-    fill, decode = graphs.fill(model), graphs.decode(model)
+    fill, decode = compiled_queries.fill(model), compiled_queries.decode(model)
     inside = slice(*hidden)
     errors = {name: [] for name in (*model.imputation_methods, "last_frame")}
     for batch, rows in masked_batches(data, gap(len(data), data.num_steps, *hidden)):

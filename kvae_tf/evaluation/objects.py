@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.positions import AffineFit, fit_affine, of_all
 from kvae_tf.models.contract import VideoModel
 
@@ -91,7 +91,7 @@ def object_errors(
 
 def latent_positions(model: VideoModel, data: SequenceData) -> np.ndarray:
     """Smoothed positions of all objects, nothing hidden, ``[N, T, objects, 2]``."""
-    return positions_of(model, of_all(graphs.smoothed(model), model, data))
+    return positions_of(model, of_all(compiled_queries.smoothed(model), model, data))
 
 
 def positions_of(model: VideoModel, latents: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation import graphs
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.models.contract import VideoModel
 
 POSITIONS = ("x", "y")
@@ -42,7 +42,7 @@ def positions(data: SequenceData) -> np.ndarray | None:
 
 def encodings(model: VideoModel, data: SequenceData) -> np.ndarray:
     """Encodings of all frames, ``[N, T, m]``; see ``graphs.encode``."""
-    return of_all(graphs.encode(model), model, data)
+    return of_all(compiled_queries.encode(model), model, data)
 
 
 def of_all(query: Callable, model: VideoModel, data: SequenceData) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.models import registry
-from kvae_tf.studies import paper
+from kvae_tf.studies import paper_values
 
 WORLDS = ("box", "gravity", "polygon", "pong")
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -69,8 +69,8 @@ def summary(saved_models: Path) -> str:
         )
         for key, index, label, reported in (
             ("missing_at_random/smooth", 4, "half of the frames hidden",
-             paper.MISSING_AT_RANDOM["smooth"]),
-            ("gap/smooth", -1, "15 of 20 frames hidden", paper.GAP["smooth"]),
+             paper_values.MISSING_AT_RANDOM["smooth"]),
+            ("gap/smooth", -1, "15 of 20 frames hidden", paper_values.GAP["smooth"]),
         )
     ]  # fmt: skip
     velocity = "pendulum: R² of the velocity, read off the latent states"
@@ -79,7 +79,9 @@ def summary(saved_models: Path) -> str:
             name.partition(",")[0],
             velocity,
             _spread([run["metrics"]["r2/velocity"] for run in bounds[name]], 3),
-            f"{paper.PENDULUM_R_SQUARED[name][2]:.3f}" if name in paper.PENDULUM_R_SQUARED else "",
+            f"{paper_values.PENDULUM_R_SQUARED[name][2]:.3f}"
+            if name in paper_values.PENDULUM_R_SQUARED
+            else "",
         )
         for name in ("KVAE, mlp", "DVBF, mlp")
     ]
@@ -113,13 +115,13 @@ def missing_at_random(saved_models: Path) -> str:
     """Box: the fraction of incorrect pixels at each rate of missing frames."""
     rates = [f"{x:g}" for x in _read(saved_models / "box" / "metrics.json")[
         "missing_at_random/rates"]]  # fmt: skip
-    return _box_table(saved_models, "missing_at_random", "p", rates, paper.MISSING_AT_RANDOM)
+    return _box_table(saved_models, "missing_at_random", "p", rates, paper_values.MISSING_AT_RANDOM)
 
 
 def gap(saved_models: Path) -> str:
     """Box: the fraction of incorrect pixels for each length of a gap."""
     lengths = _read(saved_models / "box" / "metrics.json")["gap/frames"]
-    return _box_table(saved_models, "gap", "frames", lengths, paper.GAP)
+    return _box_table(saved_models, "gap", "frames", lengths, paper_values.GAP)
 
 
 def box_bounds(saved_models: Path) -> str:
@@ -207,7 +209,7 @@ def pendulum_bounds(saved_models: Path) -> str:
         ]
         times = [run["seconds"] / 60.0 for run in runs if "seconds" in run]
         minutes = f"{_mean(times):.1f}" if times else ""
-        rows.append((name, len(runs), *cells, minutes, paper.PENDULUM_BOUNDS.get(name, "")))
+        rows.append((name, len(runs), *cells, minutes, paper_values.PENDULUM_BOUNDS.get(name, "")))
     return _markdown(
         ("model", "seeds", "bound", "reconstruction", "- KL of states", "- KL of weights",
          "minutes", "*paper: bound*"),
@@ -224,7 +226,7 @@ def pendulum_states(saved_models: Path) -> str:
             for quantity in ("sin", "cos", "velocity")
         ]
         each = ", ".join(f"{run['metrics']['r2/velocity']:.2f}" for run in runs)
-        reported = paper.PENDULUM_R_SQUARED.get(name)
+        reported = paper_values.PENDULUM_R_SQUARED.get(name)
         rows.append(
             (name, *cells, each, " / ".join(f"{x:.3f}" for x in reported) if reported else "")
         )

@@ -19,7 +19,7 @@ from kvae_tf.models.base import SequenceModel
 from kvae_tf.training import distribution, restarts
 from kvae_tf.training.build import build, compile_model, jit
 from kvae_tf.training.fit import train
-from kvae_tf.visualisation import events, figures, plotting, projector
+from kvae_tf.visualisation import events, images, model_figures, projector
 
 # Settings that a resumed run may change.
 _FREE = {*PLACES, "epochs", "patience", "image_epochs", "test_sequences", "profile_updates"}
@@ -162,12 +162,12 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     exported = LoadedModel(version_dir)
     card = model_card.write(settings.spec, settings.model, shown, exported, metrics)
     storage.write_text(folder / "README.md", card)
-    for tag, picture in figures.pictures(model, splits.test.select(slice(0, 8))).items():
+    for tag, picture in model_figures.pictures(model, splits.test.select(slice(0, 8))).items():
         kind = "gif" if picture.data.startswith(b"GIF") else "png"
         storage.write_bytes(folder / f"{tag.split('/')[-1]}.{kind}", picture.data)
     objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
     if objects:
-        plotting.save_png(folder / "stages.png", events.stages(objects))
+        images.save_png(folder / "stages.png", events.stages(objects))
 
 
 def _check_folder(run_dir, settings):

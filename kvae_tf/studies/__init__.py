@@ -12,7 +12,7 @@ from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.studies import frames, latents, objects
 from kvae_tf.studies.report import EvaluationTarget, Report
-from kvae_tf.visualisation import plotting
+from kvae_tf.visualisation import images
 
 STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
     study.__name__: study
@@ -59,7 +59,7 @@ def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
             continue
         storage.write_json(folder / f"{name}.json", report.numbers)
         storage.write_csv(folder / f"{name}.csv", report.header, report.rows)
-        plotting.save_png(folder / f"{name}.png", report.picture)
+        images.save_png(folder / f"{name}.png", report.picture)
         if report.animation:
             storage.write_bytes(folder / f"{name}.gif", report.animation)
         print(f"{name}: {folder / name}.json, .csv, .png", flush=True)

@@ -7,9 +7,9 @@ import numpy as np
 from kvae_tf import data, evaluation
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.curves import FIRST_SEEN
-from kvae_tf.studies import paper
+from kvae_tf.studies import paper_values
 from kvae_tf.studies.report import EvaluationTarget, Report, need
-from kvae_tf.visualisation import charts, plotting
+from kvae_tf.visualisation import charts, images
 
 FORECAST_CONTEXT, FORECAST_STEPS = 20, 60
 GENERATED, GENERATED_STEPS = 8, 60
@@ -24,7 +24,9 @@ def missing_at_random(target: EvaluationTarget) -> Report:
     need(target, FIRST_SEEN + 1, "impute")
     fit = evaluation.fit_positions(target.model, target.splits.train)
     curve = evaluation.missing_at_random_curve(target.model, target.splits.test, fit)
-    return _curve_report(target, curve, fit, "rate of missing frames", paper.MISSING_AT_RANDOM)
+    return _curve_report(
+        target, curve, fit, "rate of missing frames", paper_values.MISSING_AT_RANDOM
+    )
 
 
 def gap(target: EvaluationTarget) -> Report:
@@ -32,7 +34,7 @@ def gap(target: EvaluationTarget) -> Report:
     need(target, FIRST_SEEN + 2, "impute")
     fit = evaluation.fit_positions(target.model, target.splits.train)
     curve = evaluation.gap_curve(target.model, target.splits.test, fit)
-    return _curve_report(target, curve, fit, "frames missing in a row", paper.GAP)
+    return _curve_report(target, curve, fit, "frames missing in a row", paper_values.GAP)
 
 
 def trajectories(target: EvaluationTarget, count: int = 4) -> Report:
@@ -72,7 +74,7 @@ def trajectories(target: EvaluationTarget, count: int = 4) -> Report:
         {"hidden_frames": [FIRST_SEEN, T - FIRST_SEEN], "hidden_encoding_rmse": rmse},
         ["sequence", "step", "seen", "path", *(f"a{i + 1}" for i in range(encoded.shape[-1]))],
         rows,
-        plotting.latent_trajectories(encoded, observed=gap_mask, others=paths),
+        images.latent_trajectories(encoded, observed=gap_mask, others=paths),
     )
 
 
@@ -98,7 +100,7 @@ def modes(target: EvaluationTarget) -> Report:
     K = weights.shape[-1]
     entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-12)), axis=-1)
     if is_function:
-        film = plotting.overlay(filled.frames.numpy()[0])
+        film = images.overlay(filled.frames.numpy()[0])
         picture = charts.stack([charts.mode_map(a, weights, path=encodings[0]), film])
     else:
         picture = charts.mode_map(a, weights, title=_DEPENDS_ON_ALL)
@@ -147,8 +149,8 @@ def generate(target: EvaluationTarget) -> Report:
             for n in range(GENERATED)
             for t in range(GENERATED_STEPS)
         ],
-        plotting.grid([plotting.overlay(sequence) for sequence in drawn]),
-        plotting.grid_gif(drawn),
+        images.grid([images.overlay(sequence) for sequence in drawn]),
+        images.grid_gif(drawn),
     )
 
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
-from kvae_tf.evaluation.batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.studies.report import EvaluationTarget, Report, need
-from kvae_tf.visualisation import charts, plotting
+from kvae_tf.visualisation import charts, images
 
 WALK_STEPS, STRIP_STEPS = 100, 45
 CONTROL_STEPS = 20
@@ -228,7 +228,7 @@ def _strip(target, long, context):
         frames[:, :context], None, acting, num_steps=num_steps - context
     ).frames.numpy()
     rows = [frames[0], filtered[0], np.concatenate([filtered[0, :context], ahead[0]])]
-    return plotting.film_strip(
+    return images.film_strip(
         rows,
         labels=["data", "filtered", "forecast"],
         observed=(np.arange(num_steps) < context).astype(np.float32),

@@ -9,7 +9,7 @@ from kvae_tf.data import gap
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.continuations import FIRST, LAST
 from kvae_tf.studies.report import EvaluationTarget, Report, need
-from kvae_tf.visualisation import charts, plotting
+from kvae_tf.visualisation import charts, images
 
 SHOWN = 8  # sequences in pictures
 
@@ -72,7 +72,7 @@ def continuations(target: EvaluationTarget) -> Report:
         seen = mask[..., np.newaxis, np.newaxis, np.newaxis] > 0
         films[name] = np.where(seen, films["true"], filled)
     pictures = [
-        plotting.grid([plotting.overlay(sequence) for sequence in film], columns=SHOWN)
+        images.grid([images.overlay(sequence) for sequence in film], columns=SHOWN)
         for film in films.values()
     ]
     measures = ("nats", "incorrect_pixels", "position_error")
@@ -96,7 +96,7 @@ def continuations(target: EvaluationTarget) -> Report:
         ["frames", "step", *measures],
         rows,
         charts.stack(pictures),
-        plotting.grid_gif(side_by_side, columns=len(shown)),
+        images.grid_gif(side_by_side, columns=len(shown)),
     )
 
 

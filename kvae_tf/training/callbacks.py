@@ -13,7 +13,7 @@ import tensorflow as tf
 from kvae_tf.data import SequenceData, storage
 from kvae_tf.errors import DivergedError
 from kvae_tf.training.checkpoints import Checkpoints
-from kvae_tf.visualisation import figures
+from kvae_tf.visualisation import model_figures
 
 
 class Throughput(keras.callbacks.Callback):
@@ -150,8 +150,8 @@ class Pictures(keras.callbacks.Callback):
             return
         writer = tf.summary.create_file_writer(str(self.folder))
         with writer.as_default(step=epoch + 1):
-            for tag, picture in figures.pictures(self.model, self.data).items():
-                figures.write_summary(tag, picture)
+            for tag, picture in model_figures.pictures(self.model, self.data).items():
+                model_figures.write_summary(tag, picture)
         writer.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kvae_tf.errors import UserError
-from kvae_tf.visualisation.plotting import blank, new_figure, render
+from kvae_tf.visualisation.images import blank, new_figure, render
 
 _LISTED = 8  # lines, at most, with a legend inside of the axes
 _CAPTION = 24  # pixels

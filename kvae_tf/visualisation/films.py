@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.visualisation import plotting
+from kvae_tf.visualisation import images
 
 FORMATS = (".gif", ".mp4")
 _HEADER, _DPI = 18, 100  # pixels of the names' line
@@ -36,7 +36,7 @@ def side_by_side(
       UserError: there are no films, or they differ in shape.
     """
     framed = {
-        name: plotting.framed(film, observed, scale, target=128) for name, film in films.items()
+        name: images.framed(film, observed, scale, target=128) for name, film in films.items()
     }
     shapes = {pictures.shape for pictures in framed.values()}
     if len(shapes) != 1:
@@ -60,7 +60,7 @@ def write(path: Path, pictures: np.ndarray, fps: float = 10) -> None:
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path} ends in {path.suffix!r}, expected {' or '.join(FORMATS)}")
-    data = plotting.encode_gif(pictures, fps) if path.suffix == ".gif" else _mp4(pictures, fps)
+    data = images.encode_gif(pictures, fps) if path.suffix == ".gif" else _mp4(pictures, fps)
     storage.write_bytes(path, data)
 
 
@@ -90,4 +90,4 @@ def _name(name, width):
     figure = Figure(figsize=((width + 0.5) / _DPI, (_HEADER + 0.5) / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
     figure.text(0.5, 0.45, name, ha="center", va="center", fontsize=8)
-    return plotting.render(figure, tight=False)[:_HEADER, :width]
+    return images.render(figure, tight=False)[:_HEADER, :width]

@@ -10,7 +10,7 @@ from tensorboard.plugins import projector
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData, storage
 from kvae_tf.models.contract import VideoModel
-from kvae_tf.visualisation import plotting
+from kvae_tf.visualisation import images
 
 _MOST = 1000  # points
 _LARGEST = 256  # pixels of a frame: 32 of them side by side are 8192, all that browsers draw
@@ -64,5 +64,5 @@ def _sprite(path, frames):
     cells[: len(frames)] = frames
     rows = cells.reshape(side, side, height, width, channels).transpose(0, 2, 1, 3, 4)
     picture = np.round(rows.reshape(side * height, side * width, channels) * 255).astype(np.uint8)
-    plotting.save_png(path, np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    images.save_png(path, np.broadcast_to(picture, (*picture.shape[:2], 3)))
     return height, width

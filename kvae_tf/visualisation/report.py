@@ -10,7 +10,7 @@ import numpy as np
 
 from kvae_tf.data import storage
 from kvae_tf.evaluation import format_value
-from kvae_tf.visualisation import charts, events, plotting
+from kvae_tf.visualisation import charts, events, images
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -106,7 +106,7 @@ def _training_curves(logs):
         }
         picture = charts.curves(epochs, curves, x_label="epoch", from_zero=False)
         name = tag.removeprefix("epoch_")
-        figures.append(_figure(name, plotting.encode_png(picture), "image/png"))
+        figures.append(_figure(name, images.encode_png(picture), "image/png"))
     return figures
 
 
@@ -115,6 +115,6 @@ def _stages(logs):
     figures = []
     for tag, drawn in events.images(logs).items():
         if all(data.startswith(b"\x89PNG") for data in drawn.values()):
-            picture = plotting.encode_png(events.stages(drawn))
+            picture = images.encode_png(events.stages(drawn))
             figures.append(_figure(f"{tag.split('/')[-1]} by epoch", picture, "image/png"))
     return figures

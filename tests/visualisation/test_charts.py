@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kvae_tf.errors import UserError
-from kvae_tf.visualisation import charts, plotting
+from kvae_tf.visualisation import charts, images
 
 
 def coloured(picture):
@@ -44,7 +44,7 @@ def test_mode_map_is_of_the_plane():
 def test_overlay_shows_every_frame_and_the_later_on_top():
     frames = np.zeros((3, 4, 4, 1))
     frames[0, 0, :2] = frames[1, 0, 1:] = frames[2, 3, 0] = 1.0
-    picture = plotting.overlay(frames, scale=1)
+    picture = images.overlay(frames, scale=1)
     assert picture.shape == (4, 4, 3)
     first, second, third = (tuple(picture[y, x]) for y, x in ((0, 0), (0, 2), (3, 0)))
     assert len({first, second, third, (0, 0, 0)}) == 4
@@ -54,11 +54,11 @@ def test_overlay_shows_every_frame_and_the_later_on_top():
 
 def test_grid_fills_up_its_last_row():
     pictures = [np.full((5, 6, 3), i, np.uint8) for i in range(3)]
-    picture = plotting.grid(pictures, columns=2)
+    picture = images.grid(pictures, columns=2)
     assert picture.shape == (2 * 9, 2 * 10, 3)
     assert (picture[9:, 10:] == 255).all()
     np.testing.assert_array_equal(picture[4:9, 14:20], pictures[1])
-    assert plotting.grid(pictures[:1]).shape == (9, 10, 3)
+    assert images.grid(pictures[:1]).shape == (9, 10, 3)
 
 
 def test_paths_of_objects():

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kvae_tf.visualisation import charts, events, figures, plotting
+from kvae_tf.visualisation import charts, events, images, model_figures
 
 RNG = np.random.default_rng(0)
 EPOCHS = (1, 10, 20, 30, 40)
@@ -21,8 +21,8 @@ def logs(tmp_path_factory):
     for epoch, picture in zip(EPOCHS, DRAWN, strict=True):
         # A writer each time, as resumed runs have.
         with tf.summary.create_file_writer(str(logs)).as_default(step=epoch):
-            data = plotting.encode_png(picture)
-            figures.write_summary("latents/objects", figures.Picture(9, 5, data))
+            data = images.encode_png(picture)
+            model_figures.write_summary("latents/objects", model_figures.Picture(9, 5, data))
             tf.summary.scalar("epoch_elbo", -epoch)
             tf.summary.text("settings", "| a | b |")
     return logs

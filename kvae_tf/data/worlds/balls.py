@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.data.worlds import streams
 
@@ -72,8 +72,8 @@ def controlled_ball(
       ``SequenceData`` with ``frames [N, T, 16, 16, 1]`` float32, ``controls [N, T, 2]`` and
       ``states [N, T, 4]``: position in pixels, velocity in pixels a frame.
     """
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps)
     rng = streams.generator(seed)
     x = rng.uniform(MARGIN, SIZE - MARGIN, (num_sequences, 2))
     v = rng.uniform(-MAX_SPEED, MAX_SPEED, (num_sequences, 2))
@@ -104,8 +104,8 @@ def two_balls(
       ``SequenceData`` with ``frames [N, T, 20, 20, 1]`` float32, no controls and
       ``states [N, T, 8]``: both positions, both velocities, in units of the box and of time.
     """
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps)
     rng = streams.generator(seed)
     x = _apart(rng, num_sequences)  # [N, 2 balls, 2]
     v = rng.normal(size=x.shape)

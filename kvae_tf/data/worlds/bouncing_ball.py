@@ -18,7 +18,7 @@ import numpy as np
 import pymunk
 from scipy.special import ndtri
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.data.worlds import streams
 from kvae_tf.errors import UserError
@@ -142,8 +142,8 @@ def simulate(
     """
     if scene not in SCENES:
         raise UserError(f"scene is {scene!r}, expected one of {', '.join(sorted(SCENES))}")
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps)
     # Four numbers for each sequence, so that more sequences start with the same ones.
     draws = streams.generator(seed).random((num_sequences, 4))
     settings = SCENES[scene]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.data.worlds import streams
 from kvae_tf.errors import UserError
@@ -86,9 +86,9 @@ def simulate(
     Raises:
       UserError: a number is out of its range.
     """
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps, minimum=2)
-    size = checks.integer("size", size, minimum=4 * RADIUS)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps, minimum=2)
+    size = number_checks.integer("size", size, minimum=4 * RADIUS)
     counts = tuple(num_balls)
     if not counts or not all(count in range(1, _MAX_BALLS + 1) for count in counts):
         raise UserError(f"num_balls is {num_balls!r}; expected numbers from 1 to {_MAX_BALLS}")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.data.worlds import streams
 
@@ -72,8 +72,8 @@ def simulate(
       ``SequenceData`` with ``frames [N, T, 16, 16, 1]`` float32, ``controls [N, T, 1]`` in N m and
       ``states [N, T, 2]``: angle in radians (not wrapped), angular velocity in rad/s.
     """
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps)
     rng = streams.generator(seed)
     angle = rng.uniform(0.0, 2.0 * np.pi, num_sequences)
     velocity = rng.uniform(-MAX_VELOCITY, MAX_VELOCITY, num_sequences)

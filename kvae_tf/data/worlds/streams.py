@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.errors import UserError
 
@@ -35,7 +35,7 @@ def split(
         raise UserError(
             f"num_sequences is {num_sequences!r}; expected three numbers (train, validation, test)"
         )
-    streams = np.random.SeedSequence(checks.integer("seed", seed, minimum=0)).spawn(3)
+    streams = np.random.SeedSequence(number_checks.integer("seed", seed, minimum=0)).spawn(3)
     return Splits(*(simulate(n, s) for n, s in zip(sizes, streams, strict=True)))
 
 
@@ -49,5 +49,5 @@ def generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
       UserError: ``seed`` is neither.
     """
     if not isinstance(seed, np.random.SeedSequence):
-        seed = checks.integer("seed", seed, minimum=0)
+        seed = number_checks.integer("seed", seed, minimum=0)
     return np.random.default_rng(seed)

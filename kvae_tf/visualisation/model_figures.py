@@ -10,7 +10,7 @@ from tensorboard.plugins.image import metadata as image_plugin
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.models.contract import VideoModel
-from kvae_tf.visualisation import charts, plotting
+from kvae_tf.visualisation import charts, images
 
 _DIMENSIONS = 8  # of encodings, at most, that are drawn
 
@@ -51,7 +51,7 @@ def pictures(model: VideoModel, data: SequenceData, seed: int = 0) -> dict[str, 
         if not data.is_vector:
             strip = [frames[0], means[0]]
             drawings["reconstructions"] = _png(
-                plotting.film_strip(strip, labels=["data", "model"], observed=observed[0])
+                images.film_strip(strip, labels=["data", "model"], observed=observed[0])
             )
     if model.max_objects:
         drawings["latents/objects"] = _png(charts.paths(_objects(model, data)))
@@ -65,17 +65,17 @@ def pictures(model: VideoModel, data: SequenceData, seed: int = 0) -> dict[str, 
         shown = (slice(3), slice(None), slice(_DIMENSIONS))
         encodings = {method: result.encodings.numpy()[shown] for method, result in filled.items()}
         drawings["latents/trajectories"] = _png(
-            plotting.latent_trajectories(known[shown], observed=mask[:3], others=encodings)
+            images.latent_trajectories(known[shown], observed=mask[:3], others=encodings)
         )
         weights = filled[model.imputation_methods[0]].mode_weights.numpy()[0]
         if weights.size:
-            picture = plotting.mode_weights(weights, observed=mask[0])
+            picture = images.mode_weights(weights, observed=mask[0])
             drawings["latents/mode_weights"] = _png(picture)
     if "generate" in model.supports and not data.is_vector:
         drawn = model.generate(
             len(data), 2 * data.num_steps, seed=seed, num_objects=counts
         ).frames.numpy()
-        drawings["generated"] = _gif(plotting.grid_gif(drawn))
+        drawings["generated"] = _gif(images.grid_gif(drawn))
     return drawings
 
 
@@ -91,10 +91,10 @@ def _imputations(frames, mask, filled, is_vector):
     if is_vector:
         shown = (slice(3), slice(None), 0, slice(_DIMENSIONS), 0)
         others = {method: result.frames.numpy()[shown] for method, result in filled.items()}
-        return plotting.latent_trajectories(frames[shown], observed=mask[:3], others=others)
+        return images.latent_trajectories(frames[shown], observed=mask[:3], others=others)
     rows = [frames[0], frames[0] * mask[0, :, None, None, None]]
     rows += [filled[method].frames[0].numpy() for method in filled]
-    return plotting.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
+    return images.film_strip(rows, labels=["data", "seen", *filled], observed=mask[0])
 
 
 def write_summary(tag: str, picture: Picture) -> None:
@@ -106,7 +106,7 @@ def write_summary(tag: str, picture: Picture) -> None:
 
 def _png(image):
     height, width = image.shape[:2]
-    return Picture(width, height, plotting.encode_png(image))
+    return Picture(width, height, images.encode_png(image))
 
 
 def _gif(data):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.visualisation import plotting
+from kvae_tf.visualisation import images
 
 FRAMES = np.random.default_rng(0).random((6, 8, 8, 1))
 CELL = 48 + 4
@@ -28,14 +28,14 @@ def read_back(data):
 
 def test_film_strip_marks_the_missing_frame_and_nothing_else():
     observed = np.ones(6)
-    plain = plotting.film_strip([FRAMES, FRAMES], observed=observed)
+    plain = images.film_strip([FRAMES, FRAMES], observed=observed)
     observed[2] = 0
-    marked = plotting.film_strip([FRAMES, FRAMES], observed=observed)
+    marked = images.film_strip([FRAMES, FRAMES], observed=observed)
     changed = np.any(plain != marked, axis=2)
     columns, rows = np.flatnonzero(changed.any(axis=0)), np.flatnonzero(changed.any(axis=1))
     np.testing.assert_array_equal(columns, 4 + 2 * CELL + np.arange(48))
     assert rows.max() < 6  # the bar is above the frames
-    assert np.all(marked[changed] == plotting.MISSING)
+    assert np.all(marked[changed] == images.MISSING)
 
 
 def test_film_strip_puts_row_zero_on_top_and_rows_in_order():
@@ -43,7 +43,7 @@ def test_film_strip_puts_row_zero_on_top_and_rows_in_order():
     frames[1, 0, :] = 1.0
     colour = np.zeros((2, 4, 4, 3))
     colour[..., 2] = 1.0
-    strip = plotting.film_strip([frames, colour], scale=3)
+    strip = images.film_strip([frames, colour], scale=3)
     assert strip.dtype == np.uint8
     assert strip.shape == (6 + 2 * (12 + 4), 2 * (12 + 4), 3)
     second = strip[10:22, 20:32]
@@ -53,8 +53,8 @@ def test_film_strip_puts_row_zero_on_top_and_rows_in_order():
 
 
 def test_film_strip_labels_stand_left_of_an_unchanged_strip():
-    plain = plotting.film_strip([FRAMES, FRAMES])
-    labelled = plotting.film_strip([FRAMES, FRAMES], labels=["data", "model"])
+    plain = images.film_strip([FRAMES, FRAMES])
+    labelled = images.film_strip([FRAMES, FRAMES], labels=["data", "model"])
     margin = labelled.shape[1] - plain.shape[1]
     assert margin > 0
     np.testing.assert_array_equal(labelled[:, margin:], plain)
@@ -65,7 +65,7 @@ def test_film_strip_labels_stand_left_of_an_unchanged_strip():
 
 @pytest.mark.parametrize("frames", [FRAMES, np.repeat(FRAMES[:1], 6, axis=0)])
 def test_gif_keeps_every_frame_and_its_grey_levels(frames):
-    pictures, image = read_back(plotting.frames_to_gif(frames, fps=20, scale=2))
+    pictures, image = read_back(images.frames_to_gif(frames, fps=20, scale=2))
     expected = np.round(frames * 255).repeat(2, axis=1).repeat(2, axis=2).repeat(3, axis=3)
     np.testing.assert_array_equal(pictures, expected)
     assert image.info["loop"] == 0
@@ -74,14 +74,14 @@ def test_gif_keeps_every_frame_and_its_grey_levels(frames):
 
 def test_gif_holds_all_256_levels_and_one_single_level():
     ramp = np.arange(256.0).reshape(1, 16, 16, 1) / 255
-    pictures, _ = read_back(plotting.frames_to_gif(np.concatenate([ramp, 0 * ramp]), scale=1))
+    pictures, _ = read_back(images.frames_to_gif(np.concatenate([ramp, 0 * ramp]), scale=1))
     np.testing.assert_array_equal(pictures[0, :, :, 1].ravel(), np.arange(256))
     assert not pictures[1].any()
 
 
 def test_colour_gif_is_close_and_complete():
     frames = np.repeat(np.random.default_rng(1).random((1, 8, 8, 3)), 3, axis=0)
-    pictures, _ = read_back(plotting.frames_to_gif(frames, scale=1))
+    pictures, _ = read_back(images.frames_to_gif(frames, scale=1))
     np.testing.assert_array_equal(pictures, np.round(frames * 255))
 
 
@@ -89,14 +89,14 @@ def test_grid_gif_places_sequences_and_marks_missing_frames():
     levels = np.arange(3.0)[:, None, None, None, None] / 255 * 50
     observed = np.ones((3, 4))
     observed[1, 2] = 0
-    data = plotting.grid_gif(np.tile(levels, (1, 4, 8, 8, 1)), 2, observed, scale=1)
+    data = images.grid_gif(np.tile(levels, (1, 4, 8, 8, 1)), 2, observed, scale=1)
     pictures, _ = read_back(data)
     assert pictures.shape == (4, 2 * 12, 2 * 12, 3)
     np.testing.assert_array_equal(pictures[:, 6, 6, 0], 0)
     np.testing.assert_array_equal(pictures[:, 6, 18, 0], 50)
     np.testing.assert_array_equal(pictures[:, 18, 6, 0], 100)
     np.testing.assert_array_equal(pictures[:, 18, 18, 0], 255)
-    orange = np.all(pictures == plotting.MISSING, axis=-1)
+    orange = np.all(pictures == images.MISSING, axis=-1)
     assert not orange[[0, 1, 3]].any()
     assert orange[2, 0, 12:].all()
     assert orange[2].sum() == 12 * 12 - 8 * 8
@@ -104,8 +104,8 @@ def test_grid_gif_places_sequences_and_marks_missing_frames():
 
 def test_grid_gif_of_all_levels_and_the_marker_moves_one_level_by_one():
     ramp = np.arange(256.0).reshape(1, 1, 16, 16, 1) / 255
-    (picture,), _ = read_back(plotting.grid_gif(ramp, observed=np.zeros((1, 1)), scale=1))
-    np.testing.assert_array_equal(picture[0, 0], plotting.MISSING)
+    (picture,), _ = read_back(images.grid_gif(ramp, observed=np.zeros((1, 1)), scale=1))
+    np.testing.assert_array_equal(picture[0, 0], images.MISSING)
     expected = np.arange(256)
     expected[1] = 0
     np.testing.assert_array_equal(picture[2:-2, 2:-2, 0].ravel(), expected)
@@ -114,23 +114,23 @@ def test_grid_gif_of_all_levels_and_the_marker_moves_one_level_by_one():
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_trajectories_show_missing_steps_and_others(m):
     curves = FRAMES[None, :, 0, :m, 0]
-    plain = plotting.latent_trajectories(curves)
+    plain = images.latent_trajectories(curves)
     assert plain.dtype == np.uint8
     assert plain.shape[-1] == 3
-    hollow = plotting.latent_trajectories(curves, np.array([[1, 1, 0, 0, 1, 1]]))
+    hollow = images.latent_trajectories(curves, np.array([[1, 1, 0, 0, 1, 1]]))
     assert hollow.shape == plain.shape
     assert hollow.sum() > plain.sum()  # grey markers turned white
-    both = plotting.latent_trajectories(curves, others={"smooth": curves + 0.1})
+    both = images.latent_trajectories(curves, others={"smooth": curves + 0.1})
     coloured = np.ptp(both.astype(int), axis=-1) > 50
     assert coloured.any()
 
 
 def test_mode_weights_hatch_only_the_missing_steps():
     weights = np.full((10, 3), 1 / 3)
-    plain = plotting.mode_weights(weights)
+    plain = images.mode_weights(weights)
     observed = np.ones(10)
     observed[[0, 1]] = 0
-    hatched = plotting.mode_weights(weights, observed)
+    hatched = images.mode_weights(weights, observed)
     assert plain.shape == hatched.shape
     changed = np.flatnonzero(np.any(plain != hatched, axis=(0, 2)))
     assert 0 < changed.max() - changed.min() < 0.25 * plain.shape[1]
@@ -138,8 +138,8 @@ def test_mode_weights_hatch_only_the_missing_steps():
 
 
 def test_saving_reads_back_and_leaves_no_half_written_file(tmp_path):
-    picture = plotting.film_strip([FRAMES])
-    plotting.save_png(tmp_path / "new" / "x.png", picture)
+    picture = images.film_strip([FRAMES])
+    images.save_png(tmp_path / "new" / "x.png", picture)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.png"]
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "new" / "x.png")), picture)
     storage.write_bytes(tmp_path / "new" / "x.png", b"abc")
@@ -149,27 +149,27 @@ def test_saving_reads_back_and_leaves_no_half_written_file(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "named"),
     [
-        (lambda: plotting.film_strip([FRAMES[..., 0]]), r"frames have shape \(6, 8, 8\)"),
-        (lambda: plotting.film_strip([]), "film strip rows"),
-        (lambda: plotting.film_strip([FRAMES, FRAMES[:5]]), "film strip rows"),
-        (lambda: plotting.film_strip([FRAMES], labels=["a", "b"]), "2 labels, expected 1"),
-        (lambda: plotting.film_strip([FRAMES], observed=np.ones(5)), r"observed has shape \(5,\)"),
-        (lambda: plotting.film_strip([FRAMES], scale=0), "scale is 0"),
-        (lambda: plotting.frames_to_gif(FRAMES[:0]), r"\(0, 8, 8, 1\)"),
-        (lambda: plotting.frames_to_gif((FRAMES * 255).astype(np.uint8)), "frames are uint8"),
-        (lambda: plotting.frames_to_gif(FRAMES, fps=0), "fps is 0"),
-        (lambda: plotting.grid_gif(FRAMES), "sequences have shape"),
-        (lambda: plotting.grid_gif(FRAMES[None], columns=0), "columns is 0"),
-        (lambda: plotting.grid_gif(FRAMES[None], observed=np.ones(6)), "observed has shape"),
-        (lambda: plotting.latent_trajectories(np.ones((6, 2))), "encodings have shape"),
+        (lambda: images.film_strip([FRAMES[..., 0]]), r"frames have shape \(6, 8, 8\)"),
+        (lambda: images.film_strip([]), "film strip rows"),
+        (lambda: images.film_strip([FRAMES, FRAMES[:5]]), "film strip rows"),
+        (lambda: images.film_strip([FRAMES], labels=["a", "b"]), "2 labels, expected 1"),
+        (lambda: images.film_strip([FRAMES], observed=np.ones(5)), r"observed has shape \(5,\)"),
+        (lambda: images.film_strip([FRAMES], scale=0), "scale is 0"),
+        (lambda: images.frames_to_gif(FRAMES[:0]), r"\(0, 8, 8, 1\)"),
+        (lambda: images.frames_to_gif((FRAMES * 255).astype(np.uint8)), "frames are uint8"),
+        (lambda: images.frames_to_gif(FRAMES, fps=0), "fps is 0"),
+        (lambda: images.grid_gif(FRAMES), "sequences have shape"),
+        (lambda: images.grid_gif(FRAMES[None], columns=0), "columns is 0"),
+        (lambda: images.grid_gif(FRAMES[None], observed=np.ones(6)), "observed has shape"),
+        (lambda: images.latent_trajectories(np.ones((6, 2))), "encodings have shape"),
         (
-            lambda: plotting.latent_trajectories(
+            lambda: images.latent_trajectories(
                 np.ones((1, 6, 2)), others={"smooth": np.ones((1, 5, 2))}
             ),
             r"'smooth' has shape \(1, 5, 2\)",
         ),
-        (lambda: plotting.mode_weights(np.ones(3)), "mode weights have shape"),
-        (lambda: plotting.encode_png(np.ones((3, 3))), "picture is float64"),
+        (lambda: images.mode_weights(np.ones(3)), "mode weights have shape"),
+        (lambda: images.encode_png(np.ones((3, 3))), "picture is float64"),
     ],
 )
 def test_bad_input_is_named_in_one_line(draw, named):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import checks
+from kvae_tf.data import number_checks
 from kvae_tf.errors import UserError
 
 
@@ -32,11 +32,14 @@ def missing_at_random(
     Raises:
       UserError: an argument is out of its range.
     """
-    rate = checks.rate("rate", rate)
-    shape = checks.integer("num_sequences", num_sequences), checks.integer("num_steps", num_steps)
-    uniform = np.random.default_rng(checks.integer("seed", seed, minimum=0)).random(shape)
+    rate = number_checks.rate("rate", rate)
+    shape = (
+        number_checks.integer("num_sequences", num_sequences),
+        number_checks.integer("num_steps", num_steps),
+    )
+    uniform = np.random.default_rng(number_checks.integer("seed", seed, minimum=0)).random(shape)
     observed = (uniform >= rate).astype(np.float32)
-    observed[:, : checks.integer("first_seen", first_seen, minimum=0)] = 1.0
+    observed[:, : number_checks.integer("first_seen", first_seen, minimum=0)] = 1.0
     return observed
 
 
@@ -55,8 +58,8 @@ def gap(num_sequences: int, num_steps: int, start: int, stop: int) -> np.ndarray
     Raises:
       UserError: not 0 <= start <= stop <= num_steps.
     """
-    num_sequences = checks.integer("num_sequences", num_sequences)
-    num_steps = checks.integer("num_steps", num_steps)
+    num_sequences = number_checks.integer("num_sequences", num_sequences)
+    num_steps = number_checks.integer("num_steps", num_steps)
     if not 0 <= start <= stop <= num_steps:
         raise UserError(
             f"the gap from frame {start} to {stop} does not fit; "
