@@ -16,7 +16,7 @@ ORDER = (
 )  # fmt: skip
 MODEL_NAMES = re.compile(r"cannonball|\"kvae\"|'kvae'|dvbf|dkf|ed_lstm")
 # Where models may be named: their own package, the worlds of the data, and tables of results.
-NAMED = ("models", "data/worlds", "experiments/results_tables.py", "studies/paper.py")
+NAMED = ("models", "data/worlds", "experiments/results_tables.py", "studies/paper_values.py")
 MOST_ENTRIES = 14
 
 

@@ -41,7 +41,7 @@ def positions(data: SequenceData) -> np.ndarray | None:
 
 
 def encodings(model: VideoModel, data: SequenceData) -> np.ndarray:
-    """Encodings of all frames, ``[N, T, m]``; see ``graphs.encode``."""
+    """Encodings of all frames, ``[N, T, m]``; see ``compiled_queries.encode``."""
     return of_all(compiled_queries.encode(model), model, data)
 
 
