@@ -29,6 +29,12 @@ def smoothed(model: VideoModel) -> Callable:
     return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)
 
 
+def latent_moments(model: VideoModel) -> Callable:
+    """``model.smooth``, or ``model.filter`` of a model that cannot smooth: ``Latents``."""
+    query = "smooth" if "smooth" in model.supports else "filter"
+    return _shared(model, query, getattr(model, query))
+
+
 def encode(model: VideoModel) -> Callable:
     """Frames, observed, controls and ``num_objects`` to encodings ``[B, T, m]``.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf.data import SequenceData
+from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.positions import AffineFit, fit_affine
 from kvae_tf.models.contract import VideoModel
@@ -53,7 +53,7 @@ def latent_samples(model: VideoModel, data: SequenceData, seed: int = 0) -> np.n
       data: the sequences.
       seed: of the draws, which are Gaussian with the posterior's moments.
     """
-    query = tf.function(model.smooth if "smooth" in model.supports else model.filter)
+    query = compiled_queries.latent_moments(model)
     rng, draws = np.random.default_rng(seed), []
     for batch, rows in masked_batches(data, data.observed):
         moments = query(batch["frames"], batch["known"], batch["controls"])

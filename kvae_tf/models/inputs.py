@@ -107,10 +107,15 @@ def check_step(model, frames, observed, controls) -> Inputs:
     Raises:
       UserError: an input does not fit; the message names it.
     """
-    frames, observed, controls = (
-        None if x is None else _array(name, x)
-        for name, x in (("frames", frames), ("observed", observed), ("controls", controls))
-    )
+    H, W, C = model.frame_shape
+    sizes = {4: f"[B, {H}, {W}, {C}]"}
+    if C == 1:
+        sizes[3] = f"[B, {H}, {W}]"
+    if model.is_vector:
+        sizes[2] = f"[B, {W}]"
+    frames = _of_rank("frames", _array("frames", frames), sizes)
+    observed = _of_rank("observed", observed, {1: "[B]"})
+    controls = _of_rank("controls", controls, {2: f"[B, {model.control_size}]"})
     given = check(
         model,
         frames[:, np.newaxis],
@@ -321,6 +326,20 @@ def _array(name, value):
         return np.asarray(value)
     except ValueError:
         raise UserError(f"{name} is ragged, expected one rectangular array") from None
+
+
+def _of_rank(name, value, sizes):
+    """An array or tensor whose rank is a key of ``sizes``, whose values are words for it; None."""
+    if value is None:
+        return None
+    value = _array(name, value)
+    rank = value.shape.rank if tf.is_tensor(value) else value.ndim
+    if rank is not None and rank not in sizes:
+        expected = next(iter(sizes.values()))
+        raise UserError(
+            f"{name} has shape {_text(value.shape)}, expected {expected}, one step of each sequence"
+        )
+    return value
 
 
 def _known(array) -> np.ndarray | None:

@@ -29,7 +29,9 @@ class PhasedAdam(keras.optimizers.Adam):
     def __init__(self, learning_rate=0.001, quick_variables=(), factor=1.0, **options):
         super().__init__(learning_rate, **options)
         self.factor = factor
-        self._quick = list(quick_variables)
+        # Not the variables themselves: Keras would count them among the optimiser's own, which a
+        # file then holds and the optimiser read from it does not.
+        self._quick = [x if isinstance(x, int) else id(x) for x in quick_variables]
 
     def build(self, variables):
         """Creates moments and a count of updates for each variable."""
@@ -40,7 +42,7 @@ class PhasedAdam(keras.optimizers.Adam):
             self.add_variable((), initializer="zeros", dtype="float32", name=f"count_{i}")
             for i in range(len(variables))
         ]
-        quick = {x if isinstance(x, int) else id(x) for x in self._quick}
+        quick = set(self._quick)
         self._quick = [i for i, v in enumerate(variables) if {i, id(v)} & quick]
         self._factors = [self.factor if i in self._quick else 1.0 for i in range(len(variables))]
 

@@ -10,8 +10,6 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
-from kvae_tf.export import saved_model
-from kvae_tf.export.loading import LoadedModel
 from kvae_tf.models import DKF, DVBF, KVAE, Cannonball, FrameRNN
 
 ROOT = Path(__file__).parents[2]
@@ -109,16 +107,6 @@ def test_other_models_have_no_importance_bound(name):
         evaluation.importance_bound(model, data)
 
 
-@pytest.mark.parametrize("name", ["kvae", "dvbf"])
-def test_an_export_says_it_too(name, tmp_path):
-    model = (LOG_WEIGHTS | OTHERS)[name]()
-    model.build()
-    saved_model.export(model, tmp_path / "1")
-    loaded = LoadedModel(tmp_path / "1")
-    assert loaded.elbo_is_log_weight == model.elbo_is_log_weight == (name == "kvae")
-    assert loaded.filter_warmup == model.filter_warmup == (4 if name == "dvbf" else 0)
-
-
 @pytest.mark.parametrize(
     ("name", "is_log_weight", "filter_warmup"),
     [
@@ -128,7 +116,7 @@ def test_an_export_says_it_too(name, tmp_path):
         ("dkf_pendulum", False, 0),
     ],
 )
-def test_older_exports_have_it_in_their_settings(name, is_log_weight, filter_warmup):
-    loaded = LoadedModel(ROOT / "saved_models" / name / "1")
-    assert loaded.elbo_is_log_weight == is_log_weight
-    assert loaded.filter_warmup == filter_warmup
+def test_older_exports_have_it_in_their_settings(loaded, name, is_log_weight, filter_warmup):
+    export = loaded(ROOT / "saved_models" / name / "1")
+    assert export.elbo_is_log_weight == is_log_weight
+    assert export.filter_warmup == filter_warmup

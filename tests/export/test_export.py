@@ -5,36 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import numpy as np
-import pytest
 import tensorflow as tf
 
-from kvae_tf.export.saved_model import export
-from kvae_tf.models import KVAE
-
-
-@pytest.fixture(scope="module")
-def model():
-    model = KVAE(
-        (16, 16, 1), control_size=1, units=(16,), latent_size=3, num_modes=2, likelihood="gaussian"
-    )
-    model.build()
-    return model
-
-
-@pytest.fixture(scope="module")
-def path(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "pendulum" / "1"
-    export(model, path)
-    return path
-
+from kvae_tf.export import saved_model
 
 ALONE = """
 import sys
 sys.modules["kvae_tf"] = sys.modules["tensorflow_probability"] = None  # not importable
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
-for B, T in ((1, 1), (7, 15), (1, 40), (7, 1)):
+for B, T in ((1, 1), (7, 15)):
     frames = np.random.default_rng(0).random((B, T, 16, 16, 1)).astype(np.float32)
     observed = np.ones((B, T), np.float32)
     if T > 1:
@@ -67,28 +47,25 @@ print("answered")
 """
 
 
-def test_answers_without_the_package(path):
+def test_answers_without_the_package(exported):
+    path = exported("kvae")
     result = subprocess.run(
         [sys.executable, "-c", ALONE, str(path)], capture_output=True, text=True, cwd=path
     )
     assert result.stdout.strip() == "answered", result.stderr[-2000:]
 
 
-def test_export_equals_the_model(model, path):
-    loaded = tf.saved_model.load(str(path))
-    rng = np.random.default_rng(1)
-    frames = rng.random((4, 9, 16, 16, 1)).astype(np.float32)
-    observed = (rng.random((4, 9)) > 0.4).astype(np.float32)
-    controls = rng.normal(size=(4, 9, 1)).astype(np.float32)
-    direct = model.impute(frames, observed, controls)
-    again = loaded.impute(frames, observed, controls)
-    for name, value in direct._asdict().items():
-        np.testing.assert_allclose(again[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
-    ahead = model.forecast(frames, observed, controls, num_steps=3)
-    again = loaded.forecast(frames, observed, controls, tf.constant(3))
-    np.testing.assert_allclose(again["frames"], ahead.frames, rtol=1e-5, atol=1e-5)
+def test_an_export_is_replaced_whole(tmp_path, monkeypatch):
+    class Small(tf.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.value = tf.Variable(model)
 
+        signatures_by_name = None
 
-def test_an_export_is_replaced_whole(model, path):
-    export(model, path)
-    assert sorted(p.name for p in path.parent.iterdir()) == ["1"]
+    monkeypatch.setattr(saved_model, "Exported", Small)
+    path = tmp_path / "pendulum" / "1"
+    for value in (1.0, 2.0):
+        saved_model.export(value, path)
+        assert sorted(p.name for p in path.parent.iterdir()) == ["1"]
+        assert tf.saved_model.load(str(path)).value.numpy() == value

@@ -237,7 +237,9 @@ def test_jitted_bound():
     np.testing.assert_allclose(bound.elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
 
 
-@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize(
+    "batch", [pytest.param(BATCH, marks=pytest.mark.slow), GAPPED], ids=BATCHES
+)
 def test_compiled_dynamics_have_the_same_gradients(batch):
     def gradients(model):
         @tf.function
@@ -259,17 +261,17 @@ def test_compiled_dynamics_have_the_same_gradients(batch):
 @pytest.mark.parametrize("objective", ["collapsed", "sampled"])
 def test_decoded_frames_estimate_the_bound_without_bias(objective):
     model = new(objective=objective, decoded_frames=2)
-    whole = model.elbo(BATCH, pair(0)).terms["reconstruction"]
+
+    @tf.function(autograph=False)
+    def difference(seed):
+        some, whole = model.training_bound(BATCH, seed), model.elbo(BATCH, seed)
+        return some.terms["reconstruction"] - whole.terms["reconstruction"]
+
     # One encoding noise a seed, so the estimates are compared at their own seed's whole bound.
-    estimates = [
-        model.training_bound(BATCH, pair(k)).terms["reconstruction"]
-        - model.elbo(BATCH, pair(k)).terms["reconstruction"]
-        for k in range(60)
-    ]
+    estimates = [difference(pair(k)).numpy() for k in range(60)]
     spread = np.std(estimates, axis=0) / np.sqrt(len(estimates))
     assert (spread > 0).all()
     assert (np.abs(np.mean(estimates, axis=0)) < 4 * spread).all()
-    assert whole.shape == (B,)
 
 
 def test_all_frames_decoded_is_the_bound():
@@ -555,32 +557,6 @@ def test_weighted_gradient():
     assert largest_change(encoder, model.encoder.trainable_variables) > 0
 
 
-def test_evaluation_step_ignores_padding():
-    model = new()
-    model.compile(optimizer=keras.optimizers.SGD(0.0))
-    model.reset_metrics()
-    weight = np.array([1.0, 1.0, 0.0])
-    logs = model.test_step(as_tensors(GAPPED | {"weight": weight}))
-    per_frame = evaluate_at(model.noise_seed)
-    np.testing.assert_allclose(logs["elbo"], per_frame[:2].mean(), rtol=1e-4)
-    assert abs(per_frame.mean() - per_frame[:2].mean()) > 1e-2
-    assert "gradient_norm" not in logs
-
-
-def test_evaluation_loss_ignores_padding():
-    model = new()
-    model.compile(optimizer=keras.optimizers.SGD(0.0))
-    weight = np.array([1.0, 1.0, 0.0])
-    logs = model.test_step(as_tensors(GAPPED | {"weight": weight}))
-    np.testing.assert_allclose(logs["loss"], -logs["elbo"], rtol=1e-5)
-
-
-def evaluate_at(noise_seed):
-    """Nats a frame of each sequence, with the noise of an evaluation step."""
-    bound = shared()[1](as_tensors(GAPPED), tf.constant([noise_seed, 1], tf.int64))[0]
-    return bound.elbo.numpy() / bound.num_frames.numpy()
-
-
 @pytest.mark.parametrize(
     "kind", [pytest.param("gru", marks=pytest.mark.slow), "mlp", "fifo", "constant"]
 )
@@ -609,11 +585,3 @@ def test_other_dynamics_networks_with_learned_controls(kind):
     assert all(np.isfinite(value) for value in logs.values())
     assert model.forecast(FRAMES, OBSERVED, CONTROLS, num_steps=3).frames.shape[1] == 3
     assert model.generate(2, 4).frames.shape == (2, 4, *SHAPE)
-
-
-def test_config_rebuilds_the_model():
-    model = shared()[0]
-    again = KVAE.from_config(model.get_config())
-    again.build()
-    again.set_weights(model.get_weights())
-    np.testing.assert_allclose(again.elbo(BATCH, pair(0)).elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)

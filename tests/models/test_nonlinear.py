@@ -214,14 +214,6 @@ def test_frames_show_the_first_entries_of_a_state_only():
         assert np.array_equal(model.decode(moved), drawn) == (entry >= 2)
 
 
-def test_config_round_trip(name):
-    model = shared(name)
-    again = type(model).from_config(model.get_config())
-    again.build()
-    assert again.get_config() == model.get_config()
-    assert [v.shape for v in again.variables] == [v.shape for v in model.variables]
-
-
 def test_inverse_temperature_rises_in_steps():
     model = new("dvbf", annealing_updates=100, annealing_every=10)
     model.compile(optimizer=keras.optimizers.Adam())

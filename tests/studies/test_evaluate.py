@@ -59,6 +59,7 @@ def test_a_released_file_trains_binarised(run):
     assert len(metrics["missing_at_random/filter"]) == 10
 
 
+@pytest.mark.slow
 def test_every_study_of_an_export_agrees_with_the_run(run):
     kind, folder = run
     common = ("gap", "missing_at_random", "forecast")

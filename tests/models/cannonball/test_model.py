@@ -192,13 +192,6 @@ def test_the_motion_rests_at_first_and_the_weight_falls():
         np.testing.assert_allclose(bound.annealed, expected, rtol=1e-4)
 
 
-def test_config_rebuilds_the_model(model):
-    again = Cannonball.from_config(model.get_config())
-    again.build()
-    again.set_weights(model.get_weights())
-    np.testing.assert_array_equal(model.elbo(BATCH, PAIR).elbo, again.elbo(BATCH, PAIR).elbo)
-
-
 def test_bad_arguments(model):
     with pytest.raises(UserError, match="controls of size 2"):
         Cannonball(SHAPE, control_size=2)

@@ -1,0 +1,38 @@
+"""What several tests share: small models, their exports, and the committed exports, each once."""
+
+import functools
+from pathlib import Path
+
+import pytest
+
+SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
+
+
+@pytest.fixture(scope="session")
+def live():
+    """Case of ``training_cases`` -> its model, compiled, which no test may change."""
+    from training_cases import build
+
+    return functools.cache(lambda case: build(case)[0])
+
+
+@pytest.fixture(scope="session")
+def exported(live, tmp_path_factory):
+    """Case of ``training_cases`` -> the folder of a fresh export of its model."""
+    from kvae_tf.export import saved_model
+
+    @functools.cache
+    def export(case):
+        path = tmp_path_factory.mktemp("exported") / case / "1"
+        saved_model.export(live(case), path)
+        return path
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """Folder of an export -> the export behind the contract."""
+    from kvae_tf.export.loading import LoadedModel
+
+    return functools.cache(LoadedModel)
