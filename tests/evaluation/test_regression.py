@@ -68,7 +68,8 @@ def test_samples_not_means_are_judged():
 
 def test_draws_have_the_moments():
     data = told(20, 0)
-    draws = np.stack([evaluation.latent_samples(Oracle(), data, seed) for seed in range(200)])
+    model = Oracle()
+    draws = np.stack([evaluation.latent_samples(model, data, seed) for seed in range(200)])
     means = Oracle().filter(data.frames, None, data.controls).means.numpy()
     assert np.abs(draws.mean(0) - means).max() < 5 * NOISE / np.sqrt(200)
     np.testing.assert_allclose(draws.std(0).mean(), NOISE, rtol=0.02)

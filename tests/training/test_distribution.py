@@ -78,7 +78,8 @@ TINY = ["--flagfile=configs/pendulum_smoke.cfg", "--batch_size=16", "--steps_per
         "--test_sequences=10", "--clip_norm=5", "--jit=off"]  # fmt: skip
 
 
-@pytest.mark.parametrize("model", ["kvae", pytest.param("dvbf", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["kvae", "dvbf"])
 def test_devices_share_a_batch(model, tmp_path):
     found = []
     for number in (1, 2):
@@ -95,7 +96,7 @@ def test_devices_share_a_batch(model, tmp_path):
 @pytest.mark.parametrize(
     "cases",
     [
-        ["cannonball_smoothed"],
+        ["vae_rnn"],
         pytest.param([*CASES], marks=pytest.mark.slow, id="all"),
     ],
 )
