@@ -11,7 +11,7 @@ too little training:
 >>> batches = kvae_tf.data.training_batches(splits.train, batch_size=20, seed=0)
 >>> history = model.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False)
 >>> test = splits.test
->>> observed = kvae_tf.data.masks_at_random(10, test.num_steps, rate=0.3, first_seen=3, seed=0)
+>>> observed = kvae_tf.data.missing_at_random(10, test.num_steps, rate=0.3, first_seen=3, seed=0)
 >>> model.impute(test.unit_frames, observed, test.controls).frames.shape
 TensorShape([10, 15, 16, 16, 1])
 

@@ -8,6 +8,11 @@ import pytest
 SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
 
 
+def pytest_collection_modifyitems(items):
+    """Whole commands first: they take longest, and files go to workers in this order."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def live():
     """Case of ``training_cases`` -> its model, compiled, which no test may change."""

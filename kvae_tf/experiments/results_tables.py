@@ -92,7 +92,7 @@ def summary(saved_models: Path) -> str:
 def coverage(saved_models: Path) -> str:
     """How often the 90 % interval of a hidden frame's encoding holds that frame's encoding."""
     rows = []
-    for path in sorted(saved_models.glob("*/evaluation/quality.json")):
+    for path in sorted(saved_models.glob("*/evaluation/coverage.json")):
         for key, value in _read(path).items():
             group, _, method = key.partition("/")
             if group == "coverage_0.9":

@@ -284,7 +284,7 @@ class NonlinearSSM(SequenceModel):
         # Reading and noise of a step go with the control that leads there.
         inputs = (u[:-1], later[1:], active[1:], noise[1:])
         shapes = [[controls.shape[0], n], [controls.shape[0]], [controls.shape[0]]]
-        _, (states, prior, entropy) = lgssm.scan(step, (z,), inputs, shapes)
+        states, prior, entropy = _scan(step, (z,), inputs, shapes)
         states = tf.transpose(tf.concat([z[tf.newaxis], states], axis=0), [1, 0, 2])
         return (
             states,
@@ -301,7 +301,7 @@ class NonlinearSSM(SequenceModel):
 
         inputs = (tf.transpose(controls, [1, 0, 2]), noise)
         shapes = [[controls.shape[0], self.latent_size]]
-        _, (states,) = lgssm.scan(step, (z,), inputs, shapes)
+        (states,) = _scan(step, (z,), inputs, shapes)
         return tf.transpose(states, [1, 0, 2])
 
     # Queries.
@@ -374,6 +374,17 @@ class NonlinearSSM(SequenceModel):
 
     def _frames(self, z, spread):
         return Frames(self._decode(z), z, spread, z, tf.zeros_like(z[..., :0]))
+
+
+def _scan(step, start, inputs, shapes):
+    """The outputs of ``lgssm.scan``, also over no steps where a graph does not know their number.
+
+    TensorFlow does not stack nothing: there one step more is made, and dropped.
+    """
+    if inputs[0].shape[0] is not None:
+        return lgssm.scan(step, start, inputs, shapes)[1]
+    longer = [tf.pad(x, [[0, 1]] + [[0, 0]] * (x.shape.rank - 1)) for x in inputs]
+    return [x[:-1] for x in lgssm.scan(step, start, tuple(longer), shapes)[1]]
 
 
 def gaussian_draw(mean, log_std, noise, prior_mean=0.0, prior_log_std=0.0) -> Draw:

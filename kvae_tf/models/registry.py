@@ -39,7 +39,7 @@ def register(spec: ModelSpec) -> None:
       UserError: another model has this name.
     """
     known = _SPECS.get(spec.name)
-    if known is not None and known.create.__module__ != spec.create.__module__:
+    if known is not None and known.settings is not spec.settings:
         raise UserError(f"model {spec.name!r} is registered already, expected a new name")
     _SPECS[spec.name] = spec
 

@@ -22,6 +22,7 @@ FRAME_STUDIES = (
     "modes",
     "generate",
     "forecast",
+    "coverage",
     "quality",
 )
 STATE_STUDIES = ("regression", "walk", "controls")

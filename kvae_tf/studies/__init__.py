@@ -23,6 +23,7 @@ STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
         frames.modes,
         frames.generate,
         frames.forecast,
+        frames.coverage,
         frames.quality,
         latents.regression,
         latents.walk,

@@ -189,22 +189,15 @@ def forecast(target: EvaluationTarget) -> Report:
     )
 
 
-def quality(target: EvaluationTarget, num_samples: int = 64) -> Report:
-    """Bound, importance-weighted bound, and coverage of the intervals of imputed encodings."""
+def coverage(target: EvaluationTarget) -> Report:
+    """How often intervals of imputed encodings hold the encodings of the true frames."""
     need(target, FIRST_SEEN + 1, "impute")
-    model, test = target.model, target.splits.test
-    numbers = evaluation.bound(model, test)
-    if model.elbo_is_log_weight:
-        numbers[f"test/importance_bound_{num_samples}_per_frame"] = evaluation.importance_bound(
-            model, test, num_samples
-        )
+    test = target.splits.test
     levels = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
     mask = data.missing_at_random(len(test), test.num_steps, 0.5, FIRST_SEEN, seed=0)
-    lines = evaluation.coverage(model, test, mask, levels)
-    for method, line in lines.items():
-        numbers[f"coverage_{LEVEL:g}/{method}"] = line[levels.index(LEVEL)]
+    lines = evaluation.coverage(target.model, test, mask, levels)
     return Report(
-        numbers,
+        {f"coverage_{LEVEL:g}/{name}": line[levels.index(LEVEL)] for name, line in lines.items()},
         ["level", *lines],
         [[level, *(line[i] for line in lines.values())] for i, level in enumerate(levels)],
         charts.curves(
@@ -214,6 +207,19 @@ def quality(target: EvaluationTarget, num_samples: int = 64) -> Report:
             y_label="true encodings inside",
         ),
     )
+
+
+def quality(target: EvaluationTarget, num_samples: int = 64) -> Report:
+    """Bound and importance-weighted bound, and what ``coverage`` says."""
+    need(target, FIRST_SEEN + 1, "impute")
+    model, test = target.model, target.splits.test
+    numbers = evaluation.bound(model, test)
+    if model.elbo_is_log_weight:
+        numbers[f"test/importance_bound_{num_samples}_per_frame"] = evaluation.importance_bound(
+            model, test, num_samples
+        )
+    report = coverage(target)
+    return report._replace(numbers=numbers | report.numbers)
 
 
 def _curve_report(target, curve, fit, x_label, reported):

@@ -120,8 +120,8 @@ def saved_models(tmp_path):
         {"context": 15, "step": 45, "r_squared": {"forecast": {"sin": 0.998, "cos": 0.876}}},
     )
     write(
-        folder / "box" / "evaluation" / "quality.json",
-        {"test/elbo_per_frame": -13.0, "coverage_0.9/smooth": 0.9123, "coverage_0.5/smooth": 0.5},
+        folder / "box" / "evaluation" / "coverage.json",
+        {"coverage_0.9/smooth": 0.9123, "coverage_0.5/smooth": 0.5},
     )
     return folder
 

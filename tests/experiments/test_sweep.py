@@ -67,6 +67,7 @@ class Page(html.parser.HTMLParser):
         self.text.append(data)
 
 
+@pytest.mark.slow
 def test_sweep_and_report(tmp_path):
     flags = ["--config=configs/pendulum_smoke.cfg", f"--sweep_dir={tmp_path}", "--set=epochs=2"]
     flags += [

@@ -48,6 +48,7 @@ def run(files, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_cannonball_end_to_end(files, run):
     metrics = json.loads((run / "metrics.json").read_text())
     keys = {"position_r2/1", "position_r2/2", "identity_switch_rate", "acceleration/ratio"}
