@@ -22,6 +22,7 @@ def test_a_timing_counts_its_calls():
     assert timing.milliseconds > 0
 
 
+@pytest.mark.slow
 def test_engines_are_right_where_they_are_timed(capsys):
     rows = benchmark.engine([(2, 5)], [3], ["tfp", "sequential"], repeats=1)
     assert [(row["task"], row["method"]) for row in rows] == [

@@ -95,6 +95,7 @@ def test_long_videos_are_answered_in_blocks(monkeypatch):
     np.testing.assert_allclose(whole.encodings, parts.encodings, atol=0.05)
 
 
+@pytest.mark.slow
 def test_scripts(path, tmp_path):
     folder = folder_of(tmp_path)
     common = [f"--saved_model={path}", f"--video={folder}", f"--annotations={tmp_path / 'a.csv'}"]

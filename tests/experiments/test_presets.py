@@ -56,6 +56,7 @@ def test_preset_trains(splits):
     assert history["elbo"][1] > history["elbo"][0]
 
 
+@pytest.mark.slow
 def test_plain_keras_and_back(splits, tmp_path):
     shape, size = splits.train.frame_shape, splits.train.control_size
     model = kvae_tf.KVAE(shape, size, units=(16,), latent_size=3, likelihood="gaussian")

@@ -12,7 +12,7 @@ slow = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("case", "mode"),
-    [(case, "eager") for case in CASES]
+    [pytest.param(case, "eager", marks=[slow] if case == "kvae_sampled" else []) for case in CASES]
     + [pytest.param(case, "graph", marks=slow) for case in CASES]
     + [pytest.param(case, "jit", marks=slow) for case in ("kvae", "kvae_sampled")],
 )

@@ -24,6 +24,7 @@ def make(train, precision):
     return model
 
 
+@pytest.mark.slow
 def test_learns_as_in_single_precision(train):
     losses = {}
     for precision in ("float32", "mixed_float16"):

@@ -188,6 +188,7 @@ def test_estimates_from_some_frames_are_unbiased():
     assert (np.abs(np.mean(some, axis=0) - full) < 5 * error + 1e-3).all()
 
 
+@pytest.mark.slow
 def test_short_training_predicts_better_than_standing_still():
     train = pendulum.simulate(300, 15, seed=0)
     keras.utils.set_random_seed(0)

@@ -267,7 +267,7 @@ def test_bad_options(option, message):
         DVBF(SHAPE, **option)
 
 
-@pytest.mark.parametrize("name", ["dvbf", "dkf"])
+@pytest.mark.parametrize("name", ["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])
 def test_training_learns(name):
     system, own = SYSTEMS[name]
     keras.utils.set_random_seed(0)

@@ -36,7 +36,7 @@ def released(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=["kvae", pytest.param("ae_rnn", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["kvae", "ae_rnn"])
 def run(request, released, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     result = script(
@@ -50,6 +50,7 @@ def run(request, released, tmp_path_factory):
     return request.param, folder
 
 
+@pytest.mark.slow
 def test_a_released_file_trains_binarised(run):
     _, folder = run
     assert json.loads((folder / "settings.json").read_text())["binarise"] is True
@@ -94,6 +95,7 @@ def test_every_study_of_an_export_agrees_with_the_run(run):
         assert set(gap["errors"]["smooth"]) == measures
 
 
+@pytest.mark.slow
 def test_baselines_are_told_apart(run):
     kind, folder = run
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -116,6 +118,7 @@ BAD_FLAGS = [
 ]
 
 
+@pytest.mark.slow
 def test_bad_flags_give_one_line(run, tmp_path):
     commands = [
         [flag.replace("RUN", str(run[1])) for flag in flags] + [f"--output={tmp_path / 'out'}"]
