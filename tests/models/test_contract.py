@@ -80,7 +80,8 @@ def ask(model, query, given, **more):
     """The answer of a query about sequences, as a tuple of arrays."""
     if query == "elbo":
         bound = model.elbo(given, SEED)
-        return tuple(map(np.asarray, (bound.elbo, bound.num_frames, *bound.terms.values())))
+        terms = (bound.terms[name] for name in sorted(bound.terms))  # an export has no order
+        return tuple(map(np.asarray, (bound.elbo, bound.num_frames, *terms)))
     if query == "forecast":
         more |= {"num_steps": AHEAD}
     if query in ("locate", "components"):
