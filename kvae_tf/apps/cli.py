@@ -116,13 +116,7 @@ def integers(name: str) -> tuple[int, ...]:
     Raises:
       UserError: it holds something else; the message names the flag.
     """
-    words = flags.FLAGS[name].value
-    try:
-        return tuple(int(word) for word in words)
-    except ValueError:
-        raise UserError(
-            f"--{name} is {','.join(words)!r}, expected whole numbers with commas between"
-        ) from None
+    return flagfiles.whole_numbers(name, flags.FLAGS[name].value)
 
 
 def _warn(message, category, filename, lineno, file=None, line=None):

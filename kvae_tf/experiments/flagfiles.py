@@ -75,3 +75,21 @@ class _Reader(flags.FlagValues):
         inside = parsed_file_stack and Path(parsed_file_stack[-1]).parent == folder()
         path = (_find_own(filename) if inside else None) or find(filename)
         return super()._get_flag_file_lines(path, parsed_file_stack)
+
+
+def whole_numbers(name: str, words: Sequence[str]) -> tuple[int, ...]:
+    """The words of a list flag as numbers.
+
+    Args:
+      name: of the flag, for the message.
+      words: its values, as absl splits them.
+
+    Raises:
+      UserError: one is no whole number; the message names the flag.
+    """
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise UserError(
+            f"--{name} is {','.join(words)!r}, expected whole numbers with commas between"
+        ) from None

@@ -57,7 +57,7 @@ def given(flag_values: flags.FlagValues) -> dict[str, object]:
     values = {name: flag_values[name].value for name in known if flag_values[name].present}
     for name, value in values.items():
         if isinstance(known[name].default, tuple):
-            values[name] = _integers(name, value)
+            values[name] = flagfiles.whole_numbers(name, value)
     return values
 
 
@@ -89,12 +89,3 @@ _DEFINE = {
     str: flags.DEFINE_string,
     tuple: flags.DEFINE_list,
 }
-
-
-def _integers(name, words):
-    try:
-        return tuple(int(word) for word in words)
-    except ValueError:
-        raise UserError(
-            f"--{name} is {','.join(words)!r}, expected whole numbers with commas between"
-        ) from None

@@ -52,20 +52,18 @@ class Setup(NamedTuple):
     jit_engine: bool
     training: dict[str, object]
 
-    def arguments(self, *parts: type[ModelSettings]) -> dict[str, object]:
+    def arguments(self, *without: str) -> dict[str, object]:
         """Constructor arguments by name: frame shape, control size, ``training`` and settings.
 
         Args:
-          *parts: classes of settings, whose fields are passed under their own names; none given:
-            all settings of the model.
+          *without: names of settings that are no arguments of the constructor.
         """
-        names = [field.name for part in parts for field in dataclasses.fields(part)]
-        chosen = dataclasses.asdict(self.settings)
+        settings = dataclasses.asdict(self.settings)
         return {
             "frame_shape": self.train.frame_shape,
             "control_size": self.train.control_size,
             **self.training,
-            **{name: chosen[name] for name in names or chosen},
+            **{name: value for name, value in settings.items() if name not in without},
         }
 
     def updates(self, epochs: int) -> int:

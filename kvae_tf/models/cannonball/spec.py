@@ -62,11 +62,9 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
 
 def _create(setup: Setup) -> Cannonball:
     settings = setup.settings
-    arguments = setup.arguments()
-    for name in (
-        "kl_epochs", "frozen_epochs", "newtonian_epochs", "settling_epochs", "settling_rate",
-    ):  # fmt: skip
-        del arguments[name]
+    arguments = setup.arguments(
+        "kl_epochs", "frozen_epochs", "newtonian_epochs", "settling_epochs", "settling_rate"
+    )
     return Cannonball(
         **arguments | {"max_objects": _most_objects(setup)},
         kl_updates=setup.updates(settings.kl_epochs),

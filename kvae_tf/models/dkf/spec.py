@@ -25,8 +25,7 @@ class DKFSettings(NonlinearSettings):
 
 
 def _create(setup: Setup) -> DKF:
-    arguments = setup.arguments()
-    del arguments["floor_epochs"]
+    arguments = setup.arguments("floor_epochs")
     return DKF(**arguments, floor_updates=setup.updates(setup.settings.floor_epochs))
 
 

@@ -56,8 +56,7 @@ class DVBFSettings(NonlinearSettings):
 
 
 def _create(setup: Setup) -> DVBF:
-    arguments = setup.arguments()
-    del arguments["floor_epochs"]
+    arguments = setup.arguments("floor_epochs")
     return DVBF(
         **arguments,
         num_sequences=setup.train.num_sequences,

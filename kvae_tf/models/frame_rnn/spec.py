@@ -47,8 +47,7 @@ class FrameRNNSettings(FrameSettings, EncodingSettings):
 
 
 def _create(setup: Setup, variational: bool) -> FrameRNN:
-    arguments = setup.arguments()
-    del arguments["pretraining_epochs"]
+    arguments = setup.arguments("pretraining_epochs")
     return FrameRNN(
         **arguments,
         variational=variational,

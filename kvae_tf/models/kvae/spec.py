@@ -58,9 +58,7 @@ class KVAESettings(
 
 def _create(setup: Setup) -> KVAE:
     settings = setup.settings
-    arguments = setup.arguments()
-    for name in ("frozen_epochs", "settling_epochs", "settling_rate"):
-        del arguments[name]
+    arguments = setup.arguments("frozen_epochs", "settling_epochs", "settling_rate")
     return KVAE(
         **arguments,
         seed=setup.seed,
