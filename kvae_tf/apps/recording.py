@@ -54,8 +54,6 @@ def record(
                 rows += [[name, t, *action] for t, action in enumerate(actions)]
             header = ["video", "frame", *(f"action_{i}" for i in range(len(rows[0]) - 2))]
             storage.write_csv(folder / "actions.csv", header, rows)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
         world.close()
 

@@ -101,12 +101,21 @@ def test_bad_files_give_one_line(tmp_path):
         video.find(tmp_path / "nothing")
 
 
-def test_memory_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "_MOST", 10 * H * W)
-    folder = write_folder(tmp_path / "run", frames_of(12))
-    with pytest.raises(UserError, match="--frame_size"):
-        video.read(folder)
-    assert len(video.read(folder, video.FrameTransform(size=(4, 4)))) == 12
+def test_memory_is_bounded(tmp_path):
+    folder = write_folder(tmp_path / "all" / "run", frames_of(60))
+    most = 59 * H * W / 2**30
+    with pytest.raises(UserError, match="--max_memory is .*--frame_size"):
+        video.read(folder, max_memory=most)
+    small = video.FrameTransform(size=(4, 4))
+    assert len(video.read(folder, small, most)) == 60
+    # Several videos, and windows that overlap, count together.
+    write_folder(tmp_path / "all" / "more", frames_of(60))
+    enough = 130 * H * W / 2**30
+    with pytest.raises(UserError, match="expected fewer videos"):
+        load(tmp_path / "all", 0, max_memory=100 * H * W / 2**30)
+    with pytest.raises(UserError, match="larger --stride"):
+        load(tmp_path / "all", 0, max_memory=enough, window=4, stride=1)
+    assert load(tmp_path / "all", 0, max_memory=enough, window=4).train.num_steps == 4
 
 
 def test_one_video_is_cut_in_time(tmp_path):
@@ -150,7 +159,7 @@ def test_annotations(tmp_path):
     ("text", "words"),
     [
         ("time,u\n0,1\n", "expected also frame"),
-        ("frame,u\n0,1\n1,2\n", r"no controls for frame 2 of a.*4 frames"),
+        ("frame,u\n0,1\n1,2\n", r"no row for frame 2 of a.*4 frames"),
         ("frame,u\n0,1\n1,x\n", "line 3: u is 'x'"),
         ("frame,u\n0,1\n7,2\n", "frame is 7, expected 0 to 3"),
         ("frame,u\n0,1\n1\n", "line 3: expected 2 entries"),
