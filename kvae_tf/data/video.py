@@ -129,11 +129,14 @@ def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
         for file in _pictures(path):
             yield str(file), _plain(_opened(file))
     elif path.suffix.lower() == ".gif":
-        picture, count = _opened(path, load=False), 0
+        count = 0
         try:
-            for frame in ImageSequence.Iterator(picture):
-                yield f"{path}, frame {count}", _plain(frame)
-                count += 1
+            with _opened(path, load=False) as picture:
+                for frame in ImageSequence.Iterator(picture):
+                    yield f"{path}, frame {count}", _plain(frame)
+                    count += 1
+        except UserError:
+            raise
         except _DAMAGE:
             raise UserError(f"{path} is damaged after {count} frames") from None
         with open(path, "rb") as file:
@@ -216,7 +219,7 @@ def _decoded(path):
         ) from None
     if count < announced:
         _warn_of_cut(f"{path} announces {announced} frames but holds {count}")
-    elif not announced and end < length - slack:  # Matroska and WebM do not count their frames
+    elif not announced and 0 < end < length - slack:  # Matroska and WebM do not count their frames
         _warn_of_cut(f"{path} announces {length:.2f} s, but its {count} frames end at {end:.2f} s")
 
 
