@@ -185,19 +185,14 @@ def load_records(
     """
     del seed
     folder = Path(path).expanduser()
-    kind = storage.read_json(folder / INDEX, "the index of shards")
-    try:
-        counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
-        kind["counted"], kind["complete"]
-        signals = kind["control_size"] + len(kind["state_names"]) + 1
-        frame = math.prod(kind["shape"][1:]) * _DTYPES[kind["dtype"]].size
-        size = kind["shape"][0] * (frame + 4 * signals)  # bytes of a sequence
-        kept = [min(sum(counts[name]), _limit(name)) for name in Splits._fields]
-        memory.check(
-            folder, size * sum(kept), max_memory, "expected smaller validation and test parts"
-        )
-    except (KeyError, TypeError, IndexError):
-        raise UserError(f"{folder / INDEX} is damaged, expected the index of shards") from None
+    kind = _read_index(folder / INDEX)
+    counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
+    kept = sum(min(sum(counts[name]), _limit(name)) for name in Splits._fields)
+    T, *frame = kind["shape"]
+    signals = 1 + kind["control_size"] + len(kind["state_names"])
+    size = T * (math.prod(frame) * _DTYPES[kind["dtype"]].size + signals * tf.float32.size)
+    advice = "expected smaller validation and test parts"
+    memory.check(folder, kept * size, max_memory, advice)
     for name, numbers in counts.items():
         for i in range(len(numbers)):
             shard = shard_path(folder, name, i, len(numbers))
@@ -235,6 +230,27 @@ def _write(folder, splits, shards):
         "complete": bool(train.observed.all()),
         "sequences": parts,
     })  # fmt: skip
+
+
+def _read_index(path):
+    """The contents of ``dataset.json``, checked."""
+    kind = storage.read_json(path, "the index of shards")
+    try:
+        numbers = [*kind["shape"], kind["control_size"]]
+        for name in Splits._fields:
+            numbers += kind["sequences"][name]
+        is_index = (
+            len(kind["shape"]) == 4
+            and all(isinstance(number, int) and number >= 0 for number in numbers)
+            and kind["dtype"] in _DTYPES
+            and isinstance(kind["state_names"], list)
+            and {kind["counted"], kind["complete"]} <= {True, False}
+        )
+    except (KeyError, TypeError):
+        is_index = False
+    if not is_index:
+        raise UserError(f"{path} is damaged, expected the index of shards")
+    return kind
 
 
 def _limit(name):
