@@ -18,6 +18,7 @@ import numpy as np
 from kvae_tf.errors import UserError
 
 _OWN = ("video", "frame", "observed")
+_MOST = float(np.finfo(np.float32).max)
 
 
 class Annotation(NamedTuple):
@@ -140,6 +141,6 @@ def _number(row, name, where):
         number = np.nan if "_" in row[name] else float(row[name])
     except ValueError:
         number = np.nan
-    if not abs(number) <= np.finfo(np.float32).max:
+    if not abs(number) <= _MOST:
         raise UserError(f"{where}: {name} is {row[name]!r}, expected a finite number (float32)")
     return number

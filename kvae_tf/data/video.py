@@ -7,6 +7,7 @@ is obeyed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -127,18 +128,16 @@ def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
     """Name and picture of each frame."""
     if path.is_dir():
         for file in _pictures(path):
-            yield str(file), _plain(_opened(file))
+            yield str(file), _picture(file)
     elif path.suffix.lower() == ".gif":
         count = 0
-        try:
-            with _opened(path, load=False) as picture:
+        with _opened(path) as picture:
+            try:
                 for frame in ImageSequence.Iterator(picture):
                     yield f"{path}, frame {count}", _plain(frame)
                     count += 1
-        except UserError:
-            raise
-        except _DAMAGE:
-            raise UserError(f"{path} is damaged after {count} frames") from None
+            except _DAMAGE:
+                raise UserError(f"{path} is damaged after {count} frames") from None
         with open(path, "rb") as file:
             file.seek(-1, os.SEEK_END)
             if file.read() != b";":  # a GIF's last byte
@@ -151,18 +150,11 @@ def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
         )
 
 
-def _opened(path, load=True):
+@contextlib.contextmanager
+def _opened(path):
     try:
-        picture = Image.open(path, formats=_FORMATS)
-        if load:
-            picture.load()
-            if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-                raise UserError(f"{path} holds {picture.n_frames} pictures, expected one")
-            clear = picture.info.get("transparency")
-            if isinstance(clear, tuple) and max(clear) > 255:  # Pillow has halved the bits
-                raise UserError(f"{path} has 16 bits and a transparent colour, expected 8 bits")
-            picture = ImageOps.exif_transpose(picture)
-        return picture
+        with Image.open(path, formats=_FORMATS) as picture:
+            yield picture
     except UserError:
         raise
     except FileNotFoundError:
@@ -172,6 +164,19 @@ def _opened(path, load=True):
             f"{path} is damaged, or no picture out of {', '.join(_FORMATS)} "
             f"({type(error).__name__})"
         ) from None
+
+
+def _picture(path):
+    """The one picture of a file, plain and upright."""
+    with _opened(path) as picture:
+        # Phones add a small one to a JPEG, which is then a "multi-picture object".
+        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+            raise UserError(f"{path} holds {picture.n_frames} pictures, expected one")
+        picture.load()
+        clear = picture.info.get("transparency")
+        if isinstance(clear, tuple) and max(clear) > 255:  # Pillow has halved the pixels' bits only
+            raise UserError(f"{path} has 16 bits and a transparent colour, expected 8 bits")
+        return _plain(ImageOps.exif_transpose(picture))
 
 
 def _plain(picture):

@@ -2,10 +2,10 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
+from pictures import png
 from PIL import Image
 
 from kvae_tf.data import annotations, load, video
@@ -64,21 +64,6 @@ def test_files(write, tmp_path):
     found = video.read(path)
     assert found.shape == (20, H, W, 1)
     assert np.abs(found[..., 0].astype(int) - frames).mean() < 4
-
-
-def chunk(kind, content):
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-
-def png(levels, colour_type, transparent=b""):
-    """A PNG with 16 bits a channel, most of which Pillow cannot write: ``[H, W]`` or [H, W, C]."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
-    head = struct.pack(">IIBBBBB", *levels.shape[1::-1], 16, colour_type, 0, 0, 0)
-    parts = chunk(b"IHDR", head), transparent and chunk(b"tRNS", transparent)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(filter(None, parts)) + (
-        chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )  # fmt: skip
 
 
 def saved(picture, kind="PNG", **options):
