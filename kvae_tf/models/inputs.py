@@ -113,7 +113,7 @@ def check_step(model, frames, observed, controls) -> Inputs:
         sizes[3] = f"[B, {H}, {W}]"
     if model.is_vector:
         sizes[2] = f"[B, {W}]"
-    frames = _of_rank("frames", _array("frames", frames), sizes)
+    frames = _of_rank("frames", _frame_array(model, frames), sizes)
     observed = _of_rank("observed", observed, {1: "[B]"})
     controls = _of_rank("controls", controls, {2: f"[B, {model.control_size}]"})
     given = check(
@@ -331,6 +331,13 @@ def _array(name, value):
     return array
 
 
+def _frame_array(model, frames):
+    """Frames as ``_array`` gives them; masked pixels of 0 to 255 are scaled, since NaN is float."""
+    if np.ma.is_masked(frames) and frames.dtype == np.uint8 and not model.is_vector:
+        frames = frames.astype(np.float32) / np.float32(255.0)
+    return _array("frames", frames)
+
+
 def _is_real(dtype):
     try:
         dtype = tf.as_dtype(dtype)
@@ -378,9 +385,7 @@ def _pixels(model, frames, leading, expected):
 
     The mask is None where no frame is missing, or ``leading`` is None.
     """
-    if np.ma.is_masked(frames) and frames.dtype == np.uint8 and not model.is_vector:
-        frames = frames.astype(np.float32) / np.float32(255.0)  # as floats they can be NaN
-    frames = _array("frames", frames)
+    frames = _frame_array(model, frames)
     shape, tail = tuple(frames.shape), tuple(model.frame_shape)
     text = f"{expected}{', '.join(map(str, tail))}]"
 

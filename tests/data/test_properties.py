@@ -115,6 +115,10 @@ def test_queries_keep_the_meaning_of_their_inputs(case, data):
         found.frames, truth * mask[..., None, None, None], rtol=2 * np.finfo(np.float32).eps
     )
     np.testing.assert_array_equal(found.controls, 1.0)
+    everything = np.ones(len(images), bool)
+    step = inputs.check_step(MODEL, images[:, 0], everything, np.ones((len(images), U)))
+    np.testing.assert_array_equal(step.observed, seen[:, 0])
+    np.testing.assert_allclose(step.frames, truth[:, 0], rtol=2 * np.finfo(np.float32).eps)
 
 
 @many
