@@ -37,8 +37,8 @@ def record(
       seed: seed of the actions and of the environment, an int, 0 by default.
 
     Raises:
-      UserError: the package gymnasium is missing, the environment is unknown or renders no
-        pictures, or the folder exists.
+      UserError: the package gymnasium is missing, the environment is unknown, renders no pictures
+        or has actions that are no numbers, or the folder exists or cannot be written.
     """
     if output.exists():
         raise UserError(f"--output={output} exists, expected a new folder")
@@ -54,8 +54,6 @@ def record(
                 rows += [[name, t, *action] for t, action in enumerate(actions)]
             header = ["video", "frame", *(f"action_{i}" for i in range(len(rows[0]) - 2))]
             storage.write_csv(folder / "actions.csv", header, rows)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
         world.close()
 
@@ -91,12 +89,20 @@ def _episode(world, rng, seed, steps, hold, size):
 
 
 def _numbers(action, space):
-    if hasattr(space, "n"):
+    if hasattr(space, "start"):  # one of n; several yes or no have n, too
         return np.eye(int(space.n), dtype=int)[int(action) - int(space.start)].tolist()
-    return np.ravel(action).tolist()
+    numbers = np.ravel(action)
+    if numbers.dtype.kind not in "buif":
+        raise UserError(f"the environment has actions as {action!r}, expected numbers")
+    return numbers.tolist()
 
 
 def _small(picture, size):
+    if np.ndim(picture) != 3 or np.shape(picture)[2] != 3 or picture.dtype != np.uint8:
+        raise UserError(
+            f"the environment renders {type(picture).__name__} of shape {np.shape(picture)}, "
+            "expected pictures, uint8 [height, width, 3]"
+        )
     picture = Image.fromarray(picture)
     scale = size / max(picture.size)
     return np.asarray(picture.resize([round(side * scale) for side in picture.size], Image.BOX))

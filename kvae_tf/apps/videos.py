@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf import data
-from kvae_tf.data import annotations, storage, video
+from kvae_tf.data import annotations, memory, storage, video
 from kvae_tf.data.archives import HDF5, load_sequences
 from kvae_tf.data.clips import Clip
 from kvae_tf.errors import UserError
@@ -55,6 +56,7 @@ def read(
     sequence: int = 0,
     hidden: str = "",
     ahead: int = 0,
+    max_memory: float = memory.DEFAULT,
 ) -> Clip:
     """A video for a model: frames float32 in [0, 1], mask, and controls of T + ``ahead`` steps.
 
@@ -67,19 +69,30 @@ def read(
       sequence: files of sequences: number of the sequence, from 0; 0 by default.
       hidden: frames to hide, for example ``"10-19,25"``; empty: none (default).
       ahead: number of frames after the last one for which controls may be given; 0 by default.
+      max_memory: largest size of the arrays or frames, GiB, 8 by default.
 
     Raises:
-      UserError: a file is refused or does not fit the model, or ``hidden`` is no list of frames.
+      UserError: a file is refused or does not fit the model, ``hidden`` is no list of frames, or an
+        argument of videos is given for a file of sequences, or the other way round.
     """
     path = Path(path)
-    if path.suffix in (".npz", *HDF5):
-        sequences = load_sequences(path)
+    is_file_of_sequences = path.suffix in (".npz", *HDF5)
+    for name, value, does_nothing in (
+        ("crop", ",".join(map(str, crop)), is_file_of_sequences),
+        ("annotations", annotations_path, is_file_of_sequences),
+        ("sequence", sequence, not is_file_of_sequences),
+    ):
+        if value and does_nothing:
+            kind = "a file of sequences" if is_file_of_sequences else "a video"
+            raise UserError(f"--{name} is {value}, but {path} is {kind}: expected no --{name}")
+    if is_file_of_sequences:
+        sequences = load_sequences(path, max_memory)
         if not 0 <= sequence < len(sequences):
             raise UserError(f"--sequence is {sequence}, expected 0 to {len(sequences) - 1}")
         chosen = sequences.select(slice(sequence, sequence + 1))
         clip = Clip(chosen.unit_frames[0], chosen.observed[0], chosen.controls[0])
     else:
-        clip = _read_video(path, model, crop, annotations_path, ahead)
+        clip = _read_video(path, model, crop, annotations_path, ahead, max_memory)
     if clip.frames.shape[1:] != model.frame_shape:
         raise UserError(
             f"{path} has frames {clip.frames.shape[1:]}, expected {model.frame_shape}, as the "
@@ -206,12 +219,13 @@ def _visible(stds):
     return stds / max(float(stds.max()), 1e-6)
 
 
-def _read_video(path, model, crop, annotations_path, ahead):
+def _read_video(path, model, crop, annotations_path, ahead, max_memory):
     videos = video.find(path)
     if len(videos) != 1:
         raise UserError(f"{path} holds {len(videos)} videos, expected one of them")
     height, width, channels = model.frame_shape
-    frames = video.read(videos[0], data.FrameTransform(crop or None, (height, width), channels))
+    transform = data.FrameTransform(crop or None, (height, width), channels)
+    frames = video.read(videos[0], transform, max_memory)
     length = len(frames)
     name = videos[0].name
     known = annotations.read(annotations_path, {name: length}, ahead)[name]
@@ -221,11 +235,11 @@ def _read_video(path, model, crop, annotations_path, ahead):
 def _mask(hidden, length):
     """A mask ``[length]``, 0 for the hidden frames, else 1."""
     mask = np.ones(length, np.float32)
-    for word in filter(None, hidden.split(",")):
-        first, _, last = word.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+    for word in hidden.split(",") if hidden else ():
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", word)
+        if not match:
             raise UserError(f"--hide is {hidden!r}, expected frames as 10-19,25")
-        first, last = int(first), int(last or first)
+        first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last < length:
             raise UserError(f"--hide is {hidden!r}, but there are frames 0 to {length - 1} only")
         mask[first : last + 1] = 0.0

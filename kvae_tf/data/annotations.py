@@ -2,7 +2,8 @@
 
 The file has one row for each frame and named columns: ``frame`` (from 0), ``video`` (name of the
 file or folder; not needed for a single video) and ``observed`` (1 = seen, 0 = missing; without this
-column all frames are seen). All other columns are controls, which act from a frame to the next.
+column all frames are seen). All other columns are controls, which act from a frame to the next. The
+last frame of a video may lack its row: its controls act on no frame, and it counts as seen.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from kvae_tf.errors import UserError
 
 _OWN = ("video", "frame", "observed")
+_MOST = float(np.finfo(np.float32).max)
 
 
 class Annotation(NamedTuple):
@@ -38,13 +40,14 @@ def read(
 
     Args:
       path: the CSV file; empty: there are no controls, and all frames are seen.
-      lengths: name -> number of frames of each video. Every frame needs a row, except the last one,
-        whose controls act on no frame. For a single video, rows of other videos are ignored.
+      lengths: name -> number of frames of each video. Every frame needs a row, except the last one.
+        For a single video, rows of other videos are ignored.
       ahead: number of frames after the last one that may have rows too, for the controls of a
         forecast; 0 by default.
 
     Raises:
-      UserError: the file, a column or a row is missing, or an entry is no number.
+      UserError: the file, a column or a row is missing, a frame has two rows, or an entry is no
+        number that float32 holds.
     """
     if not path:
         return {
@@ -61,11 +64,12 @@ def read(
         rows = [(number, row) for number, row in rows if row["video"] == only]
     annotations = {
         name: Annotation(
-            np.full((length + ahead, len(controls)), np.nan, np.float32),
+            np.zeros((length + ahead, len(controls)), np.float32),
             np.ones(length + ahead, np.float32),
         )
         for name, length in lengths.items()
     }
+    has_row = {name: np.zeros(length + ahead, bool) for name, length in lengths.items()}
     for number, row in rows:
         where = f"{path}, line {number}"
         video = row.get("video", only)
@@ -79,20 +83,22 @@ def read(
                 f"{lengths[video]} frames"
             )
         t = int(t)
+        if has_row[video][t]:
+            raise UserError(f"{where}: frame {t} of {video} has two rows, expected one")
+        has_row[video][t] = True
         if "observed" in row:
             seen = _number(row, "observed", where)
             if seen not in (0, 1):
                 raise UserError(f"{where}: observed is {row['observed']}, expected 0 or 1")
             annotations[video].observed[t] = seen
         annotations[video].controls[t] = [_number(row, name, where) for name in controls]
-    for video, annotation in annotations.items():
-        lacking = np.flatnonzero(np.isnan(annotation.controls).any(axis=1))
-        if len(lacking) and lacking[0] < lengths[video] - 1:
+    for video, length in lengths.items():
+        lacking = np.flatnonzero(~has_row[video][: length - 1])
+        if len(lacking):
             raise UserError(
-                f"{path} has no controls for frame {lacking[0]} of {video}, expected a row for "
-                f"each of its {lengths[video]} frames"
+                f"{path} has no row for frame {lacking[0]} of {video}, expected one for each of "
+                f"its {length} frames"
             )
-        annotation.controls[lacking] = 0.0
     return annotations
 
 
@@ -123,15 +129,18 @@ def _check_columns(path, names, lengths):
             f"{path} has the columns {', '.join(names) or 'none'}, expected also "
             f"{', '.join(missing)}"
         )
+    if set(names) <= {"video", "frame"}:
+        raise UserError(f"{path} has the columns {', '.join(names)}, expected observed or controls")
     if len(set(names)) < len(names):
         raise UserError(f"{path} has a column twice: {', '.join(names)}")
 
 
 def _number(row, name, where):
+    """An entry as a float that float32 holds; Python alone reads ``1_0`` as a number."""
     try:
-        number = float(row[name])
+        number = np.nan if "_" in row[name] else float(row[name])
     except ValueError:
         number = np.nan
-    if not np.isfinite(number):
-        raise UserError(f"{where}: {name} is {row[name]!r}, expected a finite number")
+    if not abs(number) <= _MOST:
+        raise UserError(f"{where}: {name} is {row[name]!r}, expected a finite number (float32)")
     return number

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae_tf.data import annotations, number_checks, video
-from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits
+from kvae_tf.data import annotations, memory, number_checks, video
+from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, check_seen
 from kvae_tf.errors import UserError
 
 _MANY = 10  # videos; with this number or more, every video belongs to one part as a whole
-_MOST = 4 * 2**30  # bytes of frames in memory
 
 
 class Clip(NamedTuple):
@@ -39,6 +38,7 @@ def load_videos(
     stride: int = 0,
     annotations_path: str = "",
     fractions: Sequence[float] = FRACTIONS,
+    max_memory: float = memory.DEFAULT,
 ) -> Splits:
     """Videos as train, validation and test sequences.
 
@@ -56,32 +56,45 @@ def load_videos(
         (default).
       annotations_path: a CSV file as in ``annotations``; empty: none (default).
       fractions: shares of train, validation and test; 0.8, 0.1 and 0.1 by default.
+      max_memory: largest size of all frames, GiB, 8 by default.
 
     Raises:
-      UserError: a file is refused, frames differ in size, or a part would be empty.
+      UserError: a file is refused, frames differ in size or are too many for ``max_memory``,
+        ``stride`` is given without ``window``, or a part would be empty or without a seen frame.
     """
     window = number_checks.integer("window", window, minimum=0)
-    stride = number_checks.integer("stride", stride, minimum=0) or window
+    stride = number_checks.integer("stride", stride, minimum=0)
     if window == 1:
         raise UserError("--window is 1, expected 0 or at least 2 frames")
-    clips = _clips(path, transform, annotations_path)
+    if stride and not window:
+        raise UserError(f"--stride is {stride}, expected 0, or --window for frames of a sequence")
+    clips = _clips(path, transform, annotations_path, max_memory)
     parts = _deal(clips, number_checks.fractions(fractions), seed, path)
     length = window or max(len(clip.frames) for part in parts for clip in part)
-    parts = [[piece for clip in part for piece in _cut(clip, window, stride)] for part in parts]
+    parts = [
+        [piece for clip in part for piece in _cut(clip, window, stride or window)] for part in parts
+    ]
     frame = clips[0].frames[0]
     size = sum(map(len, parts)) * length * frame.nbytes
-    if size > _MOST:
-        raise UserError(
-            f"{path} makes {sum(map(len, parts))} sequences of {length} frames, more than "
-            f"{_MOST / 2**30:.0f} GiB; expected a larger --stride, or a smaller --frame_size"
-        )
-    return Splits(*(_joined(part, length) for part in parts))
+    memory.check(
+        f"{path} as {sum(map(len, parts))} sequences of {length} frames",
+        size,
+        max_memory,
+        "expected a larger --stride, or a smaller --frame_size",
+    )
+    splits = Splits(*(_joined(part, length) for part in parts))
+    for name, part in splits._asdict().items():
+        check_seen(part, f"{path}, {name} part")
+    return splits
 
 
-def _clips(path, transform, annotations_path):
+def _clips(path, transform, annotations_path, max_memory):
     """Each video as one ``Clip``."""
-    files = video.find(path)
-    frames = {file.name: video.read(file, transform) for file in files}
+    frames, size = {}, 0
+    for file in video.find(path):
+        frames[file.name] = video.read(file, transform, max_memory)
+        size += frames[file.name].nbytes
+        memory.check(path, size, max_memory, "expected fewer videos, or a smaller --frame_size")
     shapes = {name: x.shape[1:] for name, x in frames.items()}
     first = next(iter(shapes))
     for name, shape in shapes.items():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from kvae_tf.data import number_checks
-from kvae_tf.data.archives import HDF5, load_arrays, save_npz
+from kvae_tf.data.archives import HDF5, load_arrays, origin_of, save_npz
 from kvae_tf.data.clips import load_videos
 from kvae_tf.data.records import is_records, load_records
 from kvae_tf.data.sequence_data import Splits
@@ -45,13 +48,14 @@ def load(
         return _load_own(dataset, seed, options)
     world = WORLDS[dataset]
     options = _bind(dataset, world.splits, seed=seed, **options)
-    path = _cache_dir(cache_dir) / _cache_name(dataset, world.version, options)
-    cached = _read_cache(path)
+    name = _cache_name(dataset, world.version, options)
+    path = _cache_dir(cache_dir) / f"{name}.npz"
+    cached = _read_cache(path, name, options)
     if cached is not None:
         return cached
     splits = world.splits(**options)
     try:
-        save_npz(path, splits)
+        save_npz(path, splits, origin=name)
     except UserError as error:
         warnings.warn(f"the data set is not cached: {error}", stacklevel=2)
     return splits
@@ -99,20 +103,31 @@ def _cache_dir(cache_dir):
 
 
 def _cache_name(dataset, version, options):
-    """For example ``pendulum-v1-seed=0-num_sequences=500x500x500-num_steps=15.npz``."""
+    """For example ``pendulum-v1-seed=0-num_sequences=500x500x500-num_steps=15``."""
     words = [dataset, f"v{version}"]
     for name, value in options.items():
         text = "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
         words.append(f"{name}={text}")
-    return re.sub(r"[^\w.=-]", "_", "-".join(words)) + ".npz"
+    return re.sub(r"[^\w.=-]", "_", "-".join(words))
 
 
-def _read_cache(path):
-    """The data set in a cache file; None where there is none that can be read."""
+def _read_cache(path, name, options):
+    """The data set in a cache file; None where there is none, or not the one that is asked for."""
     if not os.path.exists(path):
         return None
     try:
-        return load_arrays(path)
+        origin = origin_of(path)
+        if origin != name:
+            raise UserError(f"{path} holds {origin or 'data of unknown origin'}, expected {name}")
+        splits = load_arrays(path, max_memory=math.inf)
+        for key, found in (
+            ("num_sequences", tuple(map(len, splits))),
+            ("num_steps", splits.train.num_steps),
+        ):
+            wanted = options.get(key, found)
+            if np.any(np.not_equal(wanted, found)):
+                raise UserError(f"{path} has {key} {found}, expected {wanted}")
     except UserError as error:
         warnings.warn(f"the data set is simulated again: {error}", stacklevel=3)
         return None
+    return splits

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import storage
+from kvae_tf.data import memory, storage
 from kvae_tf.data.sequence_data import SequenceData, Splits
 from kvae_tf.errors import UserError
 
@@ -160,8 +160,8 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
     try:
         with storage.atomic_directory(path) as folder:
             _write(folder, splits, shards)
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot write {path}: {error.message}") from error
 
 
 def is_records(path: str | os.PathLike) -> bool:
@@ -169,25 +169,30 @@ def is_records(path: str | os.PathLike) -> bool:
     return (Path(path).expanduser() / INDEX).is_file()
 
 
-def load_records(path: str | os.PathLike, seed: int = 0) -> Splits:
+def load_records(
+    path: str | os.PathLike, seed: int = 0, max_memory: float = memory.DEFAULT
+) -> Splits:
     """Validation and test part, and a sample of the training part with ``records`` for the rest.
 
     Args:
       path: the folder of shards.
       seed: not used, since the parts are as they were written; other readers have it too.
+      max_memory: largest size of the parts and the sample, GiB, 8 by default.
 
     Raises:
-      UserError: the index or a shard is missing or damaged.
+      UserError: the index or a shard is missing or damaged, a part has no seen frame, or there are
+        more sequences than ``max_memory`` allows.
     """
     del seed
     folder = Path(path).expanduser()
-    kind = storage.read_json(folder / INDEX, "the index of shards")
-    try:
-        counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
-        kind["dtype"], kind["shape"], kind["control_size"], kind["counted"], kind["state_names"]
-        kind["complete"]
-    except (KeyError, TypeError):
-        raise UserError(f"{folder / INDEX} is damaged, expected the index of shards") from None
+    kind = _read_index(folder / INDEX)
+    counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
+    kept = sum(min(sum(counts[name]), _limit(name)) for name in Splits._fields)
+    T, *frame = kind["shape"]
+    signals = 1 + kind["control_size"] + len(kind["state_names"])
+    size = T * (math.prod(frame) * _DTYPES[kind["dtype"]].size + signals * tf.float32.size)
+    advice = "expected smaller validation and test parts"
+    memory.check(folder, kept * size, max_memory, advice)
     for name, numbers in counts.items():
         for i in range(len(numbers)):
             shard = shard_path(folder, name, i, len(numbers))
@@ -227,16 +232,42 @@ def _write(folder, splits, shards):
     })  # fmt: skip
 
 
+def _read_index(path):
+    """The contents of ``dataset.json``, checked."""
+    kind = storage.read_json(path, "the index of shards")
+    try:
+        numbers = [*kind["shape"], kind["control_size"]]
+        for name in Splits._fields:
+            numbers += kind["sequences"][name]
+        is_index = (
+            len(kind["shape"]) == 4
+            and all(isinstance(number, int) and number >= 0 for number in numbers)
+            and kind["dtype"] in _DTYPES
+            and isinstance(kind["state_names"], list)
+            and {kind["counted"], kind["complete"]} <= {True, False}
+        )
+    except (KeyError, TypeError):
+        is_index = False
+    if not is_index:
+        raise UserError(f"{path} is damaged, expected the index of shards")
+    return kind
+
+
+def _limit(name):
+    """Most sequences of a part that are kept in memory."""
+    return _SAMPLE if name == "train" else math.inf
+
+
 def _read(folder, name, counts, kind):
     """A part in memory; the training part is cut to ``_SAMPLE`` sequences."""
     paths = [str(shard_path(folder, name, i, len(counts))) for i in range(len(counts))]
-    limit = _SAMPLE if name == "train" else sum(counts)
+    limit = min(sum(counts), _limit(name))
     try:
         raw = list(tf.data.TFRecordDataset(paths).take(limit).as_numpy_iterator())
         tensors = _parse(tf.constant(raw), kind, len(raw), states=True)
     except tf.errors.OpError:
         raise UserError(f"{folder}: a shard of the {name} part is damaged") from None
-    if len(raw) != min(limit, sum(counts)):
+    if len(raw) != limit:
         raise UserError(
             f"{folder}: the {name} part has {len(raw)} sequences, expected {sum(counts)} as "
             f"{INDEX} says"

@@ -146,11 +146,12 @@ class SequenceData:
         """Sequences from arrays, checked.
 
         A frame with any NaN or masked pixel counts as missing: ``observed`` 0 and pixels 0. Pixels
-        of frames with ``observed`` 0 are kept if they are valid, else set to 0.
+        of frames with ``observed`` 0 are kept if they are valid, else set to 0. A sequence may have
+        no seen frame, if another one has some. Only ``images`` may be a NumPy masked array.
 
         Args:
-          images: ``[N, T, H, W]`` or ``[N, T, H, W, C]``; uint8 (0 to 255), bool, or any float
-            in [0, 1]; NaN frames and NumPy masked arrays allowed.
+          images: ``[N, T, H, W]`` or ``[N, T, H, W, C]``, C being 1 or 3; uint8 (0 to 255), bool,
+            or any float in [0, 1]; NaN frames and NumPy masked arrays allowed.
           controls: ``[N, T, U]`` or ``[N, T]`` real numbers, one row for each frame; None: none.
           states: ``[N, T, S]`` or ``[N, T]`` real numbers; None: unknown.
           observed: ``[N, T]`` of 0 and 1 (or bool), 1 = seen; None: all are seen.
@@ -159,13 +160,14 @@ class SequenceData:
           source: name of the arrays' source in error messages.
 
         Raises:
-          UserError: an array has a wrong dtype, shape or value; the message names it.
+          UserError: an array has a wrong dtype, shape or value, or no frame is seen; the message
+            names it.
         """
         frames, missing = _frames(images, source)
         observed = _observed(observed, frames.shape[:2], source) * ~missing
         frames = _valid_pixels(frames, observed, missing, source)
         states = None if states is None else _signals("states", states, frames.shape[:2], source)
-        return cls(
+        data = cls(
             frames=frames,
             observed=observed,
             controls=np.zeros((*frames.shape[:2], 0), np.float32)
@@ -177,6 +179,8 @@ class SequenceData:
             if num_objects is None
             else _counts("num_objects", num_objects, len(frames), source),
         )
+        check_seen(data, source)
+        return data
 
 
 def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
@@ -189,7 +193,8 @@ def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
         ``SequenceData.from_arrays``.
 
     Raises:
-      UserError: an array has a wrong dtype, shape or value; the message names it.
+      UserError: an array has a wrong dtype, shape or value, or no entry is seen; the message names
+        it.
     """
     masked = np.ma.getmaskarray(vectors) if np.ma.is_masked(vectors) else False
     vectors = _array("vectors", vectors, source)
@@ -197,18 +202,35 @@ def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
         raise UserError(
             f"{source}: vectors has shape {vectors.shape}; expected [N, T, D], none of them 0"
         )
-    vectors = np.where(masked, np.nan, vectors.astype(np.float32)).astype(np.float32)
+    with np.errstate(over="ignore"):  # checked below
+        vectors = np.where(masked, np.nan, vectors.astype(np.float32)).astype(np.float32)
     if np.isinf(vectors).any():
         raise UserError(f"{source}: vectors holds infinities; expected numbers, or NaN if missing")
     blank = np.zeros((*vectors.shape[:2], 1, 1), np.uint8)
     data = SequenceData.from_arrays(blank, source=source, **known)
     nothing = np.isnan(vectors).all(axis=2)
-    return dataclasses.replace(
+    data = dataclasses.replace(
         data,
         frames=np.where(nothing[..., np.newaxis], np.float32(0), vectors)[:, :, None, :, None],
         observed=data.observed * ~nothing,
         is_vector=True,
     )
+    check_seen(data, source)
+    return data
+
+
+def check_seen(data: SequenceData, source: str) -> None:
+    """Raises a ``UserError`` where no frame of any sequence is seen.
+
+    Args:
+      data: the sequences.
+      source: their name, for the message.
+    """
+    if not data.observed.any():
+        raise UserError(
+            f"{source}: all {data.observed.size} frames of {len(data)} sequences are missing; "
+            "expected at least one that is seen"
+        )
 
 
 class Splits(NamedTuple):
@@ -235,7 +257,7 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
       seed: seed of the shuffle, a non-negative int; 0 by default.
 
     Raises:
-      UserError: ``fractions`` are no shares, or leave a part empty.
+      UserError: ``fractions`` are no shares, or leave a part empty or without a seen frame.
     """
     shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
     return Splits(**partition(data, shares, seed))
@@ -250,7 +272,7 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
       seed: seed of the shuffle, a non-negative int.
 
     Raises:
-      UserError: a part gets no sequence; the message names it.
+      UserError: a part gets no sequence, or none with a seen frame; the message names it.
     """
     order = np.random.default_rng(number_checks.integer("seed", seed, minimum=0)).permutation(
         len(data)
@@ -266,11 +288,20 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
                 f"the {name} split is empty: {len(data)} sequences at a share of "
                 f"{shares[name] / total:.3g}; expected at least one sequence in every split"
             )
-    return {name: data.select(index) for name, index in parts.items()}
+    chosen = {name: data.select(index) for name, index in parts.items()}
+    for name, part in chosen.items():
+        check_seen(part, f"the {name} split")
+    return chosen
 
 
 def _array(name, value, source):
-    """``value`` as an array of real numbers; a masked array without its mask."""
+    """``value`` as an array of real numbers; images and vectors without their mask."""
+    listed = isinstance(value, (list, tuple)) and any(map(np.ma.is_masked, value))
+    if listed or (np.ma.is_masked(value) and name not in ("images", "vectors")):
+        raise UserError(
+            f"{source}: {name} holds masked entries; expected a mask on images or vectors only, "
+            "and these as one array"
+        )
     try:
         array = np.asarray(value)
     except ValueError:  # NumPy's word for nested lists of unequal lengths
@@ -295,6 +326,13 @@ def _frames(images, source):
         raise UserError(
             f"{source}: images has shape {frames.shape}; "
             "expected [N, T, H, W] or [N, T, H, W, C], none of them 0"
+        )
+    if frames.ndim == 5 and frames.shape[4] not in (1, 3):
+        first = frames.shape[2] in (1, 3)
+        raise UserError(
+            f"{source}: images has shape {frames.shape}, {frames.shape[4]} channels; expected "
+            "[N, T, H, W, C] with 1 or 3"
+            + (": transpose it, the channels come last" if first else "")
         )
     num_sequences, num_steps = frames.shape[:2]
     missing = np.zeros((num_sequences, num_steps), bool)
@@ -362,7 +400,6 @@ def _valid_pixels(frames, observed, missing, source):
 
 def _signals(name, values, shape, source):
     """Controls or states as float32 ``[N, T, size]``, finite."""
-    mask = np.ma.is_masked(values)
     values = _array(name, values, source)
     if values.ndim not in (2, 3) or values.shape[:2] != shape:
         raise UserError(
@@ -371,8 +408,8 @@ def _signals(name, values, shape, source):
         )
     with np.errstate(over="ignore", invalid="ignore"):
         values = values.astype(np.float32)
-    if mask or not np.isfinite(values).all():
-        raise UserError(f"{source}: {name} holds NaN, infinities or masks; expected finite numbers")
+    if not np.isfinite(values).all():
+        raise UserError(f"{source}: {name} holds NaN or infinities; expected finite numbers")
     return values.reshape(*shape, -1)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from kvae_tf.data import memory
 from kvae_tf.errors import UserError
+
+VIDEO_ONLY = ("frame_size", "crop", "channels", "window", "stride", "annotations")
 
 
 def setting(default, help_text, choices=None, least=None, most=None):
@@ -71,6 +74,9 @@ class DataSettings:
     cache_dir: str = setting(
         "", "Folder in which simulated worlds are kept; empty: the user's cache folder."
     )
+    max_memory: float = setting(
+        memory.DEFAULT, "Files: GiB that the arrays or frames of a file may take.", least=0.0
+    )
     binarise: bool = setting(False, "Make every pixel 0 or 1: 1 where it is above one half.")
     draw_walls: bool = setting(
         False, "Draw walls and paddles in the worlds box, gravity, polygon and pong."
@@ -117,3 +123,20 @@ class DataSettings:
         check(self)
         check_count(self, "frame_size", 2)
         check_count(self, "crop", 4)
+        if self.missing_rate == 1.0 and not self.first_seen:
+            raise UserError("--missing_rate is 1, expected less, or --first_seen of at least 1")
+
+    def check_use(self, is_video: bool) -> None:
+        """Raises a ``UserError`` where a setting of videos is given for other data.
+
+        Args:
+          is_video: whether ``dataset`` is a video, or a folder of pictures or videos.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in VIDEO_ONLY and value != field.default and not is_video:
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+                raise UserError(
+                    f"--{field.name} is {text}, but --dataset={self.dataset} is no video: expected "
+                    f"a video, or no --{field.name}"
+                )

@@ -1,17 +1,29 @@
-"""Atomic writing of files and folders: under a temporary name, renamed when complete."""
+"""Atomic writing of files and folders: under a temporary name, renamed when complete.
+
+A temporary name is ``.NAME.RANDOM.tmp`` beside the target. It is new, so that nothing that lies
+there can be written through. What a killed process leaves behind is removed by the next write to
+the same target, a day later at the earliest.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import os
+import secrets
 import shutil
+import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kvae_tf.errors import UserError
+
+_DAY = 24 * 60 * 60  # seconds
+_RANDOM = 8  # bytes of a temporary name, as two letters each
 
 
 def make_folder(path: str | os.PathLike, flag: str) -> Path:
@@ -27,9 +39,8 @@ def make_folder(path: str | os.PathLike, flag: str) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise UserError(
             f"--{flag}={path}: cannot write there ({error.strerror}), expected a writable folder"
@@ -39,18 +50,25 @@ def make_folder(path: str | os.PathLike, flag: str) -> Path:
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, which takes the place of ``path`` when the block ends without an error.
+    """A new, empty file to write to, which replaces ``path`` when the block ends without an error.
 
-    The folder is created. Whatever was at ``path`` stays there where there is an error.
+    The folder is created. Whatever was at ``path`` stays there where there is an error. The file
+    has the permissions of any other new file of the process.
+
+    Raises:
+      UserError: the file cannot be written, for instance because the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path, "tmp")
+        temporary.touch(exist_ok=False)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _clear(path)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -99,17 +117,49 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary folder, which replaces ``path`` when the block ends without an error.
 
     Until then, and after an error, an older folder at ``path`` stays as it is.
+
+    Raises:
+      UserError: the folder cannot be written, for instance because the disk is full.
     """
     path = Path(path)
-    temporary, old = (path.with_name(f".{path.name}.{end}") for end in ("tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-    temporary.mkdir(parents=True)
+    with _one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, old = _beside(path, "tmp"), _beside(path, "old")
+        temporary.mkdir()
+        try:
+            yield temporary
+            if path.exists():
+                os.replace(path, old)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                if old.exists():
+                    os.replace(old, path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _clear(path)
+
+
+@contextlib.contextmanager
+def _one_line(path):
+    """Turns what the system says of a failed write into a ``UserError``."""
     try:
-        yield temporary
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _beside(path, end):
+    """A name beside ``path`` that nobody can foresee."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM)}.{end}")
+
+
+def _clear(path):
+    """Removes what killed processes left when they wrote ``path``, a day ago or earlier."""
+    names = f".{glob.escape(path.name)}.{'[0-9a-f]' * 2 * _RANDOM}"
+    for left in [*path.parent.glob(f"{names}.tmp"), *path.parent.glob(f"{names}.old")]:
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _DAY:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -1,7 +1,13 @@
-"""Frames of video files and of folders of pictures: cropped, resized, grey or in colour."""
+"""Frames of video files and of folders of pictures: cropped, resized, grey or in colour.
+
+Pictures may be black and white, grey, RGB or CMYK, or have a palette. Of 16 bits the upper 8 are
+kept. What is transparent is seen before a black ground. A camera's note of how it was held (EXIF)
+is obeyed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -10,13 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
+from kvae_tf.data import memory
 from kvae_tf.errors import UserError
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-_MOST = 4 * 2**30  # bytes of frames in memory
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF")  # whatever the file's ending says
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 # What Pillow raises on damaged bytes; a "bomb" is a picture of an absurd size.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
@@ -68,17 +76,22 @@ def find(path: str | os.PathLike) -> list[Path]:
     return videos
 
 
-def read(path: str | os.PathLike, transform: FrameTransform = WHOLE) -> np.ndarray:
-    """All frames of a video, uint8 ``[T, H, W, C]``.
+def read(
+    path: str | os.PathLike,
+    transform: FrameTransform = WHOLE,
+    max_memory: float = memory.DEFAULT,
+) -> np.ndarray:
+    """All frames of a video, uint8 ``[T, H, W, C]``. A video that is cut off draws a warning.
 
     Args:
       path: a video file or a folder of pictures.
       transform: crop, size and channels of each frame; only the result is kept in memory. Grey and
         whole frames by default.
+      max_memory: largest size of all frames, GiB, 8 by default.
 
     Raises:
       UserError: a file is missing, damaged, empty or of another size than the first, the crop lies
-        outside of a frame, or there are more than 4 GiB of frames.
+        outside of a frame, or there are more frames than ``max_memory`` allows.
     """
     path = Path(path)
     frames, size, first = [], 0, None
@@ -91,11 +104,7 @@ def read(path: str | os.PathLike, transform: FrameTransform = WHOLE) -> np.ndarr
             )
         frame = _transformed(picture, transform, name)
         size += frame.nbytes
-        if size > _MOST:
-            raise UserError(
-                f"{path} has more than {_MOST / 2**30:.0f} GiB of frames at "
-                f"{frame.shape[0]}x{frame.shape[1]}, expected smaller ones: pass --frame_size"
-            )
+        memory.check(path, size, max_memory, "expected fewer or smaller frames: pass --frame_size")
         frames.append(frame)
     if not frames:
         raise UserError(f"{path} holds no frames, expected at least one")
@@ -119,15 +128,20 @@ def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
     """Name and picture of each frame."""
     if path.is_dir():
         for file in _pictures(path):
-            yield str(file), _opened(file)
+            yield str(file), _picture(file)
     elif path.suffix.lower() == ".gif":
-        picture, count = _opened(path, load=False), 0
-        try:
-            for frame in ImageSequence.Iterator(picture):
-                yield f"{path}, frame {count}", frame.convert("RGB")
-                count += 1
-        except _DAMAGE:
-            raise UserError(f"{path} is damaged after {count} frames") from None
+        count = 0
+        with _opened(path) as picture:
+            try:
+                for frame in ImageSequence.Iterator(picture):
+                    yield f"{path}, frame {count}", _plain(frame)
+                    count += 1
+            except _DAMAGE:
+                raise UserError(f"{path} is damaged after {count} frames") from None
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b";":  # a GIF's last byte
+                _warn_of_cut(f"{path} has {count} frames, but no end")
     elif path.suffix.lower() in VIDEOS:
         yield from _decoded(path)
     else:
@@ -136,16 +150,47 @@ def _pictures_of(path) -> Iterator[tuple[str, Image.Image]]:
         )
 
 
-def _opened(path, load=True):
+@contextlib.contextmanager
+def _opened(path):
     try:
-        picture = Image.open(path)
-        if load:
-            picture.load()
-        return picture
+        with Image.open(path, formats=_FORMATS) as picture:
+            yield picture
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} does not exist, expected a picture") from None
     except (UnidentifiedImageError, *_DAMAGE) as error:
-        raise UserError(f"{path} is damaged or no picture ({type(error).__name__})") from None
+        raise UserError(
+            f"{path} is damaged, or no picture out of {', '.join(_FORMATS)} "
+            f"({type(error).__name__})"
+        ) from None
+
+
+def _picture(path):
+    """The one picture of a file, plain and upright."""
+    with _opened(path) as picture:
+        # Phones add a small one to a JPEG, which is then a "multi-picture object".
+        if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+            raise UserError(f"{path} holds {picture.n_frames} pictures, expected one")
+        picture.load()
+        clear = picture.info.get("transparency")
+        if isinstance(clear, tuple) and max(clear) > 255:  # Pillow has halved the pixels' bits only
+            raise UserError(f"{path} has 16 bits and a transparent colour, expected 8 bits")
+        return _plain(ImageOps.exif_transpose(picture))
+
+
+def _plain(picture):
+    """A picture with 8 bits a channel, black and white, grey or RGB, before a black ground."""
+    clear = picture.info.get("transparency")
+    if picture.mode.startswith("I"):  # Pillow's own conversion makes all above 255 white
+        levels = np.asarray(picture)
+        levels = np.where(levels == clear, 0, levels)
+        return Image.fromarray((levels >> 8).astype(np.uint8))
+    if picture.mode in _ALPHA or clear is not None:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(ground, picture)
+    return picture if picture.mode in ("1", "L") else picture.convert("RGB")
 
 
 def _decoded(path):
@@ -156,25 +201,44 @@ def _decoded(path):
         raise UserError(
             f"{path}: reading {path.suffix} needs the package av: pip install 'kvae_tf[video]'"
         ) from None
-    count = 0
+    count, end = 0, 0.0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise UserError(f"{path} is damaged, or holds no video")
             stream = container.streams.video[0]
-            announced = stream.frames
+            announced, length = stream.frames, (container.duration or 0) / av.time_base
+            step = 1 / float(stream.average_rate or 1)
+            # Sound may go on for a moment after the last frame.
+            slack = 1.0 if len(container.streams) > 1 else 1.5 * step
             for frame in container.decode(stream):
-                yield f"{path}, frame {count}", frame.to_image()
+                if frame.is_corrupt:
+                    raise UserError(f"{path} is damaged after {count} frames, expected whole ones")
+                yield f"{path}, frame {count}", _upright(frame)
                 count += 1
+                if frame.time is not None:
+                    end = frame.time + step
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(
             f"{path} is damaged after {count} frames, or no video ({type(error).__name__})"
         ) from None
     if count < announced:
-        warnings.warn(
-            f"{path} announces {announced} frames but holds {count}: it seems to be cut off",
-            stacklevel=2,
-        )
+        _warn_of_cut(f"{path} announces {announced} frames but holds {count}")
+    elif not announced and 0 < end < length - slack:  # Matroska and WebM do not count their frames
+        _warn_of_cut(f"{path} announces {length:.2f} s, but its {count} frames end at {end:.2f} s")
+
+
+def _upright(frame):
+    """A decoded frame as a picture, turned as the container says."""
+    if any(component.is_alpha for component in frame.format.components):
+        picture = _plain(Image.fromarray(frame.to_ndarray(format="rgba")))
+    else:
+        picture = frame.to_image()
+    return picture.rotate(getattr(frame, "rotation", 0), expand=True)  # older PyAV has none
+
+
+def _warn_of_cut(what):
+    warnings.warn(f"{what}: it seems to be cut off", stacklevel=4)
 
 
 def _transformed(picture, transform, name):

@@ -22,7 +22,8 @@ from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, images, model_figures, projector
 
 # Settings that a resumed run may change.
-_FREE = {*PLACES, "epochs", "patience", "image_epochs", "test_sequences", "profile_updates"}
+_FREE = {*PLACES, "max_memory", "epochs", "patience", "image_epochs", "test_sequences",
+         "profile_updates"}  # fmt: skip
 
 
 def run(settings: Settings) -> dict[str, object]:
@@ -77,12 +78,17 @@ def load_data(settings: Settings, **options) -> data.Splits:
       **options: arguments of ``data.load`` beside those in the settings.
 
     Raises:
-      UserError: the data set is unknown, or is refused.
+      UserError: the data set is unknown, or is refused; or a setting of videos is given for other
+        data.
     """
     chosen = settings.data
+    is_video = data.is_video(chosen.dataset)
+    chosen.check_use(is_video)
     if chosen.draw_walls:
         options["draw_walls"] = True
-    if data.is_video(chosen.dataset):
+    if chosen.dataset not in data.WORLDS:
+        options["max_memory"] = chosen.max_memory
+    if is_video:
         options |= {
             "transform": data.FrameTransform(
                 chosen.crop or None, chosen.frame_size or None, chosen.channels

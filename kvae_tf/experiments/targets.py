@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
 import numpy as np
 
 from kvae_tf import data
+from kvae_tf.data.settings import VIDEO_ONLY, DataSettings
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import run as experiment
 from kvae_tf.experiments.settings import Settings
@@ -21,6 +23,8 @@ def find(
     dataset: str = "",
     seed: int | None = None,
     validation: bool = False,
+    annotations: str = "",
+    max_memory: float | None = None,
 ) -> EvaluationTarget:
     """The model of a run or of an export, with the data set it was trained on or another one.
 
@@ -31,6 +35,9 @@ def find(
       dataset: name of a world or a file; empty: the data set of the training (default).
       seed: seed of the data, an int; None: the seed of the training (default).
       validation: evaluate the validation part in place of the test part; False by default.
+      annotations: a CSV file for the videos of ``dataset``; empty: none, or without ``dataset``
+        that of the training (default).
+      max_memory: largest size of the data in files, GiB; None: as in the training (default).
 
     Raises:
       UserError: not exactly one of ``run`` and ``saved_model`` is given, it cannot be read, or the
@@ -38,8 +45,10 @@ def find(
     """
     if bool(run) == bool(saved_model):
         raise UserError("expected either --run=PATH or --saved_model=PATH")
-    changes = {"dataset": dataset} if dataset else {}
+    changes = _of_other_data(dataset) if dataset else {}
+    changes |= {"annotations": annotations} if annotations else {}
     changes |= {} if seed is None else {"seed": seed}
+    changes |= {} if max_memory is None else {"max_memory": max_memory}
     if run:
         settings, model, splits = experiment.restore(Path(run))
         if changes:
@@ -61,6 +70,15 @@ def find(
         splits = splits._replace(test=splits.validation)
     longer = functools.partial(_longer, settings, splits, validation)
     return EvaluationTarget(model, splits, longer, settings.data.dataset, settings.spec.studies)
+
+
+def _of_other_data(dataset):
+    """Settings for another data set: those of the training that do not apply to it are unset."""
+    unset = {"annotations"}
+    unset |= set() if data.is_video(dataset) else set(VIDEO_ONLY)
+    unset |= set() if dataset in data.WORLDS else {"draw_walls"}
+    defaults = {f.name: f.default for f in dataclasses.fields(DataSettings) if f.name in unset}
+    return {"dataset": dataset} | defaults
 
 
 def _longer(settings, splits, validation, num_steps):

@@ -113,7 +113,7 @@ def check_step(model, frames, observed, controls) -> Inputs:
         sizes[3] = f"[B, {H}, {W}]"
     if model.is_vector:
         sizes[2] = f"[B, {W}]"
-    frames = _of_rank("frames", _array("frames", frames), sizes)
+    frames = _of_rank("frames", _frame_array(model, frames), sizes)
     observed = _of_rank("observed", observed, {1: "[B]"})
     controls = _of_rank("controls", controls, {2: f"[B, {model.control_size}]"})
     given = check(
@@ -317,15 +317,33 @@ def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
 
 
 def _array(name, value):
-    """A tensor as it is; anything else as a NumPy array, NaN where it is masked."""
-    if tf.is_tensor(value):
-        return value
-    if np.ma.is_masked(value):
-        return np.ma.filled(np.ma.asarray(value).astype(np.float32), np.nan)
+    """A tensor as it is; anything else as a NumPy array, NaN where it is masked; real numbers."""
+    if isinstance(value, (list, tuple)) and any(map(np.ma.is_masked, value)):
+        raise UserError(f"{name} is a list of masked arrays, expected one array")
     try:
-        return np.asarray(value)
+        array = value if tf.is_tensor(value) else np.asarray(value)
     except ValueError:
         raise UserError(f"{name} is ragged, expected one rectangular array") from None
+    if not _is_real(array.dtype):
+        raise UserError(f"{name} has dtype {array.dtype}, expected real numbers")
+    if np.ma.is_masked(value):
+        return np.ma.filled(np.ma.asarray(value).astype(np.float32), np.nan)
+    return array
+
+
+def _frame_array(model, frames):
+    """Frames as ``_array`` gives them; masked pixels of 0 to 255 are scaled, since NaN is float."""
+    if np.ma.is_masked(frames) and frames.dtype == np.uint8 and not model.is_vector:
+        frames = frames.astype(np.float32) / np.float32(255.0)
+    return _array("frames", frames)
+
+
+def _is_real(dtype):
+    try:
+        dtype = tf.as_dtype(dtype)
+    except TypeError:  # TensorFlow has no such type
+        return False
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
 def _of_rank(name, value, sizes):
@@ -367,7 +385,7 @@ def _pixels(model, frames, leading, expected):
 
     The mask is None where no frame is missing, or ``leading`` is None.
     """
-    frames = _array("frames", frames)
+    frames = _frame_array(model, frames)
     shape, tail = tuple(frames.shape), tuple(model.frame_shape)
     text = f"{expected}{', '.join(map(str, tail))}]"
 
@@ -396,7 +414,8 @@ def _pixels(model, frames, leading, expected):
             f"frames has dtype {kind}, expected float in [0, 1], uint8 (0 to 255) or bool"
         )
     is_array = isinstance(frames, np.ndarray)
-    frames = frames.astype(np.float32) if is_array else tf.cast(frames, tf.float32)
+    with np.errstate(over="ignore"):  # the range is checked later
+        frames = frames.astype(np.float32) if is_array else tf.cast(frames, tf.float32)
     if leading is None or kind.kind != "f":
         return frames, None
     return frames, _there(frames, model.is_vector)
@@ -494,7 +513,9 @@ def _control_array(model, controls, batch_size):
         none = " (the model has no controls)" if not U else ""
         raise UserError(f"controls has shape {_text(shape)}, expected {wanted}{none}")
     values = _known(controls)
-    if values is not None and not np.isfinite(values.astype(np.float32)).all():
+    with np.errstate(over="ignore"):
+        wrong = values is not None and not np.isfinite(values.astype(np.float32)).all()
+    if wrong:
         raise UserError("controls holds NaN or infinities, expected finite numbers")
     return tf.cast(controls, tf.float32)
 

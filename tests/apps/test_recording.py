@@ -1,6 +1,7 @@
 """A made-up environment on film."""
 
 import csv
+import re
 import sys
 import types
 
@@ -69,6 +70,32 @@ def test_videos_and_actions(gymnasium, tmp_path):
     # What was done at t shows at t + 1.
     np.testing.assert_allclose(frames[1:].mean((1, 2, 3)), 100 * actions[:-1], atol=3)
     assert gymnasium.lamp.closed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("render", lambda self: None, "renders NoneType of shape ()"),
+        ("render", lambda self: np.zeros((4, 4), np.uint8), "renders ndarray of shape (4, 4)"),
+        ("render", lambda self: np.zeros((4, 4, 3)), "expected pictures, uint8"),
+        ("action_space", types.SimpleNamespace(seed=int, sample=lambda: {"a": 1}),
+         "has actions as {'a': 1}, expected numbers"),
+    ],
+)  # fmt: skip
+def test_environments_that_cannot_be_filmed(name, value, words, gymnasium, tmp_path, monkeypatch):
+    monkeypatch.setattr(Lamp, name, value)
+    with pytest.raises(UserError, match=re.escape(words)):
+        recording.record("Lamp", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_actions_of_several_switches(gymnasium, tmp_path, monkeypatch):
+    """Gymnasium's MultiBinary, which has ``n`` but no ``start``."""
+    space = types.SimpleNamespace(n=2, seed=int, sample=lambda: np.array([1, 0], np.int8))
+    monkeypatch.setattr(Lamp, "action_space", space)
+    monkeypatch.setattr(Lamp, "step", lambda self, action: (None, 0.0, False, False, {}))
+    recording.record("Lamp", tmp_path / "out", episodes=1, steps=2, size=16)
+    assert (tmp_path / "out" / "actions.csv").read_text().endswith("0000.mp4,1,1,0\n")
 
 
 def test_refusals(gymnasium, tmp_path, monkeypatch):

@@ -1,12 +1,16 @@
 """Archives of sequences, and what may be wrong with them."""
 
+import io
 import os
 import warnings
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
 from kvae_tf.data import SequenceData, Splits, load_arrays, save_npz
+from kvae_tf.data.archives import load_sequences
 from kvae_tf.errors import UserError
 
 N, T = 20, 3
@@ -166,6 +170,104 @@ def test_unknown_arrays_are_ignored_with_a_warning(archive):
     path = archive(images=_images(), control=np.ones((N, T, 1)))
     with pytest.warns(UserWarning, match="ignored the arrays control$"):
         load_arrays(path, seed=0)
+
+
+def _claiming(path, shape, dtype="uint8"):
+    """An archive whose images claim a size that they do not have."""
+    header = io.BytesIO()
+    head = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, head)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", header.getvalue() + bytes(1000))
+    return path
+
+
+@pytest.mark.parametrize("shape", [(60, 2**10, 2**10, 2**10), (1, 1, 2**35, -1), (9, 2**70, 8, 8)])
+def test_what_claims_too_much_is_refused_unread(tmp_path, shape, monkeypatch):
+    path = _claiming(tmp_path / "film.npz", shape)
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    assert "GiB of memory, but --max_memory is 8" in _refusal(path)
+
+
+def test_little_bytes_that_unpack_to_many(tmp_path):
+    path = tmp_path / "film.npz"
+    np.savez_compressed(path, images=np.zeros((N, T, 64, 64), np.uint8))
+    size = N * T * 64 * 64
+    assert path.stat().st_size < size / 100
+    assert "--max_memory" in _refusal(path, max_memory=(size - 1) / 2**30)
+    assert load_arrays(path, max_memory=size / 2**30).train.num_steps == T
+    with pytest.raises(UserError, match="--max_memory"):
+        load_sequences(path, max_memory=(size - 1) / 2**30)
+
+
+def test_all_arrays_count_together(archive):
+    path = archive(images=_images(), controls=np.zeros((N, T, 2)))
+    size = N * T * (2 * 2 + 2 * 8)
+    assert "--max_memory" in _refusal(path, max_memory=(size - 1) / 2**30)
+    assert load_arrays(path, max_memory=size / 2**30).train.control_size == 2
+
+
+def _hdf5(path, change):
+    with h5py.File(path, "w") as file:
+        change(file, path.parent)
+    return path
+
+
+def _other(folder):
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["images"] = _images()
+    return str(folder / "other.h5")
+
+
+def _external_storage(file, folder):
+    (folder / "secret").write_bytes(bytes(N * T * 4))
+    shape, place = (N, T, 2, 2), [(str(folder / "secret"), 0, N * T * 4)]
+    file.create_dataset("images", shape, "u1", external=place)
+
+
+def _virtual(file, folder):
+    layout = h5py.VirtualLayout((N, T, 2, 2), "u1")
+    layout[:] = h5py.VirtualSource(_other(folder), "images", (N, T, 2, 2))
+    file.create_virtual_dataset("images", layout)
+
+
+def _external_link(file, folder):
+    file["images"] = h5py.ExternalLink(_other(folder), "/images")
+
+
+def _large(file, folder):
+    file.create_dataset("images", (2**14, 2**10, 2**5, 2**5), "u1", chunks=True, compression="gzip")
+
+
+def _large_text(file, folder):
+    file["images"] = _images()
+    file.create_dataset("state_names", (2**34,), "S1", chunks=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_external_storage, "images is kept in other files"),
+        (_virtual, "images is kept in other files"),
+        (_external_link, "images is a link"),
+        (lambda file, _: file.__setitem__("images", h5py.SoftLink("/x")), "images is a link"),
+        (lambda file, _: file.create_group("images"), "images is a group"),
+        (_large, "takes 16 GiB of memory, but --max_memory is 8"),
+        (_large_text, "takes 16 GiB of memory, but --max_memory is 8"),
+        (lambda file, _: file.create_dataset("images", data=h5py.Empty("u1")), "images has dtype"),
+    ],
+)
+def test_hdf5_holds_its_arrays_itself(tmp_path, change, words):
+    assert words in _refusal(_hdf5(tmp_path / "film.h5", change))
+
+
+def test_an_encrypted_archive_is_refused(archive):
+    path = archive(images=_images())
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1
+    path.write_bytes(content)
+    assert "images cannot be read" in _refusal(path)
 
 
 def _refusal(path, **arguments):

@@ -75,6 +75,43 @@ def test_a_damaged_cache_is_simulated_again(tmp_path, simulations, content):
     assert len(simulations) == 2
 
 
+@pytest.mark.parametrize("other", [{"seed": 6}, {"num_steps": 3}, {"num_sequences": (3, 2, 1)}])
+def test_a_cache_file_with_other_data_is_simulated_again(tmp_path, simulations, other):
+    asked = {"seed": 5} | SIZES
+    first = load("pendulum", cache_dir=tmp_path, **asked)
+    (path,) = tmp_path.glob("*.npz")
+    load("pendulum", cache_dir=tmp_path / "other", **(asked | other))
+    (strange,) = (tmp_path / "other").glob("*.npz")
+    strange.replace(path)
+    with pytest.warns(UserWarning, match=f"simulated again: .* expected {path.stem}"):
+        _assert_equal(load("pendulum", cache_dir=tmp_path, **asked), first)
+    _assert_equal(load("pendulum", cache_dir=tmp_path, **asked), first)
+    assert len(simulations) == 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"num_sequences": (3, 2, 1)}, r"has num_sequences \(3, 2, 1\), expected \(3, 2, 2\)"),
+        ({"num_steps": 3}, "has num_steps 3, expected 4"),
+    ],
+)
+def test_a_cache_file_of_other_sizes_under_the_right_name(tmp_path, simulations, sizes, words):
+    first = load("pendulum", 5, tmp_path, **SIZES)
+    (path,) = tmp_path.glob("*.npz")
+    save_npz(path, pendulum.splits(5, **(SIZES | sizes)), origin=path.stem)
+    with pytest.warns(UserWarning, match=words):
+        _assert_equal(load("pendulum", 5, tmp_path, **SIZES), first)
+
+
+def test_a_cache_file_without_an_origin_is_simulated_again(tmp_path, simulations):
+    first = load("pendulum", 5, tmp_path, **SIZES)
+    (path,) = tmp_path.glob("*.npz")
+    save_npz(path, pendulum.splits(6, **SIZES))
+    with pytest.warns(UserWarning, match="holds data of unknown origin"):
+        _assert_equal(load("pendulum", 5, tmp_path, **SIZES), first)
+
+
 def test_an_unwritable_cache_is_only_a_warning(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="not cached"):

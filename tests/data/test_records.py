@@ -1,6 +1,7 @@
 """Sequences in shards: what is written is read, and batches do not depend on who reads them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -109,6 +110,30 @@ def test_training_from_shards(folder, tmp_path):
     metrics = run.run(Settings.from_dict(values))
     assert metrics["train/updates"] == 16
     assert np.isfinite(metrics["test/elbo_per_frame"])
+
+
+def test_shards_that_take_too_much_are_refused_unread(splits, folder, monkeypatch):
+    size = 62 * 6 * (16 * 16 * 4 + 4 * (1 + 1 + splits.train.states.shape[2]))
+    assert len(data.load(folder, 0, max_memory=size / 2**30).test) == 7
+    monkeypatch.setattr(tf.data, "TFRecordDataset", None)
+    with pytest.raises(UserError, match="--max_memory"):
+        data.load(folder, 0, max_memory=(size - 1) / 2**30)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": []}, {"shape": "abc"}, {"shape": [6, 16, -16, 1]}, {"shape": [6, 16.5, 16, 1]},
+        {"dtype": "int7"}, {"control_size": "1"}, {"control_size": -1}, {"state_names": 3},
+        {"sequences": {"train": [50], "validation": [5]}}, {"sequences": 3},
+        {"sequences": {"train": [50], "validation": [-5], "test": [7]}},
+    ],
+)  # fmt: skip
+def test_a_damaged_index_is_refused(folder, change):
+    path = folder / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=r"dataset\.json is damaged"):
+        data.load(folder, 0)
 
 
 def test_refusals(splits, folder, tmp_path):

@@ -11,14 +11,14 @@ N, T, H, W = 7, 5, 4, 3
 
 @pytest.fixture
 def images():
-    return np.random.default_rng(0).random((N, T, H, W, 2)).astype(np.float32)
+    return np.random.default_rng(0).random((N, T, H, W, 3)).astype(np.float32)
 
 
 def test_properties_and_defaults(images):
     data = SequenceData.from_arrays(images)
     assert len(data) == N
     assert data.num_steps == T
-    assert data.frame_shape == (H, W, 2)
+    assert data.frame_shape == (H, W, 3)
     assert data.control_size == 0
     assert data.controls.shape == (N, T, 0)
     assert data.states is None

@@ -27,6 +27,8 @@ def define() -> None:
     flags.DEFINE_string(
         "dataset", "", "Other data than the model was trained on: world or PATH.npz."
     )
+    flags.DEFINE_string("annotations", "", "A CSV file for the videos of --dataset.")
+    flags.DEFINE_float("max_memory", None, "GiB that files may take; unset: as in the training.")
     flags.DEFINE_integer("seed", None, "Another seed of the data.", lower_bound=0)
     flags.DEFINE_bool("validation", False, "Look at the validation part instead of the test part.")
 
@@ -38,8 +40,9 @@ def call() -> None:
 
     values = flags.FLAGS
     subject = targets.find(
-        values.run, values.saved_model, values.dataset, values.seed, values.validation
-    )
+        values.run, values.saved_model, values.dataset, values.seed, values.validation,
+        values.annotations, values.max_memory,
+    )  # fmt: skip
     model_folder = Path(values.run) if values.run else Path(values.saved_model).parent
     studies.run(values.experiment, subject, Path(values.output or model_folder / "evaluation"))
 

@@ -30,7 +30,7 @@ def call() -> None:
     model = LoadedModel(values.saved_model)
     clip = videos.read(
         values.video, model, cli.integers("crop"), values.annotations, values.sequence,
-        ahead=values.steps,
+        ahead=values.steps, max_memory=values.max_memory,
     )  # fmt: skip
     folder = storage.make_folder(Path(values.output), "output")
     answer = videos.forecast(model, clip, values.steps)

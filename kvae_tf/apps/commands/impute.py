@@ -22,6 +22,7 @@ def define_video() -> None:
     flags.DEFINE_string("annotations", "", "A CSV file: frame, observed, one column a control.")
     flags.DEFINE_enum("format", "gif", ["gif", "mp4"], "Of the film.")
     flags.DEFINE_float("fps", 10.0, "Pictures a second.", lower_bound=0.1)
+    flags.DEFINE_float("max_memory", 8.0, "GiB that the video may take.", lower_bound=0.0)
     flags.mark_flags_as_required(["saved_model", "video", "output"])
 
 
@@ -44,8 +45,9 @@ def call() -> None:
     values = flags.FLAGS
     model = LoadedModel(values.saved_model)
     clip = videos.read(
-        values.video, model, cli.integers("crop"), values.annotations, values.sequence, values.hide
-    )
+        values.video, model, cli.integers("crop"), values.annotations, values.sequence, values.hide,
+        max_memory=values.max_memory,
+    )  # fmt: skip
     folder = storage.make_folder(Path(values.output), "output")
     answer = videos.impute(model, clip, values.method)
     films = videos.filled_in(answer, clip)
