@@ -6,9 +6,10 @@ The model, for one sequence and t = 0 … T-1 (letters as in the paper):
     z_{t+1} = A_t z_t + b_t + w_t,    w_t ~ N(0, diag(q_t))
     y_t     = C_t z_t + v_t,          v_t ~ N(0, diag(r_t))
 
-Two oracles that share no arithmetic, and the second in 60 digits: `dense_posterior` writes all latents and observations as one
+Two oracles that share no arithmetic: `dense_posterior` writes all latents and observations as one
 Gaussian vector and conditions on the observed entries; `loop_smoother` is the textbook Kalman
-filter and Rauch-Tung-Striebel smoother, one sequence and one step at a time.
+filter and Rauch-Tung-Striebel smoother, one sequence and one step at a time. `exact_smoother` is
+the second in 60 digits.
 """
 
 import decimal

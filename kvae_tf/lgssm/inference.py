@@ -119,8 +119,8 @@ def log_likelihood(
 ) -> tf.Tensor:
     """log p(y) of the observed values.
 
-    Method ``"sequential"`` has an analytic gradient in every field of the model and in the
-    observations (once differentiable); TensorFlow differentiates the other methods.
+    Methods ``"sequential"`` and ``"parallel"`` have an analytic gradient in every field of the
+    model and in the observations (once differentiable); TensorFlow differentiates ``"tfp"``.
 
     Args:
       model: the matrices.
@@ -141,7 +141,7 @@ def log_likelihood(
     if method == "tfp":
         return tfp_engine.log_likelihood(*inputs)
     if method == "parallel":
-        return cast(parallel.filter(*inputs).log_likelihood, dtype)
+        return cast(parallel.log_likelihood(*inputs), dtype)
     ssm = _batch_last_ssm(*inputs)
     return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 

@@ -45,6 +45,81 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
     Returns:
       A ``FilterResult``.
     """
+    return _filter(model, observations, observed)[0]
+
+
+def log_likelihood(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
+    """log p(y) with the analytic gradient of ``gradient``, for all m numbers of a step at once.
+
+    Its recursion is affine too. With L_t = A_t (I - K_t C_t), and r, N of step t+1 on the right,
+
+        r <- C_tᵀ S_t⁻¹ v_t + L_tᵀ r,    N <- C_tᵀ S_t⁻¹ C_t + L_tᵀ N L_t
+
+    Args:
+      model: float64, broadcast to ``[B, T, ...]``.
+      observations: ``[B, T, m]``, finite.
+      observed: ``[B, T, m]``, 1 = seen.
+
+    Returns:
+      ``[B]``, nats.
+    """
+
+    @tf.custom_gradient
+    def evaluate(*fields):
+        model, observations = LGSSM(*fields[:-1]), fields[-1]
+        result, root, gains = _filter(model, observations, observed)
+
+        def gradient(upstream):
+            return _gradients(model, observations, observed, result, root, gains, upstream)
+
+        return result.log_likelihood, gradient
+
+    return evaluate(*model, observations)
+
+
+def _gradients(model, observations, observed, result, root, gains, upstream):
+    """Gradients of ``sum(upstream * log p(y))`` in the fields of the model and in y."""
+    C, _ = _masked_emission(model, observed)
+    A, P = model.transition, result.filtered_covariances
+    v = observations - _mv(C, result.predicted_means)
+    weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]  # S⁻¹ v
+    back = _t(A @ (_eye_like(A) - gains @ C))
+    seen = _congruence(_t(tf.linalg.triangular_solve(root, C)))
+    maps = (back, _mv(_t(C), weighted), seen)
+    _, r, N = _scan(_join_moments, tuple(tf.reverse(x, axis=[1]) for x in maps))
+    r, N = tf.reverse(r, axis=[1]), tf.reverse(N, axis=[1])
+    # The adjoint of step t+1, zero after the last step.
+    r_next, N_next = (tf.concat([x[:, 1:], tf.zeros_like(x[:, :1])], axis=1) for x in (r, N))
+    pull, NA = _mv(_t(A), r_next), N_next @ A
+    smoothed = result.filtered_means + _mv(P, pull)
+    e = weighted - _mv(_t(gains), pull)
+    KN = _t(gains) @ (_t(A) @ NA)
+    precision = _diagonal_of_inverse(root) + tf.reduce_sum(KN * _t(gains), axis=-1)
+    fields = LGSSM(
+        transition=_outer(r_next, smoothed) - NA @ P,
+        transition_offset=r_next,
+        transition_noise=0.5 * (tf.square(r_next) - tf.linalg.diag_part(N_next)),
+        emission=(_outer(e, smoothed) - _t(gains) + KN @ P) * observed[..., tf.newaxis],
+        emission_noise=0.5 * (tf.square(e) - precision) * observed,
+        initial_mean=r[:, 0],
+        initial_covariance=0.5 * (_outer(r[:, 0], r[:, 0]) - N[:, 0]),
+    )
+    weigh = lambda x: x * tf.reshape(upstream, [-1] + [1] * (x.shape.rank - 1))  # noqa: E731
+    return [weigh(x) for x in (*fields, -e)]
+
+
+def _diagonal_of_inverse(root):
+    """The diagonal of (root rootᵀ)⁻¹."""
+    eye = tf.linalg.diag(tf.ones_like(root[..., 0]))
+    return tf.reduce_sum(tf.square(tf.linalg.triangular_solve(root, eye)), axis=-2)
+
+
+def _outer(x, y):
+    return x[..., :, tf.newaxis] * y[..., tf.newaxis, :]
+
+
+def _filter(model, observations, observed):
+    """A ``FilterResult``, a root of S and the gains."""
     C, r = _masked_emission(model, observed)
     A, b, Q = _arrivals(model)
     root, fixed = _gains(*(tf.stop_gradient(x) for x in (*_roots(model), C, r)))
@@ -71,7 +146,10 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
     )
     constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=[1, 2])
     log_likelihood = -0.5 * (square + log_det + constant)
-    return FilterResult(log_likelihood, means, covariances, predicted_means, predicted_covariances)
+    result = FilterResult(
+        log_likelihood, means, covariances, predicted_means, predicted_covariances
+    )
+    return result, root, fixed
 
 
 def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
