@@ -66,7 +66,15 @@ setup(
         "pymunk>=6.5",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "ruff", "av>=12", "setuptools>=64", "wheel"],
+        "test": [
+            "hypothesis",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "av>=12",
+            "setuptools>=64",
+            "wheel",
+        ],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "video": ["av>=12"],
