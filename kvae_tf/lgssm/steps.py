@@ -125,6 +125,7 @@ def psd_factor(p: tf.Tensor) -> tf.Tensor:
       ``[..., n, n]``, 0 for a p of zeros.
     """
     n = p.shape[-1]
+    p = 0.5 * (p + tf.linalg.matrix_transpose(p))  # for a symmetric gradient
     least = n * np.finfo(p.dtype.as_numpy_dtype).eps * tf.linalg.diag_part(p)
     columns = []
     for i in range(n):
