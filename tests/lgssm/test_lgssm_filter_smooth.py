@@ -36,7 +36,7 @@ CASES = {
         {"time_invariant": True, "batched_initial": False, "offset": False},
     ),
 }
-SINGLE_PRECISION = ("n4_m2_T200", "n8_m2_T200")
+SINGLE_PRECISION = ("n4_m2_T200", "n8_m2_T200")  # computed in float64, except by TFP
 # By default the two engines that share the most code with another one meet few of the cases.
 FEW = {
     "sequential_stabilised": ("n3_m2_T15", "n4_m2_T200", "n6_m4_T15"),
@@ -91,7 +91,10 @@ def test_moments_are_exact(engine, name):
 
 @pytest.mark.parametrize(
     ("engine", "name"),
-    pairs(SINGLE_PRECISION),
+    [
+        pytest.param(*pair.values, marks=[] if "n4_m2_T200" in pair.values else slow)
+        for pair in pairs(SINGLE_PRECISION)
+    ],
 )
 def test_moments_in_single_precision(engine, name):
     model, y, mask, expected = case(name)

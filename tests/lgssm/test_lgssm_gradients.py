@@ -213,7 +213,10 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == "small_emission_noise" else slow) for n in HARD],
+)
 def test_single_precision_gradients_over_a_thousand_steps(name):
     method, process, emission, stabilised = HARD[name]
     model, _, mask, _ = case("per_step", seed=8, T=1000, n=4, offset=False)
