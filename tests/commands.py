@@ -1,32 +1,40 @@
-"""Scripts as a user calls them, many in one process that has TensorFlow imported already."""
+"""Scripts as a user calls them, in children of one process that has TensorFlow imported already."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Reads command lines, and runs each in a child of its own: nothing passes from one to the next.
+# Reads jobs, and runs each in a child of its own: nothing passes from one to the next.
 _PARENT = """
 import json, os, runpy, sys, traceback
 from kvae_tf.apps import cli
 cli.import_tensorflow_quietly()
 from kvae_tf.experiments import run, targets
-name, folder = sys.argv[1], sys.argv[2]
-for number, arguments in enumerate(json.load(sys.stdin)):
+for line in sys.stdin:
+    job = json.loads(line)
     child = os.fork()
     if not child:
-        for stream in (1, 2):
-            path = os.path.join(folder, f"{number}.{stream}")
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
-        sys.argv = [f"scripts/{name}.py", *arguments]
+        for stream in (0, 1, 2):
+            flags = os.O_WRONLY if stream else os.O_RDONLY
+            os.dup2(os.open(job["streams"][stream], flags), stream)
+        os.chdir(job["cwd"])
+        sys.argv = job["arguments"]
         status = 0
         try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            if job["code"] is None:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            else:
+                exec(compile(job["code"], "<code>", "exec"), {"__name__": "__main__"})
         except SystemExit as end:
             status = end.code or 0
         except BaseException:
@@ -35,38 +43,48 @@ for number, arguments in enumerate(json.load(sys.stdin)):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # at once: TensorFlow takes its time to tidy up
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 class Result(NamedTuple):
-    """What a command left: its exit status and what it printed."""
+    """What a command left: its exit status (-SIGNAL where it was killed) and what it printed."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
-def run(name: str, *arguments) -> subprocess.CompletedProcess:
-    """Runs ``scripts/NAME.py`` with these arguments."""
-    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+def run(name: str, *arguments, cwd: Path = ROOT) -> Result:
+    """Runs ``scripts/NAME.py`` with these arguments in the folder ``cwd``."""
+    return _run([f"scripts/{name}.py", *map(str, arguments)], None, cwd)
 
 
-def run_many(name: str, commands: list[list[str]], folder: Path) -> list[Result]:
-    """Runs ``scripts/NAME.py`` with each list of arguments.
+def python(code: str, *arguments, cwd: Path = ROOT) -> Result:
+    """Runs Python code, as ``python -c CODE ARGUMENTS`` does, in the folder ``cwd``."""
+    return _run(["-c", *map(str, arguments)], code, cwd)
 
-    Args:
-      name: of the script.
-      commands: their arguments; none may compute with TensorFlow for long, they run one by one.
-      folder: for what they print.
-    """
-    parent = subprocess.run(
-        [sys.executable, "-c", _PARENT, name, str(folder)], input=json.dumps(commands),
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
+
+def _run(arguments, code, cwd):
+    parent = _parent()
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder) / name for name in ("out", "err")]
+        for stream in streams:
+            stream.touch()
+        job = {"arguments": arguments, "code": code, "cwd": str(cwd),
+               "streams": [os.devnull, *map(str, streams)]}  # fmt: skip
+        parent.stdin.write(json.dumps(job) + "\n")
+        parent.stdin.flush()
+        status = parent.stdout.readline()
+        assert status, "the process that runs commands has ended"
+        return Result(int(status), *(stream.read_text(errors="replace") for stream in streams))
+
+
+@functools.cache
+def _parent():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    assert parent.returncode == 0, parent.stderr
-    return [
-        Result(int(status), *((folder / f"{i}.{stream}").read_text() for stream in (1, 2)))
-        for i, status in enumerate(parent.stdout.split())
-    ]
+    atexit.register(parent.kill)
+    return parent

@@ -81,10 +81,10 @@ def test_dense_joint_agrees_with_tfp(kind):
     expected, theirs = reference.dense_posterior(model, y, mask), tfp_model(model, T)
 
     log_likelihoods, means, covariances, next_means, next_covariances, _, _ = tf.function(
-        lambda: theirs.forward_filter(y, mask=missing)
+        lambda: theirs.forward_filter(y, mask=missing), autograph=False
     )()
     smoothed_means, smoothed_covariances = tf.function(
-        lambda: theirs.posterior_marginals(y, mask=missing)
+        lambda: theirs.posterior_marginals(y, mask=missing), autograph=False
     )()
     pairs = [
         (tf.reduce_sum(log_likelihoods, 1), expected.log_likelihood),

@@ -327,6 +327,11 @@ def _frames(images, source):
             f"{source}: images has shape {frames.shape}; "
             "expected [N, T, H, W] or [N, T, H, W, C], none of them 0"
         )
+    if frames.ndim == 4 and frames.shape[3] == 3:
+        raise UserError(
+            f"{source}: images has shape {frames.shape}, which looks like one film [T, H, W, C]; "
+            "expected [N, T, H, W] or [N, T, H, W, C]: put an axis of length 1 before or after it"
+        )
     if frames.ndim == 5 and frames.shape[4] not in (1, 3):
         first = frames.shape[2] in (1, 3)
         raise UserError(

@@ -66,5 +66,5 @@ def _shared(model, name, query):
     # Past Keras, which would look for variables in what it is given.
     graphs = vars(model).setdefault("_evaluation_graphs", {})
     if name not in graphs:
-        graphs[name] = tf.function(query)
+        graphs[name] = tf.function(query, autograph=False)
     return graphs[name]

@@ -44,7 +44,7 @@ def forecast_errors(
     """
     num_steps = data.num_steps - context
     forecast = tf.function(
-        lambda *seen, **of: model.forecast(*seen, num_steps=num_steps, **of).frames
+        lambda *seen, **of: model.forecast(*seen, num_steps=num_steps, **of).frames, autograph=False
     )
     errors = {"model": ([], []), "last_frame": ([], [])}
     for batch, rows in masked_batches(data, data.observed):

@@ -197,7 +197,8 @@ def _acceleration(model, data, fit, truth):
     """The second differences of forecasts against the true ones: their ratio, and the angle."""
     steps = data.num_steps - _CONTEXT
     forecast = tf.function(
-        lambda frames, **objects: model.forecast(frames, num_steps=steps, **objects).encodings
+        lambda frames, **objects: model.forecast(frames, num_steps=steps, **objects).encodings,
+        autograph=False,
     )
     paths = []
     for batch, rows in masked_batches(data, data.observed):

@@ -34,14 +34,18 @@ def convert(model: LoadedModel, folder: Path) -> list[Path]:
     if not {"encode", "decode"} <= model.supports:
         raise UserError(f"{model.path} does not encode single frames: it has no such LiteRT form")
 
-    @tf.function(input_signature=[tf.TensorSpec([1, *model.frame_shape], name="frames")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, *model.frame_shape], name="frames")], autograph=False
+    )
     def encoder(frames):
         q = model.encode(frames[tf.newaxis])
         return {"encodings": q.mean[0], "encoding_stds": q.std[0]}
 
     blank = model.encode(tf.zeros([1, 1, *model.frame_shape])).mean
 
-    @tf.function(input_signature=[tf.TensorSpec([1, blank.shape[-1]], name="encodings")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, blank.shape[-1]], name="encodings")], autograph=False
+    )
     def decoder(encodings):
         return {"frames": model.decode(encodings[tf.newaxis])[0]}
 

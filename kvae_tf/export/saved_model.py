@@ -152,7 +152,7 @@ def _declare(model, names: list[str], answer: Callable):
         return answer(**_checked(model, signature.bind(*args, **kwargs).arguments))
 
     call.__signature__ = signature  # for TensorFlow, and for callers of the loaded export
-    return tf.function(call, input_signature=[specs[name] for name in names])
+    return tf.function(call, input_signature=[specs[name] for name in names], autograph=False)
 
 
 def _specs(model):

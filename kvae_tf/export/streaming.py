@@ -29,18 +29,20 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         tf.TensorSpec(None, tf.float32, name="controls"),
     ]
     like = model.filter_start(1)
-    start = tf.function(lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)))
+    start = tf.function(
+        lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
+    )
     state_spec = {
         name: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=name)
         for name, spec in start.get_concrete_function().structured_outputs.items()
     }
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="batch_size")])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="batch_size")], autograph=False)
     def filter_start(batch_size):
         batch_size = assertions.size("batch_size", batch_size)
         return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
-    @tf.function(input_signature=[state_spec, *specs])
+    @tf.function(input_signature=[state_spec, *specs], autograph=False)
     def filter_step(state, frames, observed=one, controls=zero):
         batch_size = tf.shape(frames)[0]
         state = {

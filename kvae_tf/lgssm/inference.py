@@ -19,8 +19,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import gradient, parallel, sequential, tfp_engine
-from kvae_tf.lgssm.model import LGSSM
+from kvae_tf.lgssm import checks, gradient, parallel, sequential, tfp_engine
+from kvae_tf.lgssm.model import LGSSM, as_tensor
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
 from kvae_tf.lgssm.steps import batch_first, batch_last, cast
 
@@ -33,6 +33,7 @@ def filter(
     observed: tf.Tensor | None = None,
     method: str = "sequential",
     stabilised: bool = False,
+    validate: bool = False,
 ) -> FilterResult:
     """The Kalman filter with missing observations.
 
@@ -45,14 +46,16 @@ def filter(
       stabilised: True uses Joseph's covariance update, which stays positive semidefinite where
         rounding matters even in float64: a float64 model with zero process noise over thousands of
         steps. Method ``"sequential"`` only. False by default.
+      validate: check values of a graph's tensors too, when it runs (not under ``jit_compile``); see
+        ``checks``. False by default.
 
     Returns:
       A ``FilterResult``.
 
     Raises:
-      UserError: a shape, a dtype or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.filter(*inputs)
     if method == "parallel":
@@ -67,6 +70,7 @@ def smooth(
     observed: tf.Tensor | None = None,
     method: str = "sequential",
     stabilised: bool = False,
+    validate: bool = False,
 ) -> SmoothResult:
     """The Kalman smoother with missing observations.
 
@@ -90,14 +94,16 @@ def smooth(
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
+      validate: check values of a graph's tensors too, when it runs (not under ``jit_compile``); see
+        ``checks``. False by default.
 
     Returns:
       A ``SmoothResult``.
 
     Raises:
-      UserError: a shape, a dtype or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.smooth(*inputs)
     if method == "parallel":
@@ -116,11 +122,12 @@ def log_likelihood(
     observed: tf.Tensor | None = None,
     method: str = "sequential",
     stabilised: bool = False,
+    validate: bool = False,
 ) -> tf.Tensor:
     """log p(y) of the observed values.
 
-    Method ``"sequential"`` has an analytic gradient in every field of the model and in the
-    observations (once differentiable); TensorFlow differentiates the other methods.
+    Methods ``"sequential"`` and ``"parallel"`` have an analytic gradient in every field of the
+    model and in the observations (once differentiable); TensorFlow differentiates ``"tfp"``.
 
     Args:
       model: the matrices.
@@ -130,75 +137,92 @@ def log_likelihood(
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
+      validate: check values of a graph's tensors too, when it runs (not under ``jit_compile``); see
+        ``checks``. False by default.
 
     Returns:
       ``[B]``, nats.
 
     Raises:
-      UserError: a shape, a dtype or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised)
+    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.log_likelihood(*inputs)
     if method == "parallel":
-        return cast(parallel.filter(*inputs).log_likelihood, dtype)
+        return cast(parallel.log_likelihood(*inputs), dtype)
     ssm = _batch_last_ssm(*inputs)
     return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 
 
 def prepare_observations(
-    model: LGSSM, observations: tf.Tensor, observed: tf.Tensor | None
+    model: LGSSM, observations: tf.Tensor, observed: tf.Tensor | None, validate: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Observations with zeros where unseen, and the mask for every number, both ``[B, T, m]``.
 
     Values are masked before any arithmetic, so that no NaN reaches a gradient.
 
     Args:
-      model: the matrices, for their sizes and dtype.
+      model: the matrices, as ``validate`` gives them, for their sizes and dtype.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
       observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
+      validate: check values of a graph's tensors too; False by default.
 
     Raises:
-      UserError: a shape does not fit the model.
+      UserError: a shape or a value does not fit the model.
     """
-    observations = tf.convert_to_tensor(observations, dtype_hint=model.dtype)
+    observations = as_tensor("observations", observations, model.dtype)
     if observations.dtype != model.dtype:
         raise UserError(
             f"observations have dtype {observations.dtype.name}, expected {model.dtype.name}"
         )
     m = model.observation_size
-    if observations.shape.rank != 3 or observations.shape[-1] not in (None, m):
-        raise UserError(f"observations have shape {observations.shape}, expected [B, T, {m}]")
-    model.check_extent(observations.shape)
-    if observed is None:
-        return observations, tf.ones_like(observations)
-    observed = tf.cast(tf.convert_to_tensor(observed), model.dtype)
     shape = observations.shape
-    if not (
-        observed.shape.is_compatible_with(shape) or observed.shape.is_compatible_with(shape[:2])
+    if shape.rank != 3 or shape[-1] not in (None, m):
+        raise UserError(f"observations have shape {shape}, expected [B, T, {m}]")
+    if 0 in shape:
+        raise UserError(f"observations have shape {shape}, expected no axis of length 0")
+    if shape[-1] is None:
+        observations = tf.ensure_shape(observations, [None, None, m])
+        shape = observations.shape
+    checks.check_steps(observations)
+    model.check_extent(shape)
+    if observed is None:
+        checks.check_observations(observations, None, validate)
+        return observations, tf.ones_like(observations)
+    observed = as_tensor("observed", observed)
+    if observed.shape.rank not in (2, 3) or not (
+        observed.shape.is_compatible_with(shape[: observed.shape.rank])
     ):
         raise UserError(
             f"observed has shape {observed.shape}, expected {shape[:2]} or {shape} as observations"
         )
+    if not (observed.dtype.is_bool or observed.dtype.is_integer or observed.dtype.is_floating):
+        raise UserError(f"observed has dtype {observed.dtype.name}, expected numbers")
+    observed = tf.cast(observed, model.dtype)
     if observed.shape.rank == 2:
         observed = observed[..., tf.newaxis]
+    checks.check_observations(observations, observed, validate)
     observed = tf.broadcast_to(observed, tf.shape(observations))
     return tf.where(observed > 0, observations, 0.0), observed
 
 
-def _prepare(model, observations, observed, method, stabilised):
+def _prepare(model, observations, observed, method, stabilised, validate):
     """The model's dtype, and (model, observations, observed) checked and in the method's dtype."""
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     if stabilised and method != "sequential":
         raise UserError(f"stabilised is offered by method 'sequential' only, not by {method!r}")
-    if method == "tfp" and observed is not None and len(observed.shape) == 3:
-        raise UserError(
-            f"method 'tfp' takes masks of whole steps, [B, T]; observed has shape "
-            f"{tuple(observed.shape)}"
-        )
+    if method == "tfp" and observed is not None:
+        observed = as_tensor("observed", observed)
+        if observed.shape.rank == 3:
+            raise UserError(
+                f"method 'tfp' takes masks of whole steps, [B, T]; observed has shape "
+                f"{observed.shape}"
+            )
     model = model.validate()
-    observations, observed = prepare_observations(model, observations, observed)
+    checks.check_model(model, validate)
+    observations, observed = prepare_observations(model, observations, observed, validate)
     shape = tf.shape(observations)
     batch_size = observations.shape[0] or shape[0]
     num_steps = observations.shape[1] or shape[1]

@@ -27,6 +27,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm.steps import psd_factor
 
 # Field -> (axes of one time step, may it lack a time axis only, never a batch axis alone).
 _STEP_AXES = {
@@ -87,13 +88,13 @@ class LGSSM(NamedTuple):
         Raises:
           UserError: a field's rank, size or dtype does not fit the others; the message names it.
         """
-        transition = tf.convert_to_tensor(self.transition)
+        transition = as_tensor("transition", self.transition)
         dtype = transition.dtype
         if dtype not in (tf.float32, tf.float64):
             raise UserError(f"transition has dtype {dtype.name}, expected float32 or float64")
-        if transition.shape.rank is None or transition.shape[-1] is None:
+        if not transition.shape.rank or transition.shape[-1] is None:
             raise UserError(f"transition has shape {transition.shape}, expected a known size n")
-        emission = tf.convert_to_tensor(self.emission, dtype_hint=dtype)
+        emission = as_tensor("emission", self.emission, dtype)
         if emission.shape.rank is None or emission.shape.rank < 2 or emission.shape[-2] is None:
             raise UserError(f"emission has shape {emission.shape}, expected [m, n] or [B, T, m, n]")
         sizes = {"n": transition.shape[-1], "m": emission.shape[-2]}
@@ -177,9 +178,28 @@ class LGSSM(NamedTuple):
                 scale_diag=tf.sqrt(at(model.emission_noise, 1, t))
             ),
             initial_state_prior=tfd.MultivariateNormalTriL(
-                loc=model.initial_mean, scale_tril=linalg.cholesky(model.initial_covariance)
+                loc=model.initial_mean, scale_tril=psd_factor(model.initial_covariance)
             ),
         )
+
+
+def as_tensor(name: str, value, dtype_hint: tf.DType | None = None) -> tf.Tensor:
+    """A tensor of what a user gave.
+
+    Args:
+      name: name of the argument, for the message.
+      value: a tensor, an array, a number or nested lists of them.
+      dtype_hint: dtype of Python's numbers; None (default): int32 or float32.
+
+    Raises:
+      UserError: ``value`` is nothing of these.
+    """
+    try:
+        return tf.convert_to_tensor(value, dtype_hint=dtype_hint)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name} is a {type(value).__name__} that is no tensor, expected one rectangular array"
+        ) from None
 
 
 def _checked_field(name, value, sizes, dtype):
@@ -188,7 +208,7 @@ def _checked_field(name, value, sizes, dtype):
         if name == "transition_offset":
             return None
         raise UserError(f"{name} is None, expected a tensor")
-    value = tf.convert_to_tensor(value, dtype_hint=dtype)
+    value = as_tensor(name, value, dtype)
     if value.dtype != dtype:
         raise UserError(f"{name} has dtype {value.dtype.name}, expected {dtype.name} as transition")
     axes = _STEP_AXES[name]

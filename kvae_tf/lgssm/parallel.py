@@ -1,46 +1,41 @@
 r"""The filter and the smoother as associative scans: depth log T instead of T.
 
-Särkkä and García-Fernández (2021). Step t is the element (A, b, C, eta, J) that describes
+Square roots of covariances, Yaghoobi, Corenflos, Hassan and Särkkä (2022): joining long stretches
+of time loses half as many digits as with covariances, and no process noise is needed. Step t is
+the element (A, U, Z) that describes, as functions of z_{t-1} and y_t,
 
-    p(z_t | y_t, z_{t-1}) = N(z_t; A z_{t-1} + b, C)
-    p(y_t | z_{t-1})      ∝ exp(etaᵀ z_{t-1} - ½ z_{t-1}ᵀ J z_{t-1})
+    cov(z_t | y_t, z_{t-1}) = U Uᵀ,    E[z_t | y_t, z_{t-1}] = A z_{t-1} + ...
+    p(y_t | z_{t-1})        ∝ exp(-½ z_{t-1}ᵀ Z Zᵀ z_{t-1} + ...)
 
-and two neighbours join into one element of the same form. The prefix products hold the filtered
-moments (b, C); the suffix products hold the information of later steps on z_t (eta, J):
+and two neighbours join into one element of the same form. The prefix products hold roots of the
+filtered covariances, hence the gains K_t. Given the gains, the filter is affine,
 
-    P_{t|T} = (I + P J)⁻¹ P,    x_{t|T} = (I + P J)⁻¹ (x + P eta)
+    x_t <- F_t x_{t-1} + (I - K_t C_t) b_t + K_t y_t,    F_t = (I - K_t C_t) A_t
+    P_t <- F_t P_{t-1} F_tᵀ + (I - K_t C_t) Q_t (I - K_t C_t)ᵀ + K_t R_t K_tᵀ
 
-so one operator serves both directions. Missing observations are rows of zeros in C_t with unit
-noise. Everything is batch-first, ``[B, T, ...]``, and differentiated by TensorFlow.
+and so is the smoother, given G and L of ``sequential``; affine maps are joined by products alone.
+P is least at the best gains, so its derivative needs none of theirs: the scan of roots is not
+differentiated, only what follows from it. Results are differentiable once.
 
-All tensors are float64: joining long stretches of time cancels more digits than float32 has, and
-products of float64 matrices are out of TensorFloat-32's reach.
+Missing observations are rows of zeros in C_t with unit noise. Everything is batch-first,
+``[B, T, ...]``, and float64, out of TensorFloat-32's reach.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from kvae_tf.lgssm import sequential
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
-
-
-class Element(NamedTuple):
-    """One step, or several joined: ``[..., n, n]`` A, C, J and ``[..., n]`` b, eta."""
-
-    A: tf.Tensor
-    b: tf.Tensor
-    C: tf.Tensor
-    eta: tf.Tensor
-    J: tf.Tensor
+from kvae_tf.lgssm.steps import batch_first, batch_last, psd_factor
 
 
 def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> FilterResult:
-    """The Kalman filter by a prefix scan.
+    """The Kalman filter by prefix scans.
 
     Args:
       model: float64, broadcast to ``[B, T, ...]``.
@@ -50,12 +45,115 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
     Returns:
       A ``FilterResult``.
     """
-    result, _ = _filter(model, observations, observed)
-    return result
+    return _filter(model, observations, observed)[0]
+
+
+def log_likelihood(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
+    """log p(y) with the analytic gradient of ``gradient``, for all m numbers of a step at once.
+
+    Its recursion is affine too. With L_t = A_t (I - K_t C_t), and r, N of step t+1 on the right,
+
+        r <- C_tᵀ S_t⁻¹ v_t + L_tᵀ r,    N <- C_tᵀ S_t⁻¹ C_t + L_tᵀ N L_t
+
+    Args:
+      model: float64, broadcast to ``[B, T, ...]``.
+      observations: ``[B, T, m]``, finite.
+      observed: ``[B, T, m]``, 1 = seen.
+
+    Returns:
+      ``[B]``, nats.
+    """
+
+    @tf.custom_gradient
+    def evaluate(*fields):
+        model, observations = LGSSM(*fields[:-1]), fields[-1]
+        result, root, gains = _filter(model, observations, observed)
+
+        def gradient(upstream):
+            return _gradients(model, observations, observed, result, root, gains, upstream)
+
+        return result.log_likelihood, gradient
+
+    return evaluate(*model, observations)
+
+
+def _gradients(model, observations, observed, result, root, gains, upstream):
+    """Gradients of ``sum(upstream * log p(y))`` in the fields of the model and in y."""
+    C, _ = _masked_emission(model, observed)
+    A, P = model.transition, result.filtered_covariances
+    v = observations - _mv(C, result.predicted_means)
+    weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]  # S⁻¹ v
+    back = _t(A @ (_eye_like(A) - gains @ C))
+    seen = _congruence(_t(tf.linalg.triangular_solve(root, C)))
+    maps = (back, _mv(_t(C), weighted), seen)
+    _, r, N = _scan(_join_moments, tuple(tf.reverse(x, axis=[1]) for x in maps))
+    r, N = tf.reverse(r, axis=[1]), tf.reverse(N, axis=[1])
+    # The adjoint of step t+1, zero after the last step.
+    r_next, N_next = (tf.concat([x[:, 1:], tf.zeros_like(x[:, :1])], axis=1) for x in (r, N))
+    pull, NA = _mv(_t(A), r_next), N_next @ A
+    smoothed = result.filtered_means + _mv(P, pull)
+    e = weighted - _mv(_t(gains), pull)
+    KN = _t(gains) @ (_t(A) @ NA)
+    precision = _diagonal_of_inverse(root) + tf.reduce_sum(KN * _t(gains), axis=-1)
+    fields = LGSSM(
+        transition=_outer(r_next, smoothed) - NA @ P,
+        transition_offset=r_next,
+        transition_noise=0.5 * (tf.square(r_next) - tf.linalg.diag_part(N_next)),
+        emission=(_outer(e, smoothed) - _t(gains) + KN @ P) * observed[..., tf.newaxis],
+        emission_noise=0.5 * (tf.square(e) - precision) * observed,
+        initial_mean=r[:, 0],
+        initial_covariance=0.5 * (_outer(r[:, 0], r[:, 0]) - N[:, 0]),
+    )
+    weigh = lambda x: x * tf.reshape(upstream, [-1] + [1] * (x.shape.rank - 1))  # noqa: E731
+    return [weigh(x) for x in (*fields, -e)]
+
+
+def _diagonal_of_inverse(root):
+    """The diagonal of (root rootᵀ)⁻¹."""
+    eye = tf.linalg.diag(tf.ones_like(root[..., 0]))
+    return tf.reduce_sum(tf.square(tf.linalg.triangular_solve(root, eye)), axis=-2)
+
+
+def _outer(x, y):
+    return x[..., :, tf.newaxis] * y[..., tf.newaxis, :]
+
+
+def _filter(model, observations, observed):
+    """A ``FilterResult``, a root of S and the gains."""
+    C, r = _masked_emission(model, observed)
+    A, b, Q = _arrivals(model)
+    root, fixed = _gains(*(tf.stop_gradient(x) for x in (*_roots(model), C, r)))
+    fixed *= observed[:, :, tf.newaxis]
+    keep = _eye_like(A) - fixed @ C
+    spread = _congruence(keep, Q) + _congruence(fixed * tf.sqrt(r)[:, :, tf.newaxis])
+    _, covariances = _scan(_join_covariances, (keep @ A, spread))
+    predicted_covariances = _congruence(A, _shift(covariances)) + Q
+    # Values of S and K come from the roots, derivatives from S = C P Cᵀ + R and K S = P Cᵀ.
+    S = _congruence(C, predicted_covariances) + tf.linalg.diag(r)
+    error = _change(C @ predicted_covariances - S @ _t(fixed))
+    gains = fixed + _t(tf.linalg.cholesky_solve(root, error))
+    keep = _eye_like(A) - gains @ C
+    _, means = _scan(_join_means, (keep @ A, _mv(keep, b) + _mv(gains, observations)))
+    predicted_means = _mv(A, _shift(means)) + b
+    # log N(v; 0, S) of the innovations. A masked row has v = 0 and variance 1.
+    v = observations - _mv(C, predicted_means)
+    weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]
+    held = tf.stop_gradient(weighted)
+    square = tf.reduce_sum(v * weighted - held * _mv(_change(S), held), axis=[1, 2])
+    pivots = 2.0 * tf.math.log(tf.abs(tf.linalg.diag_part(root)))
+    log_det = tf.reduce_sum(observed * pivots, axis=[1, 2]) + tf.reduce_sum(
+        tf.linalg.trace(tf.linalg.cholesky_solve(root, _change(S))), axis=1
+    )
+    constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=[1, 2])
+    log_likelihood = -0.5 * (square + log_det + constant)
+    result = FilterResult(
+        log_likelihood, means, covariances, predicted_means, predicted_covariances
+    )
+    return result, root, fixed
 
 
 def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
-    """The Kalman smoother by a prefix and a suffix scan.
+    """The Kalman smoother by prefix and suffix scans.
 
     Args:
       model: float64, broadcast to ``[B, T, ...]``.
@@ -65,107 +163,115 @@ def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Smooth
     Returns:
       A ``SmoothResult``.
     """
-    result, elements = _filter(model, observations, observed)
-    # The information of y_{t+1:T} on z_t: the product of the elements after t.
-    later = tf.nest.map_structure(lambda x: tf.reverse(x[:, 1:], axis=[1]), elements)
-    suffix = _scan(lambda first, second: _join(second, first), later)
-    eta, J = (
-        tf.concat([tf.reverse(x, axis=[1]), tf.zeros_like(full[:, :1])], axis=1)
-        for x, full in ((suffix.eta, elements.eta), (suffix.J, elements.J))
-    )
+    result = filter(model, observations, observed)
     x, P = result.filtered_means, result.filtered_covariances
-    shrink = _eye_like(P) + P @ J
-    stacked = tf.linalg.solve(shrink, tf.concat([P, (x + _mv(P, eta))[..., tf.newaxis]], axis=-1))
-    smoothed_covariances = _symmetrise(stacked[..., :-1])
-    # cov(z_t, z_{t+1} | y_{1:t+1}) = P_t Aᵀ (I - K C)ᵀ, then shrunk by the future of z_{t+1}.
-    C, r = _masked_emission(model, observed)
-    keep = _update_gain(C, r, result.predicted_covariances)[1][:, 1:]
-    cross = tf.matmul(P[:, :-1] @ _t(model.transition[:, :-1]), keep, transpose_b=True)
-    cross = _t(tf.linalg.solve(shrink[:, 1:], _t(cross)))
-    return SmoothResult(
-        result.log_likelihood, stacked[..., -1], smoothed_covariances, cross, result
+    # All steps as one batch: G and L of a step need no other step.
+    flat = [
+        batch_last(tf.reshape(value[:, :-1], [-1, *value.shape[2:]]))
+        for value in (P, model.transition, model.transition_noise)
+    ]
+    gain, _ = sequential.smoother_gains(*flat)
+    residual = sequential.joseph_residual(gain, *flat)
+    gain, residual = (
+        tf.reshape(batch_first(value), tf.shape(P[:, :-1])) for value in (gain, residual)
+    )
+    anchor = x[:, :-1] - _mv(gain, result.predicted_means[:, 1:])
+    # The last step has no successor: its smoothed moments are the filtered ones.
+    maps = (
+        tf.concat([gain, tf.zeros_like(P[:, -1:])], axis=1),
+        tf.concat([anchor, x[:, -1:]], axis=1),
+        tf.concat([residual, P[:, -1:]], axis=1),
+    )
+    _, means, covariances = (
+        tf.reverse(value, axis=[1])
+        for value in _scan(_join_moments, tuple(tf.reverse(value, axis=[1]) for value in maps))
+    )
+    cross = gain @ covariances[:, 1:]
+    return SmoothResult(result.log_likelihood, means, covariances, cross, result)
+
+
+def _arrivals(model):
+    """A, b and Q that lead to step t; at the first step zero and the initial moments."""
+    start = model.initial_mean[:, tf.newaxis]
+    covariance = 0.5 * (model.initial_covariance + _t(model.initial_covariance))[:, tf.newaxis]
+    return (
+        _shift(model.transition),
+        tf.concat([start, model.transition_offset[:, :-1]], axis=1),
+        tf.concat([covariance, tf.linalg.diag(model.transition_noise[:, :-1])], axis=1),
     )
 
 
-def _filter(model, observations, observed):
-    C, r = _masked_emission(model, observed)
-    elements = _elements(model, observations, C, r)
-    prefix = _scan(_join, elements)
-    means, covariances = prefix.b, _symmetrise(prefix.C)
-    A, b, q = (x[:, :-1] for x in model[:3])
-    later_mean = _mv(A, means[:, :-1]) + b
-    later_covariance = _symmetrise(A @ covariances[:, :-1] @ _t(A)) + tf.linalg.diag(q)
-    predicted_means = tf.concat([model.initial_mean[:, tf.newaxis], later_mean], axis=1)
-    predicted_covariances = tf.concat(
-        [model.initial_covariance[:, tf.newaxis], later_covariance], axis=1
-    )
-    # log N of the innovations; a masked row adds log N(0; 0, 1), taken out with the constant.
-    factor = tf.linalg.cholesky(C @ predicted_covariances @ _t(C) + tf.linalg.diag(r))
-    innovation = observations - _mv(C, predicted_means)
-    white = tf.linalg.triangular_solve(factor, innovation[..., tf.newaxis])[..., 0]
-    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=[1, 2])
-    constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=[1, 2])
-    log_likelihood = -0.5 * (tf.reduce_sum(tf.square(white), axis=[1, 2]) + log_det + constant)
-    result = FilterResult(
-        log_likelihood, means, covariances, predicted_means, predicted_covariances
-    )
-    return result, elements
+def _roots(model):
+    """A that leads to step t, and a root of its Q."""
+    root = psd_factor(model.initial_covariance)[:, tf.newaxis]
+    noise = tf.linalg.diag(tf.sqrt(model.transition_noise[:, :-1]))
+    return _shift(model.transition), tf.concat([root, noise], axis=1)
 
 
-def _elements(model, observations, C, r):
-    """The element of every step, ``[B, T, ...]``; the first holds the initial moments."""
-    first = tf.concat([tf.ones_like(r[:, :1, :1]), tf.zeros_like(r[:, 1:, :1])], axis=1)
-    shift = lambda x: tf.concat([tf.zeros_like(x[:, :1]), x[:, :-1]], axis=1)  # noqa: E731
-    A, b = shift(model.transition), shift(model.transition_offset)
-    Q = tf.linalg.diag(shift(model.transition_noise))
-    b = b + first * model.initial_mean[:, tf.newaxis]
-    Q = Q + first[..., tf.newaxis] * _symmetrise(model.initial_covariance)[:, tf.newaxis]
-    gain, keep, weighted = _update_gain(C, r, Q)  # K, I - K C, S⁻¹ C
-    residual = observations - _mv(C, b)
-    back = tf.matmul(weighted, A)  # S⁻¹ C A
-    return Element(
-        A=keep @ A,
-        b=b + _mv(gain, residual),
-        C=_symmetrise(keep @ Q),
-        eta=_mv(_t(back), residual),
-        J=_symmetrise(_t(C @ A) @ back),
-    )
+def _gains(A, Q_root, C, r):
+    """A root of S ``[B, T, m, m]`` and the gains ``[B, T, n, m]``, by a scan over square roots."""
+    n, m = C.shape[-1], C.shape[-2]
+    r_root = tf.linalg.diag(tf.sqrt(r))
+
+    def see(root):
+        """Of z with covariance root rootᵀ: the root of S, the gain, and z's root after y."""
+        joint = _triangle(
+            tf.concat([C @ root, root], axis=-2),
+            tf.concat([r_root, tf.zeros_like(_t(C))], axis=-2),
+        )
+        S_root, tail = joint[..., :m, :m], joint[..., m:, :m]
+        gain = _t(tf.linalg.triangular_solve(S_root, _t(tail), adjoint=True))
+        return S_root, gain, joint[..., m:, m:]
+
+    S_root, gain, U = see(Q_root)
+    Z = _t(tf.linalg.triangular_solve(S_root, C @ A))
+    Z = tf.pad(Z, [[0, 0]] * 3 + [[0, n - m]]) if m < n else _triangle(Z)
+    _, U, _ = _scan(_join_roots, (A - gain @ (C @ A), U, Z))
+    # At the first step A is 0, so the predicted root is that of the initial covariance.
+    return see(tf.concat([A @ _shift(U), Q_root], axis=-1))[:2]
 
 
-def _update_gain(C, r, P):
-    """K = P Cᵀ S⁻¹, I - K C and S⁻¹ C with S = C P Cᵀ + diag(r)."""
-    factor = tf.linalg.cholesky(C @ P @ _t(C) + tf.linalg.diag(r))
-    weighted = tf.linalg.cholesky_solve(factor, C)
-    gain = P @ _t(weighted)
-    return gain, _eye_like(P) - gain @ C, weighted
-
-
-def _join(first, second):
+def _join_roots(first, second):
     """The element of two stretches of time, ``first`` before ``second``."""
-    A1, b1, C1, eta1, J1 = first
-    A2, b2, C2, eta2, J2 = second
-    forward = _eye_like(C1) + C1 @ J2
-    # (I + C1 J2)⁻¹ applied to what the first stretch leaves at the border.
-    border = (b1 + _mv(C1, eta2))[..., tf.newaxis]
-    solved = tf.linalg.solve(forward, tf.concat([A1, C1, border], axis=-1))
+    A1, U1, Z1 = first
+    A2, U2, Z2 = second
     n = A1.shape[-1]
-    DA, DC, Db = solved[..., :n], solved[..., n : 2 * n], solved[..., -1]
-    return Element(
-        A=A2 @ DA,
-        b=_mv(A2, Db) + b2,
-        C=_symmetrise(A2 @ DC @ _t(A2)) + C2,
-        # (I + J2 C1)⁻¹ = ((I + C1 J2)⁻¹)ᵀ, so A1ᵀ (I + J2 C1)⁻¹ = DAᵀ.
-        eta=_mv(_t(DA), eta2 - _mv(J2, b1)) + eta1,
-        J=_symmetrise(_t(DA) @ J2 @ A1) + J1,
+    across = _t(U1) @ Z2
+    eye = tf.linalg.diag(tf.ones_like(across[..., 0]))
+    joint = _triangle(
+        tf.concat([across, Z2], axis=-2), tf.concat([eye, tf.zeros_like(eye)], axis=-2)
     )
+    corner, tail = joint[..., :n, :n], joint[..., n:, :n]
+    # With C = U Uᵀ and J = Z Zᵀ: W tailᵀ = C1 J2 (I + C1 J2)⁻¹ and W Wᵀ = (I + C1 J2)⁻¹ C1.
+    W = _t(tf.linalg.triangular_solve(corner, _t(U1)))
+    return (
+        A2 @ (A1 - W @ (_t(tail) @ A1)),
+        _triangle(A2 @ W, U2),
+        _triangle(_t(A1) @ joint[..., n:, n:], Z1),
+    )
+
+
+def _join_covariances(first, second):
+    (F1, P1), (F2, P2) = first, second
+    return F2 @ F1, _congruence(F2, P1) + P2
+
+
+def _join_means(first, second):
+    (F1, x1), (F2, x2) = first, second
+    return F2 @ F1, _mv(F2, x1) + x2
+
+
+def _join_moments(first, second):
+    (F1, x1, P1), (F2, x2, P2) = first, second
+    return F2 @ F1, _mv(F2, x1) + x2, _congruence(F2, P1) + P2
 
 
 def _scan(join, elements):
-    """All prefix products along the time axis."""
-    if elements.b.shape[1] is not None:
+    """All prefix products along the time axis of a tuple of ``[B, T, ...]`` tensors."""
+    if elements[0].shape[1] is not None:
         return tfp.math.scan_associative(join, elements, axis=1)
     # TFP's recursion needs the length; by doubling, the depth is the same at log T times the work.
-    steps = tf.range(tf.shape(elements.b)[1])
+    steps = tf.range(tf.shape(elements[0])[1])
 
     def double(distance, elements):
         source = tf.maximum(steps - distance, 0)
@@ -184,10 +290,31 @@ def _scan(join, elements):
     return elements
 
 
+def _triangle(*blocks):
+    """A lower triangular L with L Lᵀ = M Mᵀ, for M of the blocks side by side."""
+    return _t(tf.linalg.qr(_t(tf.concat(blocks, axis=-1))).r)
+
+
+def _change(x):
+    """Zeros with the derivative of x."""
+    return x - tf.stop_gradient(x)
+
+
 def _masked_emission(model, observed):
     emission = model.emission * observed[..., tf.newaxis]
     noise = tf.where(observed > 0, model.emission_noise, tf.ones_like(model.emission_noise))
     return emission, noise
+
+
+def _shift(x):
+    """The values of the step before, zero at the first step."""
+    return tf.concat([tf.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+
+
+def _congruence(a, p=None):
+    """a p aᵀ for a symmetric p (None: the identity), symmetric to the bit."""
+    product = tf.matmul(a if p is None else a @ p, a, transpose_b=True)
+    return 0.5 * (product + _t(product))
 
 
 def _mv(a, x):
@@ -196,10 +323,6 @@ def _mv(a, x):
 
 def _t(a):
     return tf.linalg.matrix_transpose(a)
-
-
-def _symmetrise(a):
-    return 0.5 * (a + _t(a))
 
 
 def _eye_like(a):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kvae_tf.lgssm import sequential, steps
+from kvae_tf.lgssm import checks, sequential, steps
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, ForecastResult
 from kvae_tf.lgssm.steps import batch_first, batch_last, cast
@@ -24,6 +24,7 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
       A ``ForecastResult`` of K steps.
     """
     model = model.validate()
+    checks.check_model(model)
     dtype = model.dtype
     shape = tf.shape(result.filtered_means)
     batch_size, first = shape[0], shape[1]

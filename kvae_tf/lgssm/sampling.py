@@ -17,7 +17,7 @@ import math
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import sequential, steps
+from kvae_tf.lgssm import checks, sequential, steps
 from kvae_tf.lgssm.inference import prepare_observations, smooth
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.noise import as_sampler
@@ -46,6 +46,7 @@ def sample(
       UserError: T or B is given by neither the model nor the arguments.
     """
     model = model.validate()
+    checks.check_model(model)
     batch_size, num_steps = _extent(model, batch_size, num_steps)
     return _draw(model.broadcast(batch_size, num_steps), seed, 1, batch_size, num_steps)
 
@@ -70,6 +71,7 @@ def posterior_sample(
       ``[S, B, T, n]``.
     """
     model = model.validate()
+    checks.check_model(model)
     observations, observed = prepare_observations(model, observations, observed)
     shape = tf.shape(observations)
     batch_size, num_steps = shape[0], shape[1]
@@ -114,6 +116,7 @@ def joint_log_prob(
       ``[B]``, nats.
     """
     model = model.validate()
+    checks.check_model(model, positive=True)
     dtype = model.dtype
     observations, observed = prepare_observations(model, observations, observed)
     shape = tf.shape(observations)
@@ -142,6 +145,7 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
       ``[B]``, nats.
     """
     model = model.validate()
+    checks.check_model(model, positive=True)
     dtype = model.dtype
     shape = tf.shape(latents)
     model = cast(model, tf.float64).broadcast(shape[0], shape[1])
@@ -169,9 +173,9 @@ def _matvec(a, x):
     return tf.reduce_sum(a * x[..., tf.newaxis, :], axis=-1)
 
 
-def _cholesky(covariance):
-    """The factor, computed in float64: its gradient in float32 would use TensorFloat-32."""
-    return tf.cast(tf.linalg.cholesky(tf.cast(covariance, tf.float64)), covariance.dtype)
+def _factor(covariance):
+    """The factor, computed in float64, so that the square root of a difference keeps its digits."""
+    return tf.cast(steps.psd_factor(tf.cast(covariance, tf.float64)), covariance.dtype)
 
 
 def _draw(model, seed, num_samples, batch_size, num_steps):
@@ -185,7 +189,7 @@ def _draw(model, seed, num_samples, batch_size, num_steps):
         return tf.reshape(noise, [num_samples * batch_size, *shape])
 
     start = model.initial_mean + _matvec(
-        _cholesky(model.initial_covariance), normal(start_sampler, n)
+        _factor(model.initial_covariance), normal(start_sampler, n)
     )
     drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
         transition_sampler, num_steps, n

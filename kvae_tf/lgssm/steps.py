@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -110,6 +111,32 @@ def diagonal(a: tf.Tensor) -> tf.Tensor:
 def congruence(a: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
     """a p aᵀ for a symmetric p, symmetric to the bit: ``[..., n, n, B]``."""
     return symmetrise(matmul_transposed(matmul(a, p), a))
+
+
+def psd_factor(p: tf.Tensor) -> tf.Tensor:
+    """A lower triangular L with L Lᵀ = p, also for a singular p (batch-first).
+
+    It is Cholesky's factor; a column whose pivot is no more than rounding is zero.
+
+    Args:
+      p: ``[..., n, n]``, symmetric and positive semidefinite.
+
+    Returns:
+      ``[..., n, n]``, 0 for a p of zeros.
+    """
+    n = p.shape[-1]
+    p = 0.5 * (p + tf.linalg.matrix_transpose(p))  # for a symmetric gradient
+    least = n * np.finfo(p.dtype.as_numpy_dtype).eps * tf.linalg.diag_part(p)
+    columns = []
+    for i in range(n):
+        pivot = p[..., i, i, tf.newaxis]
+        kept = pivot > least[..., i, tf.newaxis]
+        root = tf.sqrt(tf.where(kept, pivot, 1.0))
+        below = tf.constant([float(j >= i) for j in range(n)], p.dtype)
+        column = tf.where(kept, below * p[..., i] / root, 0.0)
+        p = p - column[..., :, tf.newaxis] * column[..., tf.newaxis, :]
+        columns.append(column)
+    return tf.stack(columns, axis=-1)
 
 
 def predict(

@@ -6,8 +6,10 @@ to this package's conventions here. TFP's parallel form is not used: its gradien
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
+from kvae_tf.errors import UserError
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
 
@@ -30,18 +32,27 @@ def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> Filter
 def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
     """TFP's ``posterior_marginals`` as a ``SmoothResult``.
 
-    TFP gives no cross-covariances; they are G_t P_{t+1|T} of the smoother's equations.
+    TFP inverts the predicted covariances, so none may be singular; where one is, a graph's result
+    is NaN. TFP gives no cross-covariances; they are G_t P_{t+1|T} of the smoother's equations.
 
     Args:
       model: the matrices.
       observations: ``[B, T, m]``, finite.
       observed: ``[B, T, m]``, 1 = seen, the same for all m of a step.
+
+    Raises:
+      UserError: a predicted covariance is singular, in an eager call.
     """
     result, distribution = _filter(model, observations, observed)
     means, covariances = distribution.posterior_marginals(observations, mask=_missing(observed))
     shape = tf.shape(observations)
     A = model.broadcast(shape[0], shape[1]).transition[:, :-1]
     factor = tf.linalg.cholesky(result.predicted_covariances[:, 1:])
+    if not (tf.is_symbolic_tensor(factor) or np.isfinite(factor).all()):
+        raise UserError(
+            "method 'tfp' inverts predicted covariances, and one of them is singular, expected "
+            "transition_noise or an initial_covariance that prevents it, or method 'sequential'"
+        )
     gain_transposed = tf.linalg.cholesky_solve(factor, A @ result.filtered_covariances[:, :-1])
     cross = tf.matmul(gain_transposed, covariances[:, 1:], transpose_a=True)
     return SmoothResult(result.log_likelihood, means, covariances, cross, result)

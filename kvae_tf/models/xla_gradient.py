@@ -23,9 +23,9 @@ def compile_with_gradient(function: Callable, depends_on: Callable[[], Sequence]
     Returns:
       A function of the same arguments; called eagerly, it is ``function`` itself.
     """
-    forward = tf.function(function, jit_compile=True)
+    forward = tf.function(function, jit_compile=True, autograph=False)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def backward(upstream, first, *others):
         with tf.GradientTape() as tape:
             tape.watch(first)

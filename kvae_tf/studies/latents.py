@@ -109,10 +109,13 @@ def _walks(model, long, context):
     forecast = tf.function(
         lambda frames, controls: (
             model.forecast(frames, None, controls, num_steps=steps - context).latents
-        )
+        ),
+        autograph=False,
     )
     # Only the states are asked for, so a graph neither decodes nor draws.
-    follow = tf.function(lambda *inputs: model.impute(*inputs, method="filter").latents)
+    follow = tf.function(
+        lambda *inputs: model.impute(*inputs, method="filter").latents, autograph=False
+    )
     ahead, filtered = [], []
     for batch, rows in masked_batches(long, long.observed):
         frames, controls, kept = batch["frames"], batch["controls"], rows.stop - rows.start
@@ -181,7 +184,8 @@ def controls(target: EvaluationTarget) -> Report:
     forecast = tf.function(
         lambda frames, controls: (
             model.forecast(frames, None, controls, num_steps=CONTROL_STEPS).frames
-        )
+        ),
+        autograph=False,
     )
     errors = {"true": [], "zero": [], "one step late": []}
     for batch, rows in masked_batches(long, long.observed):

@@ -102,10 +102,11 @@ def _callbacks(plan, splits, checkpoints, run_dir, done, strategy):
         return working
     logs, profiled = run_dir / "logs", plan.training.profile_updates or 0
     every = plan.training.image_epochs
+    pictures = [callbacks.Pictures(logs / "validation", splits.validation, every)] if every else []
     return [
         *working,
         keras.callbacks.TensorBoard(str(logs), write_graph=False, profile_batch=profiled),
-        callbacks.Pictures(logs / "validation", splits.validation, every),
+        *pictures,
         callbacks.Clock(run_dir / "time.json", done),
         callbacks.EpochLines(),
     ]

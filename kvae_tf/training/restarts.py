@@ -93,4 +93,4 @@ def held_out_loss(model: SequenceModel, validation: data.SequenceData) -> float:
     """
     part = validation.select(slice(0, _HELD_OUT))
     batch = next(iter(data.evaluation_batches(part, len(part))))
-    return float(tf.function(model.held_out_loss)(batch))
+    return float(tf.function(model.held_out_loss, autograph=False)(batch))

@@ -70,7 +70,9 @@ class TrainingSettings:
         (), "FIRST,LAST of the updates that TensorBoard's profiler records.", least=1
     )
     image_epochs: int = setting(
-        10, "Epochs between two sets of TensorBoard images; the first and last have one.", least=1
+        10,
+        "Epochs between two sets of TensorBoard images; the first and last have one. 0: none.",
+        least=0,
     )
 
     def validate(self) -> None:

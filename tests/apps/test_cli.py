@@ -12,7 +12,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from commands import ROOT, run, run_many
+from commands import ROOT, run
 
 from kvae_tf.experiments.settings import parts
 from kvae_tf.models import registry
@@ -101,12 +101,12 @@ def test_help_and_a_missing_flag_come_without_tensorflow(name):
     assert re.fullmatch(r"error: Unknown command line flag 'no_such'.*\n", result.stderr)
 
 
-def test_trains_help_is_that_of_the_chosen_model(tmp_path):
+def test_trains_help_is_that_of_the_chosen_model():
     models = registry.names()
     calls = [["--help"], *([f"--model={name}", "--help"] for name in models)]
     calls += [["--flagfile=ed_lstm", "--help"], ["--flagfile", "configs/box_missing.cfg", "-h"]]
     calls += [["--flagfile=ed_lstm", "--model=dkf", "--epochs=many", "--help"]]
-    results = run_many("train", calls, tmp_path)
+    results = [run("train", *call) for call in calls]
     for model, result in zip(["kvae", *models, "ed_lstm", "kvae", "dkf"], results, strict=True):
         check_page(result)
         page = words(result.stdout)
@@ -154,9 +154,9 @@ BAD = [
 ]
 
 
-def test_bad_flags_of_train(tmp_path):
-    results = run_many("train", [arguments for arguments, _ in BAD], tmp_path)
-    for (arguments, expected), result in zip(BAD, results, strict=True):
+def test_bad_flags_of_train():
+    for arguments, expected in BAD:
+        result = run("train", *arguments)
         assert result.returncode == 1, arguments
         assert result.stdout == "", arguments
         assert expected in result.stderr
@@ -175,7 +175,7 @@ def test_plugins_bring_models_and_their_settings(tmp_path):
         [*mine, "--model=mine", "--strangeness=2", f"--run_dir={tmp_path / 'run'}"],
         [*mine, "--strangeness=0.1", f"--run_dir={tmp_path / 'run'}"],
     ]
-    *pages, limits, model = run_many("train", calls, tmp_path)
+    *pages, limits, model = (run("train", *call) for call in calls)
     for page in pages:
         check_page(page)
         text = words(page.stdout)

@@ -123,6 +123,7 @@ def clip(sequences=False, **options):
 
 ROWS = [
     # Arrays: shapes, channels and masks.
+    ("one film", arrays(np.zeros((T, H, W, 3))), "looks like one film"),
     ("channels first", arrays(np.zeros((N, T, 3, H, W))), "8 channels; .* the channels come last"),
     ("grey channels first", arrays(np.zeros((N, T, 1, H, W), "u1")), "the channels come last"),
     ("four channels", arrays(np.zeros((N, T, H, W, 4))), r"4 channels; expected .* with 1 or 3$"),

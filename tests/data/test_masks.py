@@ -43,7 +43,9 @@ class TestMissingAtRandom:
 
 
 def test_stateless_in_a_graph_keeps_the_static_shape():
-    function = tf.function(lambda seed: stateless_missing_at_random(seed, 4, 6, 0.5, 1))
+    function = tf.function(
+        lambda seed: stateless_missing_at_random(seed, 4, 6, 0.5, 1), autograph=False
+    )
     seed = tf.constant([3, 4], tf.int64)
     assert function.get_concrete_function(seed).output_shapes == (4, 6)
     eager = stateless_missing_at_random(seed, 4, 6, 0.5, 1)

@@ -6,7 +6,7 @@ import pytest
 from kvae_tf.data import SequenceData, split
 from kvae_tf.errors import UserError
 
-N, T, H, W = 7, 5, 4, 3
+N, T, H, W = 7, 5, 4, 6
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ ONES = np.ones((N, T, H, W))
     [
         ({"images": np.ones((N, T, H))}, "images has shape (7, 5, 4)"),
         ({"images": np.ones((N, T, H, W, 1, 1))}, "images has shape"),
-        ({"images": np.ones((N, 0, H, W))}, "images has shape (7, 0, 4, 3)"),
-        ({"images": np.ones((0, T, H, W), np.uint8)}, "images has shape (0, 5, 4, 3)"),
+        ({"images": np.ones((N, 0, H, W))}, "images has shape (7, 0, 4, 6)"),
+        ({"images": np.ones((0, T, H, W), np.uint8)}, "images has shape (0, 5, 4, 6)"),
         ({"images": ONES.astype(np.int64)}, "images has dtype int64"),
         ({"images": ONES.astype(object)}, "images has dtype object"),
         ({"images": ONES.astype(complex)}, "images has dtype complex128"),

@@ -17,7 +17,7 @@ def test_a_model_of_ones_own_goes_all_the_way(tmp_path):
     flags = [
         f"--plugin={MODEL}", "--flagfile=configs/pendulum_smoke.cfg", "--model=straight_line",
         f"--run_dir={run_dir}", "--line_noise=0.2", "--epochs=2", "--steps_per_epoch=30",
-        "--test_sequences=20",
+        "--test_sequences=20", "--image_epochs=0",
     ]  # fmt: skip
     trained = run("train", *flags)
     assert trained.returncode == 0, trained.stderr

@@ -1,12 +1,14 @@
 """README and docs: what they say runs, what they name is there, their tables are up to date."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import python, run
 
 from kvae_tf.experiments import results_tables
 
@@ -37,13 +39,13 @@ def clone(tmp_path):
 @pytest.mark.parametrize("block", BLOCKS)
 def test_quick_block(block, clone):
     language, text = BLOCKS[block]
-    if language == "bash":
-        text = re.sub(r"^python ", f"{sys.executable} ", text, flags=re.MULTILINE)
-        command = ["bash", "-e", "-c", text]
+    if language == "python":
+        results = [python(text, cwd=clone)]
     else:
-        command = [sys.executable, "-c", text]
-    result = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stderr[-2000:]
+        commands = (re.match(r"python scripts/(\w+)\.py (.*)", line) for line in text.splitlines())
+        results = (run(command[1], *shlex.split(command[2]), cwd=clone) for command in commands)
+    for result in results:
+        assert result.returncode == 0, result.stderr[-2000:]
 
 
 def test_there_are_such_blocks():

@@ -54,7 +54,7 @@ def test_dynamic_batch(kind):
     layer, decoder = encoder(kind), FrameDecoder(kind, (10, 13, 1), UNITS)
     signature = tf.TensorSpec([None, None, 10, 13, 1])
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def graph(frames):
         mean, std = layer(frames)
         decoded = decoder(mean)

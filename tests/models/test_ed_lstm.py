@@ -81,7 +81,7 @@ def test_learns_to_continue():
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     for _ in range(300):
         step({"frames": tf.constant(frames)})
     ahead = model.forecast(frames[:, :3], num_steps=6).frames.numpy()

@@ -233,7 +233,7 @@ def test_other_settings(options, batch):
 
 def test_jitted_bound():
     model = new(jit_engine=True)
-    bound = tf.function(model.training_bound)(BATCH, pair(0))
+    bound = tf.function(model.training_bound, autograph=False)(BATCH, pair(0))
     np.testing.assert_allclose(bound.elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
 
 
@@ -242,7 +242,7 @@ def test_jitted_bound():
 )
 def test_compiled_dynamics_have_the_same_gradients(batch):
     def gradients(model):
-        @tf.function
+        @tf.function(autograph=False)
         def graph():
             with tf.GradientTape() as tape:
                 loss = model.loss_of(model.training_bound(batch, pair(0)))
@@ -533,7 +533,7 @@ def test_the_encoder_rests_at_last():
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     parts = {"encoder": model.encoder, "decoder": model.decoder, "network": model.network,
              "mixture": model.mixture}  # fmt: skip
     moves = []
@@ -582,7 +582,9 @@ def test_other_dynamics_networks_with_learned_controls(kind):
     optimizer = keras.optimizers.SGD(1e-3)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer)
-    logs = tf.function(model.train_step)(as_tensors(GAPPED))  # the dynamics compiled inside
+    logs = tf.function(model.train_step, autograph=False)(
+        as_tensors(GAPPED)
+    )  # the dynamics compiled inside
     assert all(np.isfinite(value) for value in logs.values())
     assert model.forecast(FRAMES, OBSERVED, CONTROLS, num_steps=3).frames.shape[1] == 3
     assert model.generate(2, 4).frames.shape == (2, 4, *SHAPE)

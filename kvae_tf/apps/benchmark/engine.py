@@ -115,14 +115,14 @@ def _compare(B, T, n, task, methods, repeats):
     """Rows of one size and task; TFP comes first, so that the other methods get a ratio."""
     arguments = random_problem(B, T, n)
     exact = tf.nest.map_structure(lambda x: tf.cast(x, tf.float64), arguments)
-    reference = tf.function(_task(task, "sequential"))(*exact)
+    reference = tf.function(_task(task, "sequential"), autograph=False)(*exact)
     rows, tfp_time = [], None
     for method in methods:
         if method == "parallel" and n > _PARALLEL_LATENTS:
             continue
         runs = []
         for jit in (True, False) if method == "tfp" and T < _PLAIN_TFP_STEPS else (True,):
-            function = tf.function(_task(task, method), jit_compile=jit)
+            function = tf.function(_task(task, method), jit_compile=jit, autograph=False)
             timing = measure(function, arguments, repeats)
             error = _max_error(function(*arguments), reference)
             runs.append((timing.milliseconds, timing, error, jit))

@@ -101,7 +101,9 @@ def _printed(results):
 
 
 def _time(function, inputs, repeats, jit=False):
-    return measure(tf.function(function, jit_compile=jit), inputs, repeats).milliseconds
+    return measure(
+        tf.function(function, jit_compile=jit, autograph=False), inputs, repeats
+    ).milliseconds
 
 
 def _batch(world):

@@ -60,7 +60,7 @@ def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
       seed: seed of the draws of h_1, an int, 0 by default.
     """
     motion, (readings, variances) = model.motion, read(model, train.of_fewest_objects())
-    smooth = tf.function(lambda: motion.smooth(readings, variances))
+    smooth = tf.function(lambda: motion.smooth(readings, variances), autograph=False)
     # Starts from a large value, since near zero a round changes little.
     noise = np.var(readings, axis=(0, 1))
     for _ in range(_ROUNDS):
@@ -100,7 +100,7 @@ def read(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, np.ndarray]
       model: a built model.
       data: sequences with ``num_objects``; L is the number of objects of all sequences.
     """
-    locate, moments = tf.function(model.locate), []
+    locate, moments = tf.function(model.locate, autograph=False), []
     for batch in evaluation_batches(data, min(_BATCH, len(data))):
         q = locate(batch["frames"], num_objects=batch.get("num_objects"))
         counts = np.where(batch["weight"] > 0, batch["num_objects"], 0)  # padding has no objects

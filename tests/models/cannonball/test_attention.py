@@ -103,7 +103,7 @@ def test_gradients_are_finite_and_reach_everything(attention, renderer, jit):
     variables = attention.trainable_variables + renderer.trainable_variables
     present = np.repeat((np.arange(N) < COUNTS[:, None])[:, None], T, axis=1).astype(np.float32)
 
-    @tf.function(jit_compile=jit)
+    @tf.function(jit_compile=jit, autograph=False)
     def gradients():
         with tf.GradientTape() as tape:
             q = attention(FRAMES, COUNTS)
@@ -121,6 +121,7 @@ def test_dynamic_batch_and_length(attention):
     function = tf.function(
         lambda frames, counts: attention(frames, counts).mean,
         input_signature=[tf.TensorSpec([None, None, *SHAPE]), tf.TensorSpec([None], tf.int32)],
+        autograph=False,
     )
     np.testing.assert_allclose(
         function(FRAMES[:2, :2], COUNTS[:2].astype(np.int32)),

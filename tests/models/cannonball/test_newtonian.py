@@ -94,7 +94,7 @@ def readings_posterior(layer):
 
 
 def test_posterior_of_readings_against_a_dense_gaussian(motion):
-    draw = tf.function(motion.posterior_sample)
+    draw = tf.function(motion.posterior_sample, autograph=False)
     repeated = [np.repeat(x, 4000, axis=0) for x in (POSITIONS, VARIANCES, OBSERVED)]
     a, _ = draw(*repeated, tf.constant([0, 3], tf.int64))
     a = a.numpy().reshape(L, 4000, T * M)
@@ -115,7 +115,9 @@ def test_cost_of_the_posterior():
     motion.build()
     motion.force.assign([0.1, -0.3, 0.2, -0.1])
     many = [np.repeat(x, 4000, axis=0) for x in (POSITIONS, VARIANCES, OBSERVED)]
-    _, log_ratio = tf.function(motion.posterior_sample)(*many, tf.constant([0, 4], tf.int64))
+    _, log_ratio = tf.function(motion.posterior_sample, autograph=False)(
+        *many, tf.constant([0, 4], tf.int64)
+    )
     found = log_ratio.numpy().reshape(L, 4000)
     prior_mean, prior = dense(motion, 0)
     for i, (mean, covariance) in enumerate(readings_posterior(motion)):
@@ -134,7 +136,9 @@ def test_cost_of_the_posterior():
 def test_cost_of_the_start(motion):
     """Readings that say nothing: p / q is that of the mixed start, whose mean under q is 1."""
     many = [np.repeat(x[:1], 20000, axis=0) for x in (POSITIONS, 1e6 * VARIANCES, OBSERVED)]
-    _, log_ratio = tf.function(motion.posterior_sample)(*many, tf.constant([0, 5], tf.int64))
+    _, log_ratio = tf.function(motion.posterior_sample, autograph=False)(
+        *many, tf.constant([0, 5], tf.int64)
+    )
     assert log_ratio.numpy().std() > 0.1
     np.testing.assert_allclose(np.exp(log_ratio).mean(), 1.0, atol=0.05)
 
@@ -173,7 +177,7 @@ def test_samples_have_the_components_shares_and_moments(motion):
 def test_gradients_against_differences(motion, jit):
     variables = motion.trainable_variables
 
-    @tf.function(jit_compile=jit)
+    @tf.function(jit_compile=jit, autograph=False)
     def value_and_gradients():
         with tf.GradientTape() as tape:
             value = tf.reduce_sum(motion.log_prob(POSITIONS, OBSERVED))
