@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,6 +21,22 @@ _ORDER = (
     "state_mean", "frames", "encodings", "encoding_stds", "latents", "mode_weights", "observed",
     "controls", "num_objects", "num_sequences", "num_steps", "seed",
 )  # fmt: skip
+_SEQUENCE = {"frames", "observed", "controls"}
+# Inputs of the signatures that every export has, and of some that it may have; for models with
+# objects, num_objects comes on top.
+_NEEDED = {
+    "decode": {"encodings"},
+    "impute": _SEQUENCE,
+    "forecast": _SEQUENCE | {"num_steps"},
+}
+_OPTIONAL = {
+    "encode": {"frames"},
+    "filter": _SEQUENCE,
+    "smooth": _SEQUENCE,
+    "impute_filter": _SEQUENCE,
+    "generate": {"num_sequences", "num_steps", "controls", "seed"},
+}
+_LONGEST = 200  # letters of a foreign error
 _FACTS = {
     "max_objects": 0,
     "is_vector": False,
@@ -52,23 +69,22 @@ class LoadedModel(Queries):
             raise UserError(f"{path} holds no saved_model.pb, expected an export's version folder")
         try:
             self.module = tf.saved_model.load(str(path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(f"{path} cannot be loaded: {error}") from None
-        signatures = self.module.signatures
-        if "decode" not in signatures or "impute" not in signatures:
-            names = sorted(signatures)
-            raise UserError(f"{path} has signatures {names}, expected decode, impute …")
+        except Exception as error:  # whatever TensorFlow makes of a foreign file
+            words = " ".join(str(error).split())[:_LONGEST]
+            raise UserError(
+                f"{path} cannot be loaded, expected an export of kvae_tf ({words})"
+            ) from None
+        self._signatures = self.module.signatures
+        self._inputs = _inputs(self.module, path)
         self.signatures = {
             name: (
-                sorted(signature.structured_input_signature[1], key=_place),
+                sorted(self._inputs[name], key=_place),
                 sorted(signature.structured_outputs, key=_place),
             )
-            for name, signature in sorted(signatures.items())
+            for name, signature in sorted(self._signatures.items())
         }
-        _, given = signatures["impute"].structured_input_signature
-        self.frame_shape = tuple(given["frames"].shape[2:])
-        _, decoded = signatures["decode"].structured_input_signature
-        self.encoding_size = decoded["encodings"].shape[-1]
+        self.frame_shape = tuple(self._inputs["impute"]["frames"].shape[2:])
+        self.encoding_size = self._inputs["decode"]["encodings"].shape[-1]
         self.bound_name = next(
             name for name, (_, outputs) in self.signatures.items() if "num_frames" in outputs
         )
@@ -80,7 +96,9 @@ class LoadedModel(Queries):
         self.filter_warmup = int(self._fact("filter_warmup", facts))
         self.elbo_is_log_weight = bool(self._fact("elbo_is_log_weight", facts))
         self.variance_floor = float(self._fact("variance_floor", facts)) or None
-        self.imputation_methods = ("smooth", "filter") if "smooth" in signatures else ("filter",)
+        self.imputation_methods = (
+            ("smooth", "filter") if "smooth" in self.signatures else ("filter",)
+        )
 
     def _fact(self, name, otherwise):
         """A variable of the export, or ``otherwise[name]`` where an earlier version lacks it."""
@@ -90,6 +108,8 @@ class LoadedModel(Queries):
         """Facts about an export of an earlier version, from the settings beside it."""
         path = self.path.parent / "settings.json"
         values = storage.read_json(path, "the settings of an export") if path.exists() else {}
+        if not isinstance(values, dict):
+            raise UserError(f"{path} holds {values!r:.40}, expected settings by name")
         name = values.get("model")
         return registry.get(name).older_exports(values) if name in registry.names() else {}
 
@@ -111,11 +131,11 @@ class LoadedModel(Queries):
         """
         given = self._given(inputs.of_batch(self, batch))
         seed = tf.cast(as_sampler(seed).seed[1], tf.int32)
-        terms = dict(getattr(self.module, self.bound_name)(**given, seed=seed))
+        terms = dict(self._call(self.bound_name, **given, seed=seed))
         return Bound(terms.pop(self.bound_name), num_frames=terms.pop("num_frames"), terms=terms)
 
     def _encode(self, frames):
-        moments = self.module.encode(tf.reshape(frames, [1, -1, *self.frame_shape]))
+        moments = self._call("encode", frames=tf.reshape(frames, [1, -1, *self.frame_shape]))
         leading = tf.shape(frames)[:-3]
         return Encoding(
             *(
@@ -126,34 +146,32 @@ class LoadedModel(Queries):
 
     def _decode(self, encodings, num_objects):
         if num_objects is not None:
-            return self.module.decode(encodings, num_objects=num_objects)["frames"]
+            return self._call("decode", encodings=encodings, num_objects=num_objects)["frames"]
         flat = tf.reshape(encodings, [1, -1, self.encoding_size])
         shape = tf.concat([tf.shape(encodings)[:-1], self.frame_shape], axis=0)
-        return tf.reshape(self.module.decode(flat)["frames"], shape)
+        return tf.reshape(self._call("decode", encodings=flat)["frames"], shape)
 
     def _filter(self, given):
-        return Latents(**self.module.filter(**self._given(given)))
+        return Latents(**self._call("filter", **self._given(given)))
 
     def _smooth(self, given):
-        return Latents(**self.module.smooth(**self._given(given)))
+        return Latents(**self._call("smooth", **self._given(given)))
 
     def _impute(self, given, method):
         # The signature ``impute`` has the model's best method.
-        query = self.module.impute
-        if method != self.imputation_methods[0]:
-            query = self.module.impute_filter
-        return Frames(**query(**self._given(given)))
+        query = "impute" if method == self.imputation_methods[0] else "impute_filter"
+        return Frames(**self._call(query, **self._given(given)))
 
     def _forecast(self, given, num_steps):
-        return Frames(
-            **self.module.forecast(**self._given(given), num_steps=tf.constant(num_steps))
-        )
+        num_steps = tf.cast(num_steps, tf.int32)
+        return Frames(**self._call("forecast", **self._given(given), num_steps=num_steps))
 
     def _generate(self, controls, num_steps, sampler, num_objects):
         return Frames(
-            **self.module.generate(
+            **self._call(
+                "generate",
                 num_sequences=tf.shape(controls)[0],
-                num_steps=tf.constant(num_steps),
+                num_steps=tf.cast(num_steps, tf.int32),
                 controls=controls if self.control_size else tf.constant(0.0),
                 seed=tf.cast(sampler.seed[1], tf.int32),
                 **_counts(num_objects),
@@ -161,19 +179,49 @@ class LoadedModel(Queries):
         )
 
     def _filter_start(self, batch_size):
-        return self.module.filter_start(tf.constant(batch_size))
+        return self._call("filter_start", batch_size=tf.cast(batch_size, tf.int32))
 
     def _filter_step(self, state, given):
-        seen = tf.constant(1.0) if given.observed is None else given.observed
-        result = self.module.filter_step(state, given.frames, seen, given.controls)
+        result = self._call(
+            "filter_step",
+            **self._state(state),
+            frames=given.frames,
+            observed=tf.constant(1.0) if given.observed is None else given.observed,
+            controls=given.controls,
+        )
         later = {name: x for name, x in result.items() if name.startswith("state_")}
         return later, {name: x for name, x in result.items() if name not in later}
 
     def _locate(self, given):
-        return Encoding(**self.module.locate(**self._given(given)))
+        return Encoding(**self._call("locate", **self._given(given)))
 
     def _components(self, given):
-        return self.module.components(**self._given(given))["probabilities"]
+        return self._call("components", **self._given(given))["probabilities"]
+
+    def _call(self, name, **given):
+        """The outputs of a signature by name.
+
+        Not by the function of the same name in ``module``: TensorFlow takes the lock of a function
+        before it binds the inputs, and keeps it for good if they do not fit.
+        """
+        return self._signatures[name](**given)
+
+    def _state(self, state):
+        """The state of a filter by name, of the shapes and types that ``filter_step`` wants."""
+        specs = {n: x for n, x in self._inputs["filter_step"].items() if n.startswith("state_")}
+        if not isinstance(state, Mapping) or state.keys() != specs.keys():
+            raise UserError(
+                f"state has {sorted(state) if isinstance(state, Mapping) else type(state)}, "
+                f"expected {sorted(specs)}, as filter_start and filter_step give it"
+            )
+        for name, spec in specs.items():
+            value = tf.convert_to_tensor(state[name])
+            if value.dtype != spec.dtype or not spec.shape.is_compatible_with(value.shape):
+                raise UserError(
+                    f"state has {name} of shape {value.shape} and {value.dtype.name}, expected "
+                    f"{spec.shape} and {spec.dtype.name}"
+                )
+        return {name: tf.convert_to_tensor(value) for name, value in state.items()}
 
     def _given(self, given):
         """Inputs of a signature by name; scalars stand for masks and controls that are absent."""
@@ -183,6 +231,34 @@ class LoadedModel(Queries):
             "controls": given.controls if self.control_size else tf.constant(0.0),
             **_counts(given.num_objects),
         }
+
+
+def _inputs(module, path):
+    """Name of a signature -> its ``tf.TensorSpec``s by name; all are those of an export of ours."""
+    signatures = module.signatures
+    found = {name: s.structured_input_signature[1] for name, s in signatures.items()}
+    for name in _NEEDED.keys() - found.keys():
+        raise UserError(
+            f"{path} has signatures {sorted(found)}, expected those of an export of kvae_tf, "
+            f"{name} among them"
+        )
+    for name, wanted in (_NEEDED | _OPTIONAL).items():
+        own = set(found.get(name, wanted)) - {"num_objects"}
+        if own != wanted:
+            raise UserError(
+                f"{path} has a signature {name} of {sorted(own)}, expected {sorted(wanted)}"
+            )
+    for name, text, rank in (
+        ("frames", "[B, T, H, W, C]", 5),
+        ("encodings", "[B, T, m]", 3),
+    ):
+        spec = found["impute" if name == "frames" else "decode"][name]
+        if spec.shape.rank != rank or not spec.shape[2:].is_fully_defined():
+            raise UserError(f"{path} takes {name} of shape {spec.shape}, expected {text}")
+    has_bound = any("num_frames" in s.structured_outputs for s in signatures.values())
+    if not (has_bound and hasattr(module, "values") and hasattr(module, "control_size")):
+        raise UserError(f"{path} has no bound or no variables, expected an export of kvae_tf")
+    return found
 
 
 def _counts(num_objects):

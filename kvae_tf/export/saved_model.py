@@ -3,7 +3,7 @@
 There is one signature for each query of ``supports``, with named inputs and outputs and dynamic
 batch and time. Optional inputs have defaults: ``observed`` is 1, ``controls`` are 0, each broadcast
 to its full shape, and ``num_objects`` is ``max_objects``. ``_signatures`` lists the inputs of each
-signature.
+signature. ``assertions`` refuses inputs that do not fit, when a graph runs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from kvae_tf.data import storage
-from kvae_tf.export import streaming
+from kvae_tf.export import assertions, streaming
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.inputs import Inputs
 
 _DEFAULTS = {
     "observed": 1.0,
@@ -79,11 +80,17 @@ def _signatures(model):
         q = model.encode(frames)
         return {"encodings": q.mean, "encoding_stds": q.std}
 
-    def bound(seed, **given):
-        result = model.elbo(given, seed)
+    def bound(given, seed):
+        batch = {name: x for name, x in given._asdict().items() if x is not None}
+        result = model.elbo(batch, seed)
         return {model.bound_name: result.elbo, "num_frames": result.num_frames, **result.terms}
 
-    # Name of a signature -> query that the model must support, names of inputs, function.
+    def generate(controls, num_sequences, num_steps, seed, num_objects=None):
+        found = model.generate(num_sequences, num_steps, controls, seed, num_objects)
+        return found._asdict()
+
+    # Name of a signature -> query that the model must support, names of inputs, function. Where
+    # inputs are a sequence, that is ``given``, and the checks of the model's public call are done.
     table = {
         "encode": ("encode", ["frames"], encode),
         "decode": (
@@ -91,37 +98,29 @@ def _signatures(model):
             ["encodings", *objects],
             lambda **given: {"frames": model.decode(**given)},
         ),
-        "filter": ("filter", sequence, lambda **given: model.filter(**given)._asdict()),
-        "smooth": ("smooth", sequence, lambda **given: model.smooth(**given)._asdict()),
-        "impute": (
-            "impute",
-            sequence,
-            lambda **given: model.impute(**given, method=best)._asdict(),
-        ),
+        "filter": ("filter", sequence, lambda given: model._filter(given)._asdict()),
+        "smooth": ("smooth", sequence, lambda given: model._smooth(given)._asdict()),
+        "impute": ("impute", sequence, lambda given: model._impute(given, best)._asdict()),
         "impute_filter": (
             "impute",
             sequence,
-            lambda **given: model.impute(**given, method="filter")._asdict(),
+            lambda given: model._impute(given, "filter")._asdict(),
         ),
         "forecast": (
             "forecast",
             [*sequence, "num_steps"],
-            lambda **given: model.forecast(**given)._asdict(),
+            lambda given, num_steps: model._forecast(given, num_steps)._asdict(),
         ),
         "generate": (
             "generate",
             ["num_sequences", "num_steps", "controls", *objects, "seed"],
-            lambda **given: model.generate(**given)._asdict(),
+            generate,
         ),
-        "locate": (
-            "locate",
-            sequence,
-            lambda controls, **given: model.locate(**given)._asdict(),
-        ),
+        "locate": ("locate", sequence, lambda given: model._locate(given)._asdict()),
         "components": (
             "components",
             sequence,
-            lambda controls, **given: {"probabilities": model.components(**given)},
+            lambda given: {"probabilities": model._components(given)},
         ),
         model.bound_name: ("", [*sequence, "seed"], bound),
     }
@@ -133,7 +132,7 @@ def _signatures(model):
 
 
 def _declare(model, names: list[str], answer: Callable):
-    """A ``tf.function`` with these inputs, which calls ``answer`` with their full shapes."""
+    """A ``tf.function`` with these inputs, which calls ``answer`` with the checked ones."""
     specs = _specs(model)
     defaults = _DEFAULTS | {"num_objects": model.max_objects}
     signature = inspect.Signature(
@@ -150,7 +149,7 @@ def _declare(model, names: list[str], answer: Callable):
     )
 
     def call(*args, **kwargs):
-        return answer(**_complete(model, signature.bind(*args, **kwargs).arguments))
+        return answer(**_checked(model, signature.bind(*args, **kwargs).arguments))
 
     call.__signature__ = signature  # for TensorFlow, and for callers of the loaded export
     return tf.function(call, input_signature=[specs[name] for name in names], autograph=False)
@@ -168,33 +167,38 @@ def _specs(model):
     }
 
 
-def _complete(model, given):
-    """Inputs with scalars broadcast to full shapes, and controls of the length needed."""
-    given, U = dict(given), model.control_size
-    if "frames" in given:
-        shape = tf.shape(given["frames"])[:2]
-    elif "encodings" in given:
-        shape = tf.shape(given["encodings"])[:2]
-    else:
-        shape = tf.stack([given["num_sequences"], given["num_steps"]])
+def _checked(model, given):
+    """Inputs checked inside the graph, of full shapes; those of a sequence become ``Inputs``."""
+    given = dict(given)
+    for name in ("num_sequences", "num_steps"):
+        if name in given:
+            given[name] = assertions.size(name, given[name])
+    like = given.get("frames", given.get("encodings"))
+    shape = tf.stack([given["num_sequences"], 0]) if like is None else tf.shape(like)[:2]
     if "observed" in given:
-        given["observed"] = tf.ensure_shape(tf.broadcast_to(given["observed"], shape), [None, None])
+        shape = assertions.size("frames: number of sequences, of frames", shape)
+    if "frames" in given:
+        observed = given.get("observed", tf.constant(1.0))
+        frames, observed = assertions.frames(model, given["frames"], observed, shape)
     if "num_objects" in given:
-        counts = tf.broadcast_to(given["num_objects"], shape[:1])
-        given["num_objects"] = tf.ensure_shape(counts, [None])
+        counts = assertions.counts(given["num_objects"], model.max_objects, shape[:1])
+        given["num_objects"] = counts
     if "controls" in given:
-        ahead = given["num_steps"] if "frames" in given and "num_steps" in given else 0
-        given["controls"] = _controls(given["controls"], shape[0], shape[1] + ahead, U)
+        ahead = given.get("num_steps", 0)
+        given["controls"] = _controls(given["controls"], shape[0], shape[1], ahead, model)
+    if "observed" in given:
+        given |= {"frames": frames, "observed": observed}
+        parts = {name: given.pop(name) for name in Inputs._fields if name in given}
+        given["given"] = Inputs(**parts)
     return given
 
 
-def _controls(controls, batch_size, num_steps, U):
-    """Controls ``[B, T, U]``: a scalar fills them, shorter ones are continued with zeros."""
-    controls = tf.cond(
-        tf.rank(controls) > 0,
-        lambda: tf.reshape(controls, [batch_size, -1, U]) if U else tf.zeros([batch_size, 0, 0]),
-        lambda: tf.fill([batch_size, num_steps, U], tf.reshape(controls, [])),
-    )
-    missing = tf.maximum(num_steps - tf.shape(controls)[1], 0)
-    controls = tf.pad(controls, [[0, 0], [0, missing], [0, 0]])[:, :num_steps]
+def _controls(controls, B, T, ahead, model):
+    """Controls ``[B, T + ahead, U]``; if steps lie ahead, those that are not given are 0."""
+    U, num_steps = model.control_size, T + ahead
+    least = None if isinstance(ahead, int) else tf.maximum(T - 1, 0)
+    controls = assertions.controls(controls, [B, num_steps, U], least)
+    if least is not None:
+        missing = tf.maximum(num_steps - tf.shape(controls)[1], 0)
+        controls = tf.pad(controls, [[0, 0], [0, missing], [0, 0]])[:, :num_steps]
     return tf.ensure_shape(controls, [None, None, U])

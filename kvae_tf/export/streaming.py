@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from kvae_tf.export import assertions
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.inputs import Inputs
 
 
 def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunction]:
@@ -37,14 +39,21 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="batch_size")], autograph=False)
     def filter_start(batch_size):
+        batch_size = assertions.size("batch_size", batch_size)
         return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
     @tf.function(input_signature=[state_spec, *specs], autograph=False)
     def filter_step(state, frames, observed=one, controls=zero):
         batch_size = tf.shape(frames)[0]
-        observed = tf.ensure_shape(tf.broadcast_to(observed, [batch_size]), [None])
-        controls = tf.ensure_shape(tf.broadcast_to(controls, [batch_size, U]), [None, U])
-        later, result = model.filter_step(_state(state, like), frames, observed, controls)
+        state = {
+            name: assertions.rows(name, value, batch_size, "frames")
+            for name, value in state.items()
+        }
+        frames, observed = assertions.frames(model, frames, observed, [batch_size])
+        controls = assertions.controls(controls, [batch_size, U])
+        controls = tf.ensure_shape(controls, [None, U])
+        given = Inputs(frames, observed, controls)
+        later, result = model._filter_step(_state(state, like), given)
         return result | _named(later, state["state_time"] + 1)
 
     return {"filter_start": filter_start, "filter_step": filter_step}

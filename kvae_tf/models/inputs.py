@@ -18,7 +18,8 @@ from kvae_tf.lgssm import Sampler
 from kvae_tf.models.contract import Frames
 
 _ROUND = 32  # frames
-_TOLERANCE = 1e-6  # by which a float pixel may leave [0, 1]
+_MOST = 2**31 - 1  # sequences or steps, int32
+TOLERANCE = 1e-6  # by which a float pixel may leave [0, 1]
 
 
 class Inputs(NamedTuple):
@@ -125,6 +126,23 @@ def check_step(model, frames, observed, controls) -> Inputs:
     return Inputs(*(None if x is None else x[:, 0] for x in given[:3]))
 
 
+def check_state(state, frames) -> None:
+    """Checks that a filter's state has a row for each of the frames.
+
+    Args:
+      state: a nest of tensors ``[B, ...]``.
+      frames: ``[B, H, W, C]``.
+
+    Raises:
+      UserError: it has other rows, or holds other things.
+    """
+    B = frames.shape[0]
+    for part in tf.nest.flatten(state):
+        shape = tuple(_array("state", part).shape)
+        if not shape or not _may_equal(shape[0], B):
+            raise UserError(f"state has a part of shape {shape}, expected ({B}, …), as frames have")
+
+
 def check_frames(model, frames) -> tf.Tensor:
     """Frames ``[..., H, W, C]`` with any leading axes, checked, as float32.
 
@@ -229,8 +247,9 @@ def check_size(name: str, value):
       UserError: ``value`` is no whole number of at least 1.
     """
     known = _known(_array(name, value))
-    if known is not None and (known.shape != () or known.dtype.kind not in "iu" or known < 1):
-        raise UserError(f"{name} is {value}, expected a whole number from 1 on")
+    is_whole = known is None or (known.shape == () and known.dtype.kind in "iu")
+    if not is_whole or (known is not None and not 1 <= known <= _MOST):
+        raise UserError(f"{name} is {value}, expected a whole number from 1 to {_MOST}")
     return value
 
 
@@ -458,7 +477,7 @@ def _check_range(model, frames, observed):
     if model.is_vector:
         if not np.isfinite([low, high]).all():
             raise UserError("frames holds infinities, expected numbers, or NaN if missing")
-    elif low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
+    elif low < -TOLERANCE or high > 1.0 + TOLERANCE:
         raise UserError(
             f"frames lies in [{low:g}, {high:g}], expected floats in [0, 1], or uint8 (0 to 255)"
         )

@@ -200,10 +200,13 @@ class Queries:
           ``latent_covariances [B, n, n]``.
 
         Raises:
-          UserError: an input does not fit, or the model does not filter frame by frame.
+          UserError: an input does not fit, the state is that of another number of sequences, or the
+            model does not filter frame by frame.
         """
         self._need("filter_step")
-        return self._filter_step(state, inputs.check_step(self, frames, observed, controls))
+        given = inputs.check_step(self, frames, observed, controls)
+        inputs.check_state(state, given.frames)
+        return self._filter_step(state, given)
 
     def locate(self, frames, observed=None, num_objects=None):
         """Positions of the objects, inferred from the frames.
