@@ -91,7 +91,12 @@ class LoadedModel(Queries):
         path = self.path.parent / "settings.json"
         values = storage.read_json(path, "the settings of an export") if path.exists() else {}
         name = values.get("model")
-        return registry.get(name).older_exports(values) if name in registry.names() else {}
+        if name not in registry.names():
+            return {}
+        try:
+            return registry.get(name).older_exports(values)
+        except TypeError as error:
+            raise UserError(f"{path} does not hold the settings of an export: {error}") from None
 
     @property
     def supports(self) -> frozenset[str]:

@@ -29,7 +29,7 @@ def define() -> None:
     )
     flags.DEFINE_string("annotations", "", "A CSV file for the videos of --dataset.")
     flags.DEFINE_float("max_memory", None, "GiB that files may take; unset: as in the training.")
-    flags.DEFINE_integer("seed", None, "Another seed of the data.", lower_bound=0)
+    flags.DEFINE_integer("seed", None, "Another seed of the data.", 0, cli.LARGEST_SEED)
     flags.DEFINE_bool("validation", False, "Look at the validation part instead of the test part.")
 
 
