@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from kvae_tf.data.fingerprint import fingerprint
 from kvae_tf.data.settings import LARGEST_SEED
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import compare, locks, presets, results_tables, run, sweep
+from kvae_tf.experiments import flags as settings_flags
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.training import callbacks, checkpoints
@@ -340,6 +344,19 @@ def test_fingerprints_tell_contents(folder):
     assert changed_shards != shards
 
 
+def test_superscripts_are_no_numbers(folder):
+    (folder / "frames").mkdir()
+    for number, name in enumerate(("1.png", "2.png", "10.png", "²1.png")):
+        Image.new("L", (4, 4), number).save(folder / "frames" / name)
+    frames = video.read(folder / "frames")
+    assert sorted(frames[:, 0, 0, 0]) == [0, 1, 2, 3]
+    assert [value for value in frames[:, 0, 0, 0] if value < 3] == [0, 1, 2]
+    with pytest.raises(UserError, match="--units is '²', expected whole numbers"):
+        settings_flags.read(["--units=²"])
+    with pytest.raises(UserError, match="--epochs=²"):
+        settings_flags.read(["--epochs=²"])
+
+
 def test_fewer_epochs_than_are_finished_are_refused(folder, monkeypatch):
     class Finished:
         progress = checkpoints.Progress()
@@ -368,6 +385,29 @@ def test_a_run_that_ends_says_what_is_kept(error, expected, words, folder, monke
         resumed(folder)
     # The metrics of the run before do not stand for the one that has begun.
     assert not (folder / "run" / "metrics.json").exists()
+
+
+def test_a_bound_that_is_not_a_number_says_what_is_kept(folder):
+    guard = callbacks.NaNGuard(folder / "checkpoints")
+    guard.set_model(
+        types.SimpleNamespace(optimizer=types.SimpleNamespace(iterations=tf.Variable(7)))
+    )
+    with pytest.raises(UserError, match="loss not finite after update 7: .*there is no checkpoint"):
+        guard.on_train_batch_end(0, {"loss": float("nan")})
+
+
+def test_an_interrupted_sweep_ends_its_runs_and_starts_no_others(folder, monkeypatch):
+    children, start = [], subprocess.Popen
+
+    def sleep(command, **pipes):
+        children.append(start([sys.executable, "-c", "import time; time.sleep(600)"], **pipes))
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return children[-1]
+
+    monkeypatch.setattr(sweep.subprocess, "Popen", sleep)
+    with pytest.raises(KeyboardInterrupt, match="finished runs are kept in .*the same command"):
+        swept(folder, point(seed="0"), point(seed="1"), point(seed="2"))
+    assert [child.returncode for child in children] == [-signal.SIGTERM]
 
 
 ENDING = """

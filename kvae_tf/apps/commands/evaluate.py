@@ -36,6 +36,7 @@ def define() -> None:
 def call() -> None:
     """Flags to one call."""
     from kvae_tf import studies
+    from kvae_tf.data import storage
     from kvae_tf.experiments import targets
 
     values = flags.FLAGS
@@ -44,7 +45,8 @@ def call() -> None:
         values.annotations, values.max_memory,
     )  # fmt: skip
     model_folder = Path(values.run) if values.run else Path(values.saved_model).parent
-    studies.run(values.experiment, subject, Path(values.output or model_folder / "evaluation"))
+    folder = storage.make_folder(values.output or model_folder / "evaluation", "output")
+    studies.run(values.experiment, subject, folder)
 
 
 def main() -> None:
