@@ -19,6 +19,7 @@ import argparse
 import concurrent.futures
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,15 +101,20 @@ def kill_one_model(model: str, count: int, seed: int, folder: Path) -> list[dict
         for number in range(count):
             run_dir = folder / model / str(number)
             command = [*train_command(model, folder, run_dir), "--resume"]
-            moment = float(rng.uniform(0, length))
-            process = start(command, log)
-            wait_for_claim(process, run_dir)
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            was_killed = process.wait() == -signal.SIGKILL
-            result = {"model": model, "seconds": round(moment, 2), "killed": was_killed}
+            status, moment = 0, length
+            while not status:  # a run that was done before its moment is not a killed one
+                shutil.rmtree(run_dir, ignore_errors=True)
+                moment = float(rng.uniform(0, moment))
+                process = start(command, log)
+                wait_for_claim(process, run_dir)
+                time.sleep(moment)
+                process.send_signal(signal.SIGKILL)
+                status = process.wait()
+            result = {"model": model, "seconds": round(moment, 2), "status": status}
             result["finished epochs"] = finished_epochs(run_dir)
-            if start(command, log).wait():
+            if status != -signal.SIGKILL:
+                result["failed"] = f"it ended by itself: see {log.name}"
+            elif start(command, log).wait():
                 result["failed"] = f"the resumed run: see {log.name}"
             else:
                 found = outcome(run_dir)
