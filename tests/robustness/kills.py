@@ -39,21 +39,22 @@ from kvae_tf.training import build
 from kvae_tf.training.fit import train
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["--epochs=3", "--steps_per_epoch=2", "--batch_size=8", "--units=8", "--network=mlp",
-        "--test_sequences=2", "--image_epochs=2", "--jit=off"]  # fmt: skip
+TINY = ["--epochs=3", "--steps_per_epoch=2", "--batch_size=8", "--test_sequences=2",
+        "--image_epochs=2", "--jit=off"]  # fmt: skip
 OWN = {
-    "ae_rnn": {"pretraining_epochs": 1},
-    "vae_rnn": {"pretraining_epochs": 1},
-    "cannonball": {"state_size": 16, "max_objects": 2},
+    "ae_rnn": {"pretraining_epochs": 1, "units": 8},
+    "vae_rnn": {"pretraining_epochs": 1, "units": 8},
+    "cannonball": {"state_size": 16},
 }
 _POLL = 0.01  # seconds
 
 
 def train_command(model: str, folder: Path, run_dir: Path) -> list[str]:
-    """The command that trains a tiny model on ``folder/data.npz``."""
-    own = [f"--{name}={value}" for name, value in OWN.get(model, {}).items()]
-    return [sys.executable, "scripts/train.py", f"--dataset={folder / 'data.npz'}",
-            f"--model={model}", f"--run_dir={run_dir}", *TINY, *own]  # fmt: skip
+    """The command that trains a tiny model on ``folder/controlled.npz`` or ``counted.npz``."""
+    own = [f"--{name}={value}" for name, value in OWN.get(model, {"units": 8}).items()]
+    dataset = folder / ("counted.npz" if model == "cannonball" else "controlled.npz")
+    named = [f"--dataset={dataset}", f"--model={model}", f"--run_dir={run_dir}"]
+    return [sys.executable, "scripts/train.py", *named, *TINY, *own]
 
 
 def start(command: list[str], log) -> subprocess.Popen:
@@ -135,10 +136,9 @@ def kills(models: list[str], count: int, jobs: int, seed: int) -> dict[str, obje
     """Kills ``count`` trainings, divided among the models."""
     rng = np.random.default_rng(seed)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
-    shape = (30, 4, 8, 8)
-    arrays = {"images": rng.random(shape, np.float32), "controls": rng.normal(size=(30, 4, 1))}
-    arrays |= {"num_objects": rng.integers(1, 3, 30)}
-    np.savez(folder / "data.npz", **arrays)
+    images = rng.random((30, 4, 8, 8), np.float32)
+    np.savez(folder / "controlled.npz", images=images, controls=rng.normal(size=(30, 4, 1)))
+    np.savez(folder / "counted.npz", images=images, num_objects=rng.integers(1, 3, 30))
     shares = [len(range(i, count, len(models))) for i in range(len(models))]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         several = pool.map(
@@ -154,9 +154,10 @@ def seeds_of_one_model(model: str, count: int) -> list[dict[str, object]]:
     world = "cannonballs_small" if balls else "pendulum"
     splits = data.WORLDS[world].splits(0, num_sequences=(100, 40, 1), num_steps=10)
     values = {"model": model, "dataset": world, "network": "mlp", "jit": "off", "image_epochs": 99}
+    own = {name: value for name, value in OWN.get(model, {}).items() if name != "units"}
     results = []
     for seed in range(count):
-        plan = presets.settings("pendulum_smoke", **values | OWN.get(model, {}), seed=seed).plan
+        plan = presets.settings("pendulum_smoke", **values | own, seed=seed).plan
         tf.keras.backend.clear_session()
         result = {"model": model, "seed": seed}
         with tempfile.TemporaryDirectory() as folder:
