@@ -61,10 +61,11 @@ def start(command: list[str], log) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
 
-def wait_for_claim(process: subprocess.Popen, run_dir: Path) -> None:
-    """Waits until a process has claimed its folder, or ended."""
-    while not (run_dir / "settings.json").exists() and process.poll() is None:
+def wait_for(process: subprocess.Popen, path: Path) -> float:
+    """Waits until a process has written a file or folder, or ended; the time of that, seconds."""
+    while not path.exists() and process.poll() is None:
         time.sleep(_POLL)
+    return time.perf_counter()
 
 
 def tensors(path: Path) -> dict[str, bytes]:
@@ -93,8 +94,8 @@ def kill_one_model(model: str, count: int, seed: int, folder: Path) -> list[dict
     whole.parent.mkdir()
     with open(folder / model / "log.txt", "w+", encoding="utf-8") as log:
         process = start(train_command(model, folder, whole), log)
-        wait_for_claim(process, whole)
-        began = time.perf_counter()
+        began = wait_for(process, whole / "settings.json")
+        trained = wait_for(process, whole / "logs" / "projector") - began
         if process.wait():
             return [{"model": model, "failed": f"the undisturbed run: see {log.name}"}]
         length = time.perf_counter() - began
@@ -102,12 +103,13 @@ def kill_one_model(model: str, count: int, seed: int, folder: Path) -> list[dict
         for number in range(count):
             run_dir = folder / model / str(number)
             command = [*train_command(model, folder, run_dir), "--resume"]
-            status, moment = 0, length
+            # Half of the kills strike before the evaluation, which takes longest.
+            status, moment = 0, length if number % 2 else trained
             while not status:  # a run that was done before its moment is not a killed one
                 shutil.rmtree(run_dir, ignore_errors=True)
                 moment = float(rng.uniform(0, moment))
                 process = start(command, log)
-                wait_for_claim(process, run_dir)
+                wait_for(process, run_dir / "settings.json")
                 time.sleep(moment)
                 process.send_signal(signal.SIGKILL)
                 status = process.wait()
