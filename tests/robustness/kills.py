@@ -155,7 +155,7 @@ def seeds_of_one_model(model: str, count: int) -> list[dict[str, object]]:
     balls = model == "cannonball"
     world = "cannonballs_small" if balls else "pendulum"
     splits = data.WORLDS[world].splits(0, num_sequences=(100, 40, 1), num_steps=10)
-    values = {"model": model, "dataset": world, "network": "mlp", "jit": "off", "image_epochs": 99}
+    values = {"model": model, "dataset": world, "network": "mlp", "jit": "off", "image_epochs": 0}
     own = {name: value for name, value in OWN.get(model, {}).items() if name != "units"}
     results = []
     for seed in range(count):
