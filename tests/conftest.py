@@ -1,5 +1,6 @@
 """What several tests share: small models, their exports, and the committed exports, each once."""
 
+import fcntl
 import functools
 import os
 from pathlib import Path
@@ -30,10 +31,17 @@ def exported(live, tmp_path_factory):
     """Case of ``training_cases`` -> the folder of a fresh export of its model."""
     from kvae_tf.export import saved_model
 
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "exported"
+    folder.mkdir(exist_ok=True)
+
     @functools.cache
     def export(case):
-        path = tmp_path_factory.mktemp("exported") / case / "1"
-        saved_model.export(live(case), path)
+        path = folder / case / "1"
+        with open(folder / f"{case}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # workers share the exports
+            if not path.exists():
+                saved_model.export(live(case), path)
         return path
 
     return export

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 from commands import ROOT, run
+from conftest import SAVED_MODELS
 from PIL import Image
 
 from kvae_tf import data
@@ -14,20 +15,14 @@ from kvae_tf.apps import simulation, videos
 from kvae_tf.data import video
 from kvae_tf.errors import UserError
 from kvae_tf.export.loading import LoadedModel
-from kvae_tf.export.saved_model import export
-from kvae_tf.models import KVAE
 from kvae_tf.visualisation import films
 
-SHAPE = (8, 8, 1)
+SHAPE = (16, 16, 1)
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    model = KVAE(SHAPE, control_size=1, units=(8,), latent_size=3, num_modes=2)
-    model.build()
-    path = tmp_path_factory.mktemp("saved") / "1"
-    export(model, path)
-    return path
+def path():
+    return SAVED_MODELS / "pendulum" / "1"
 
 
 @pytest.fixture(scope="module")

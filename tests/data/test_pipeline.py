@@ -21,7 +21,7 @@ N, T = 11, 6
 def _data(n=N, dtype=np.float32):
     """Sequences whose control and pixels tell their number, ``(number + 1) / 255``."""
     number = np.arange(n, dtype=np.uint8)
-    frames = np.broadcast_to((number + 1)[:, None, None, None], (n, T, 2, 3))
+    frames = np.broadcast_to((number + 1)[:, None, None, None], (n, T, 2, 4))
     return SequenceData.from_arrays(
         frames if dtype == np.uint8 else frames.astype(dtype) / 255,
         controls=np.broadcast_to(number[:, None], (n, T)),
@@ -47,13 +47,13 @@ def _assert_equal(one, two):
 def test_static_float32_batches():
     spec = training_batches(_data(dtype=np.uint8), 4, seed=0, missing_rate=0.5).element_spec
     assert {name: (tuple(s.shape), s.dtype) for name, s in spec.items()} == {
-        "frames": ((4, T, 2, 3, 1), tf.float32),
+        "frames": ((4, T, 2, 4, 1), tf.float32),
         "observed": ((4, T), tf.float32),
         "controls": ((4, T, 1), tf.float32),
     }
     spec = evaluation_batches(_data(), 4).element_spec
     assert {name: tuple(s.shape) for name, s in spec.items()} == {
-        "frames": (4, T, 2, 3, 1),
+        "frames": (4, T, 2, 4, 1),
         "observed": (4, T),
         "controls": (4, T, 1),
         "weight": (4,),
@@ -118,7 +118,7 @@ def test_frames_become_floats_and_stay_with_their_controls(dtype):
     for batch in _take(training_batches(_data(dtype=dtype), 4, seed=0), 4):
         expected = (np.array(_numbers(batch), np.float32) + 1) / np.float32(255)
         np.testing.assert_array_equal(
-            batch["frames"], np.broadcast_to(expected[:, None, None, None, None], (4, T, 2, 3, 1))
+            batch["frames"], np.broadcast_to(expected[:, None, None, None, None], (4, T, 2, 4, 1))
         )
         np.testing.assert_array_equal(batch["observed"], 1.0)
 
@@ -216,7 +216,7 @@ def test_bad_arguments(options, words):
 
 def _counted(counts):
     counts = np.array(counts)
-    images = np.broadcast_to(counts[:, None, None, None] / 10, (len(counts), T, 2, 3))
+    images = np.broadcast_to(counts[:, None, None, None] / 10, (len(counts), T, 2, 4))
     return SequenceData.from_arrays(images, num_objects=counts)
 
 

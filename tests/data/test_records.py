@@ -104,7 +104,7 @@ def test_counted_objects_come_along(tmp_path):
 
 def test_training_from_shards(folder, tmp_path):
     values = {"dataset": str(folder), "run_dir": str(tmp_path / "run"), "epochs": 2,
-              "pretraining_epochs": 1,
+              "pretraining_epochs": 1, "image_epochs": 0,
               "batch_size": BATCH, "units": [8], "model": "vae_rnn",
               "missing_rate": 0.3}  # fmt: skip
     metrics = run.run(Settings.from_dict(values))

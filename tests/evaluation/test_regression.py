@@ -69,10 +69,10 @@ def test_samples_not_means_are_judged():
 def test_draws_have_the_moments():
     data = told(20, 0)
     model = Oracle()
-    draws = np.stack([evaluation.latent_samples(model, data, seed) for seed in range(200)])
+    draws = np.stack([evaluation.latent_samples(model, data, seed) for seed in range(50)])
     means = Oracle().filter(data.frames, None, data.controls).means.numpy()
-    assert np.abs(draws.mean(0) - means).max() < 5 * NOISE / np.sqrt(200)
-    np.testing.assert_allclose(draws.std(0).mean(), NOISE, rtol=0.02)
+    assert np.abs(draws.mean(0) - means).max() < 5 * NOISE / np.sqrt(50)
+    np.testing.assert_allclose(draws.std(0).mean(), NOISE, rtol=0.04)
 
 
 @pytest.mark.parametrize("blind", [0, 1])

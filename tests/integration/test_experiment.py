@@ -89,12 +89,20 @@ def test_drawn_walls_and_binarised_frames(tmp_path):
     np.testing.assert_array_equal(frames, np.where(grey.train.frames > 0.5, 255, 0))
 
 
-def train(*arguments, killer=None):
-    flags = ["--flagfile=configs/pendulum_smoke.cfg", *TINY, *arguments]
-    return python(KILLER, *killer, *flags) if killer else script("train", *flags)
+# DKF is compiled in a third of the KVAE's time.
+@pytest.mark.parametrize("model", ["dkf", pytest.param("kvae", marks=pytest.mark.slow)])
+def test_killed_and_resumed_training_is_bit_equal(model, tmp_path):
+    rng = np.random.default_rng(0)
+    images, controls = rng.random((60, 4, 8, 8), np.float32), rng.normal(size=(60, 4, 1))
+    dataset = npz(tmp_path / "mine.npz", images=images, controls=controls)
+    own = [f"--model={model}", f"--dataset={dataset}"]
+    own += ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2",
+            "--units=8", "--missing_rate=0.3", "--test_sequences=6", "--image_epochs=0"]  # fmt: skip
 
+    def train(*flags, killer=None):
+        flags = [*own, *flags]
+        return python(KILLER, *killer, *flags) if killer else script("train", *flags)
 
-def test_killed_and_resumed_training_is_bit_equal(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(f"--run_dir={whole}").returncode == 0
     # Killed in the middle of the second epoch, then while writing the checkpoint of the third.
@@ -217,6 +225,9 @@ def test_a_bound_that_is_not_a_number_stops_the_training(tmp_path):
     values = presets.flags("pendulum_smoke") | {
         "run_dir": str(tmp_path / "run"),
         "learning_rate": 1e20,
+        "num_modes": 1,
+        "dynamics_network": "constant",
+        "image_epochs": 0,
         "schedule": "constant",
         "steps_per_epoch": 20,
     }

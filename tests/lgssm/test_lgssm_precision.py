@@ -195,8 +195,14 @@ def amplification(name):
     return (1.0 + variance * joined) * np.max(np.abs(exact[1])) / np.sqrt(r)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        pytest.param(name, method, marks=pytest.mark.slow if method == "parallel" else [])
+        for name in HARD
+        for method in METHODS
+    ],
+)
 def test_float32_results_are_as_exact_as_their_dtype(emulated, name, method):
     """Inference is exact, and results are rounded to float32 once, at the end."""
     model, y, mask = case(name)
