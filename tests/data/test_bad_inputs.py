@@ -198,7 +198,7 @@ ROWS = [
     ("a window for a world", experiment("pendulum", window=8), "--dataset=pendulum is no video"),
     ("walls for arrays", experiment(draw_walls=True), "draw_walls"),
     ("memory for arrays", experiment(max_memory=1e-9), "--max_memory is 1e-09"),
-    ("no limit", settings(max_memory=float("nan")), "--max_memory is nan, expected a finite number"),
+    ("no limit", settings(max_memory=float("nan")), "--max_memory is nan, expected a finite"),
     ("a crop for sequences", clip(True, crop=(0, 0, 2, 2)), "--crop is 0,0,2,2, but .* a file of"),
     ("annotations for sequences", clip(True, annotations_path="a.csv"), "--annotations is a.csv"),
     ("a number for a video", clip(sequence=1), "--sequence is 1, but .* is a video"),

@@ -96,8 +96,8 @@ def test_killed_and_resumed_training_is_bit_equal(model, tmp_path):
     images, controls = rng.random((60, 4, 8, 8), np.float32), rng.normal(size=(60, 4, 1))
     dataset = npz(tmp_path / "mine.npz", images=images, controls=controls)
     own = [f"--model={model}", f"--dataset={dataset}"]
-    own += ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2",
-            "--units=8", "--missing_rate=0.3", "--test_sequences=6", "--image_epochs=0"]  # fmt: skip
+    own += ["--epochs=3", "--steps_per_epoch=4", "--batch_size=20", "--weight_epochs=2"]
+    own += ["--units=8", "--missing_rate=0.3", "--test_sequences=6", "--image_epochs=0"]
 
     def train(*flags, killer=None):
         flags = [*own, *flags]
