@@ -33,7 +33,7 @@ class Exported(tf.Module):
 
     Properties of the model that the signatures do not show are kept in variables: ``control_size``,
     ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
-    ``elbo_is_log_weight``.
+    ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions lack.
 
     Args:
       model: a built model.
@@ -47,6 +47,7 @@ class Exported(tf.Module):
         ):  # fmt: skip
             setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
         self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)
+        self.has_assertions = tf.Variable(1, trainable=False)
         self._queries = _signatures(model) | streaming.signatures(model)
         for name, query in self._queries.items():
             setattr(self, name, query)
