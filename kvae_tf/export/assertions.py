@@ -11,6 +11,11 @@ import tensorflow as tf
 from kvae_tf.models.inputs import TOLERANCE
 
 
+def shaped(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """A tensor of the shape of its spec, which calls of a loaded signature do not check."""
+    return tf.ensure_shape(value, spec.shape)
+
+
 def size(name: str, value: tf.Tensor) -> tf.Tensor:
     """A number of sequences or steps, or several numbers: int32, at least 1."""
     fits = tf.reduce_all(value >= 1)

@@ -150,7 +150,9 @@ def _declare(model, names: list[str], answer: Callable):
     )
 
     def call(*args, **kwargs):
-        return answer(**_checked(model, signature.bind(*args, **kwargs).arguments))
+        given = signature.bind(*args, **kwargs).arguments
+        given = {name: assertions.shaped(x, specs[name]) for name, x in given.items()}
+        return answer(**_checked(model, given))
 
     call.__signature__ = signature  # for TensorFlow, and for callers of the loaded export
     return tf.function(call, input_signature=[specs[name] for name in names], autograph=False)
