@@ -24,12 +24,9 @@ _ORDER = (
 _SEQUENCE = {"frames", "observed", "controls"}
 # Inputs of the signatures that every export has, and of some that it may have; for models with
 # objects, num_objects comes on top.
-_NEEDED = {
-    "decode": {"encodings"},
-    "impute": _SEQUENCE,
-    "forecast": _SEQUENCE | {"num_steps"},
-}
+_NEEDED = {"decode": {"encodings"}, "impute": _SEQUENCE}
 _OPTIONAL = {
+    "forecast": _SEQUENCE | {"num_steps"},
     "encode": {"frames"},
     "filter": _SEQUENCE,
     "smooth": _SEQUENCE,

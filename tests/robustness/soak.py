@@ -196,7 +196,7 @@ class Soak:
             time.sleep(min(1.0, max(0.0, start + 60.0 * minutes - now)))
             memory = resident()
             if now >= settled:
-                first = first or memory
+                first = memory if first is None else first
                 most = max(most, memory)
             if now >= line:
                 line += 60.0
@@ -209,7 +209,7 @@ class Soak:
         self.stop.set()
         for thread in threads:
             thread.join(LIMIT)
-        growth = most - (first or most)
+        growth = 0.0 if first is None else max(most, resident()) - first
         if growth > GROWTH:
             self.failures.append(f"memory grew by {growth:.0f} MiB, expected {GROWTH:g} at most")
         if any(thread.is_alive() for thread in threads) and not self.failures:
