@@ -1,9 +1,13 @@
 """What several tests share: small models, their exports, and the committed exports, each once."""
 
 import functools
+import os
 from pathlib import Path
 
 import pytest
+
+# The matrices of tests are small; threads of one worker only wait for those of another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,9 +18,14 @@ from kvae_tf.apps import helptext
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flagfiles
 
+LARGEST_SEED = 2**32 - 1  # that of data.settings, which takes TensorFlow to import
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort", "-helpshort")
 
 Sections = dict[str, list[helptext.Entry]]
+
+
+class TerminatedError(KeyboardInterrupt):
+    """The system asked the process to end (SIGTERM), as at the end of a batch job."""
 
 
 @contextlib.contextmanager
@@ -57,7 +63,8 @@ def run(
     """Defines and parses the flags, calls ``call`` and exits.
 
     Bad flags and ``UserError`` print one line to stderr and exit with status 1; other exceptions
-    keep their traceback. ``--help`` prints the command's own flags and exits with status 0.
+    keep their traceback. Ctrl-C and SIGTERM print one line, with what is kept, and exit with status
+    130 and 143. ``--help`` prints the command's own flags and exits with status 0.
 
     Args:
       call: flags to one call.
@@ -67,6 +74,7 @@ def run(
         in full; None: the flags that ``define`` defined.
     """
     warnings.showwarning = _warn
+    signal.signal(signal.SIGTERM, _terminate)
 
     def parse(arguments):
         words = flagfiles.expand(arguments[1:])
@@ -81,6 +89,11 @@ def run(
         app.run(_guarded(call), flags_parser=_refusing(parse))
     except (UserError, flags.Error) as error:
         fail(error)
+    except KeyboardInterrupt as end:
+        # On a line of its own, after the unfinished one of Keras' progress bar.
+        print("\n" * sys.stdout.isatty(), end="", flush=True)
+        print(f"interrupted: {_line(end) or 'nothing more is written'}", file=sys.stderr)
+        sys.exit(143 if isinstance(end, TerminatedError) else 130)
 
 
 def own_flags() -> list[helptext.Entry]:
@@ -98,16 +111,10 @@ def define_plugins() -> None:
       UserError: there is no such file or module.
     """
     import_tensorflow_quietly()
-    from kvae_tf.models import registry
+    from kvae_tf.experiments import flags as settings_flags
 
-    text = "PATH.py, or a module, with a model of your own that it registers."
-    flags.DEFINE_multi_string("plugin", [], text)
-    own = flags.FlagValues()
-    flags.DEFINE_multi_string("plugin", [], text, flag_values=own)
-    own.set_gnu_getopt(True)
-    own(["", *flagfiles.expand(sys.argv[1:])], known_only=True)
-    for place in own["plugin"].value:
-        registry.load_plugin(place)
+    settings_flags.define_plugin()
+    settings_flags.load_plugins(sys.argv[1:])
 
 
 def integers(name: str) -> tuple[int, ...]:
@@ -121,13 +128,21 @@ def integers(name: str) -> tuple[int, ...]:
 
 def _warn(message, category, filename, lineno, file=None, line=None):
     """Warnings as one line, without the place in the code, which a user did not write."""
-    print("warning: " + " ".join(str(message).split()), file=sys.stderr)
+    print(f"warning: {_line(message)}", file=sys.stderr)
 
 
 def fail(error: Exception) -> None:
     """Prints ``error: …`` as one line and exits with status 1."""
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    print(f"error: {_line(error)}", file=sys.stderr)
     sys.exit(1)
+
+
+def _line(message):
+    return " ".join(str(message).split())
+
+
+def _terminate(number, frame):
+    raise TerminatedError
 
 
 def _parse(arguments):

@@ -7,11 +7,14 @@ limits are in one place, from which ``kvae_tf.experiments.flags`` makes flags.
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
 from dataclasses import dataclass
 
 from kvae_tf.data import memory
 from kvae_tf.errors import UserError
 
+LARGEST_SEED = 2**32 - 1  # NumPy's older generator, which Keras seeds, takes 32 bits
 VIDEO_ONLY = ("frame_size", "crop", "channels", "window", "stride", "annotations")
 
 
@@ -41,18 +44,41 @@ def check(settings) -> None:
 
 def _check_field(field, value):
     choices, least, most = (field.metadata[key] for key in ("choices", "least", "most"))
+    kind = type(field.default)
+    if not _is_kind(value, kind):
+        raise UserError(f"--{field.name} is {value!r}, expected {_KINDS[kind]}")
     if choices is not None and value not in choices:
         known = ", ".join(map(str, choices))
         raise UserError(f"--{field.name} is {value!r}, expected one of {known}")
-    numbers = value if isinstance(value, tuple) else (value,)
+    values = value if isinstance(value, tuple) else (value,)
     if isinstance(value, tuple) and not value and field.default:
         raise UserError(f"--{field.name} is empty, expected at least one number")
-    for number in numbers:
+    for number in values:
         too_small = least is not None and not number >= least
         too_large = most is not None and not number <= most
         if too_small or too_large:
             limits = f"at least {least}" if most is None else f"{least} to {most}"
             raise UserError(f"--{field.name} is {number}, expected {limits}")
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    tuple: "whole numbers",
+}
+
+
+def _is_kind(value, kind):
+    """Whether a value is of the type of a setting's default."""
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_is_kind(number, int) for number in value)
+    if kind in (int, float):
+        abstract = numbers.Integral if kind is int else numbers.Real
+        is_number = isinstance(value, abstract) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    return isinstance(value, kind)
 
 
 def check_count(settings, name: str, count: int) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import glob
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -94,22 +96,29 @@ def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Seq
     write_text(path, text.getvalue())
 
 
-def read_json(path: str | os.PathLike, expected: str) -> object:
-    """The contents of a JSON file.
+def read_json(path: str | os.PathLike, expected: str) -> dict:
+    """The contents of a JSON file that holds an object.
 
     Args:
       path: the file.
       expected: what the file should be, in words, for the messages.
 
     Raises:
-      UserError: the file is missing or no JSON.
+      UserError: the file is missing, no JSON, or holds something else than an object.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
         raise UserError(f"{path} does not exist, expected {expected}") from None
-    except ValueError:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}), expected {expected}") from None
+    except (ValueError, RecursionError):
         raise UserError(f"{path} is not JSON, expected {expected}") from None
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{path} holds {json.dumps(value)[:40]}, expected {expected}: names and values"
+        )
+    return value
 
 
 @contextlib.contextmanager
@@ -140,6 +149,26 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         _clear(path)
+
+
+def clear(folder: Path) -> None:
+    """Removes what killed processes left in a folder and below it; nobody else may write there."""
+    for left in list(folder.rglob(".*")):
+        if re.fullmatch(rf"\..*\.[0-9a-f]{{{2 * _RANDOM}}}\.(tmp|old)", left.name):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+
+
+def full_disk(error: Exception) -> str:
+    """The system's words where an error says that the disk or the user's share of it is full.
+
+    Args:
+      error: an error of Python, or of TensorFlow, which passes on the words but not the number.
+
+    Returns:
+      For example ``"No space left on device"``; empty for any other error.
+    """
+    words = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+    return next((text for text in words if text in str(error)), "")
 
 
 @contextlib.contextmanager

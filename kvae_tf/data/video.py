@@ -120,7 +120,8 @@ def _in_order(paths):
     """Visible paths sorted by name, with numbers by their value: 2 before 10."""
     visible = [path for path in paths if not path.name.startswith(".")]
     return sorted(visible, key=lambda path: [
-        (int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", path.name)
+        (int(word), "") if word.isdecimal() else (-1, word)
+        for word in re.split(r"(\d+)", path.name)
     ])  # fmt: skip
 
 
@@ -244,11 +245,16 @@ def _warn_of_cut(what):
 def _transformed(picture, transform, name):
     """A frame as ``[H, W, C]``."""
     if transform.crop:
-        top, left, height, width = transform.crop
-        if top + height > picture.size[1] or left + width > picture.size[0]:
+        try:
+            top, left, height, width = transform.crop
+            fits = height > 0 <= top <= picture.size[1] - height
+            fits &= width > 0 <= left <= picture.size[0] - width
+        except ValueError:
+            fits = False
+        if not fits:
             raise UserError(
-                f"--crop={','.join(map(str, transform.crop))} (top, left, height, width) does not "
-                f"lie in {name}, which is {picture.size[1]}x{picture.size[0]}"
+                f"--crop={','.join(map(str, transform.crop))} (top, left, height, width) is no "
+                f"part of {name}, which is {picture.size[1]}x{picture.size[0]}"
             )
         picture = picture.crop((left, top, left + width, top + height))
     picture = picture.convert("L" if transform.channels == 1 else "RGB")

@@ -26,7 +26,7 @@ from kvae_tf.evaluation.regression import (
     quantities,
     regression,
 )
-from kvae_tf.evaluation.summary import evaluate, format_value
+from kvae_tf.evaluation.summary import evaluate, format_value, read
 
 __all__ = [
     "GAPS",
@@ -64,6 +64,7 @@ __all__ = [
     "object_errors",
     "positions_of",
     "quantities",
+    "read",
     "regression",
     "true_positions",
     "wasserstein",

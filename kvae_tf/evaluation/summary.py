@@ -5,7 +5,10 @@ A flat dictionary of ``"group/name"`` to a number or a list of numbers.
 
 from __future__ import annotations
 
-from kvae_tf.data import SequenceData
+from pathlib import Path
+
+from kvae_tf.data import SequenceData, storage
+from kvae_tf.errors import UserError
 from kvae_tf.evaluation.bound import bound
 from kvae_tf.evaluation.continuations import FIRST, LAST, Continuation, generation, interpolation
 from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_random_curve
@@ -78,6 +81,24 @@ def flat(group: str, x_name: str, curve: Curve) -> dict[str, list[float]]:
     for method, measures in curve.errors.items():
         metrics[f"{group}/{method}"] = measures["incorrect_pixels"]
         metrics[f"{group}/{method}_se"] = curve.standard_errors[method]["incorrect_pixels"]
+    return metrics
+
+
+def read(path: Path, expected: str) -> dict[str, object]:
+    """The metrics in a ``metrics.json``.
+
+    Args:
+      path: the file.
+      expected: what the file should be, in words, for the messages.
+
+    Raises:
+      UserError: the file is missing, or a metric is neither a number nor a list of numbers.
+    """
+    metrics = storage.read_json(path, expected)
+    for name, value in metrics.items():
+        for number in value if isinstance(value, list) else [value]:
+            if not isinstance(number, (int, float)):
+                raise UserError(f"{path} has {name} {number!r}, expected a number")
     return metrics
 
 

@@ -27,7 +27,7 @@ def rewrite(version_dir: Path, measure: bool = False) -> Path:
     """
     folder, model = version_dir.parent, LoadedModel(version_dir)
     settings = run.read_settings(folder / "settings.json", run_dir="unused")
-    metrics = storage.read_json(folder / "metrics.json", "the metrics of an export")
+    metrics = evaluation.read(folder / "metrics.json", "the metrics of an export")
     if measure:
         splits = run.load_data(settings)
         test = splits.test.select(slice(0, settings.data.test_sequences or None))

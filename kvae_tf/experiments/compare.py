@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from kvae_tf import evaluation
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
+from kvae_tf.training import callbacks
 
 # Flags that set where a run is stored, not what it computes.
 _PLACES = ("run_dir", "export_dir", "cache_dir", "resume", "overwrite", "image_epochs")
@@ -31,7 +33,7 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
     if not runs:
         raise UserError("--runs is empty, expected the folders of finished runs")
     settings = [storage.read_json(run / "settings.json", "a finished run") for run in runs]
-    metrics = [storage.read_json(run / "metrics.json", "a finished run") for run in runs]
+    metrics = [evaluation.read(run / "metrics.json", "a finished run") for run in runs]
     names = [name for name in settings[0] if name not in _PLACES]
     shared = {n: settings[0][n] for n in names if all(s.get(n) == settings[0][n] for s in settings)}
     numbers = {
@@ -55,7 +57,7 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
 
 def _time(run):
     path = run / "time.json"
-    return {"seconds": storage.read_json(path, "a run's time")["seconds"]} if path.exists() else {}
+    return {"seconds": callbacks.seconds(path)} if path.exists() else {}
 
 
 def _shape(value):

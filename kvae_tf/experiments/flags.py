@@ -11,6 +11,7 @@ from absl import flags
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flagfiles
 from kvae_tf.experiments.settings import Settings, fields, parts
+from kvae_tf.models import registry
 
 
 def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -59,6 +60,53 @@ def given(flag_values: flags.FlagValues) -> dict[str, object]:
         if isinstance(known[name].default, tuple):
             values[name] = flagfiles.whole_numbers(name, value)
     return values
+
+
+def define_plugin(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flag ``--plugin``.
+
+    Args:
+      flag_values: where the flag is defined; by default among those of the command line.
+    """
+    text = "PATH.py, or a module, with a model of your own that it registers."
+    flags.DEFINE_multi_string("plugin", [], text, flag_values=flag_values)
+
+
+def load_plugins(arguments: Sequence[str]) -> None:
+    """Imports what a command line names as ``--plugin``, in a flagfile or by itself.
+
+    Args:
+      arguments: words of the command line, without the program's name; other flags are ignored.
+
+    Raises:
+      UserError: there is no such file, module or flagfile.
+    """
+    own = flags.FlagValues()
+    define_plugin(own)
+    own.set_gnu_getopt(True)
+    own(["", *flagfiles.expand(arguments)], known_only=True)
+    for place in own["plugin"].value:
+        registry.load_plugin(place)
+
+
+def read(arguments: Sequence[str]) -> dict[str, object]:
+    """The settings that a command line sets, by flag name; its plugins are imported.
+
+    Args:
+      arguments: words of the command line, without the program's name.
+
+    Raises:
+      UserError: a flag, plugin or flagfile is unknown, or a value is of another kind.
+    """
+    load_plugins(arguments)
+    values = flags.FlagValues()
+    define(values)
+    define_plugin(values)
+    try:
+        values(["", *flagfiles.expand(arguments)])
+    except (flags.Error, ValueError) as error:  # absl has both
+        raise UserError(str(error)) from None
+    return given(values)
 
 
 def chosen_model(arguments: Sequence[str]) -> str:

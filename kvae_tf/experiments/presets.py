@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from absl import flags as absl_flags
-
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flagfiles
@@ -40,13 +38,10 @@ def flags(name: str) -> dict[str, object]:
     if name not in names():
         raise UserError(f"preset {name!r} is unknown, expected one of: {', '.join(names())}")
     path = flagfiles.folder() / f"{name}.cfg"
-    values = absl_flags.FlagValues()
-    settings_flags.define(values)
     try:
-        values(["", *flagfiles.expand([f"--flagfile={path}"])])
-    except absl_flags.Error as error:
+        return settings_flags.read([f"--flagfile={path}"])
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return settings_flags.given(values)
 
 
 def create(name: str, train: SequenceData, **changes) -> SequenceModel:

@@ -29,8 +29,8 @@ def update(readme: Path, saved_models: Path) -> None:
       saved_models: the folder of exports with their metrics.
 
     Raises:
-      UserError: a file is missing or no JSON, the README has no markers, or a page has an unknown
-        one.
+      UserError: a file is missing, no JSON or of another form, the README has no markers, or a page
+        has an unknown one.
     """
     pages = {}
     for page in (readme, *sorted((readme.parent / "docs").rglob("*.md"))):
@@ -46,9 +46,22 @@ def update(readme: Path, saved_models: Path) -> None:
                 f"{', '.join(TABLES)}"
             )
         if names:
-            pages[page] = _TABLE.sub(lambda m: f"{m[1]}{TABLES[m[2]](saved_models)}\n{m[3]}", text)
+            pages[page] = _TABLE.sub(lambda m: f"{m[1]}{_made(m[2], saved_models)}\n{m[3]}", text)
     for page, text in pages.items():
         storage.write_text(page, text)
+
+
+def _made(name, saved_models):
+    """A table by its name."""
+    try:
+        return TABLES[name](saved_models)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{saved_models}: table {name} cannot be made ({error!r}), expected the files that "
+            "evaluations and comparisons of runs write"
+        ) from None
 
 
 def summary(saved_models: Path) -> str:

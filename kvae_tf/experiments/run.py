@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 from kvae_tf import data, evaluation
 from kvae_tf.data import storage
+from kvae_tf.data.fingerprint import fingerprint
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import locks
 from kvae_tf.experiments.settings import PLACES, Settings
 from kvae_tf.export import model_card
 from kvae_tf.export.loading import LoadedModel
@@ -18,6 +21,7 @@ from kvae_tf.export.saved_model import export
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training import distribution, restarts
 from kvae_tf.training.build import build, compile_model, jit
+from kvae_tf.training.checkpoints import kept
 from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, images, model_figures, projector
 
@@ -37,24 +41,38 @@ def run(settings: Settings) -> dict[str, object]:
       chief.
 
     Raises:
-      UserError: a setting or a file is wrong, or a checkpoint does not fit.
+      UserError: a setting or a file is wrong, a checkpoint does not fit, the data are others than
+        those of the run that is resumed, another process trains in the folder, or the disk is full.
       DivergedError: the bound is no longer a number.
     """
     strategy = distribution.create(settings.training.strategy)  # before anything that computes
     run_dir = storage.make_folder(settings.run.run_dir, "run_dir")
     version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
     storage.make_folder(version_dir.parent, "export_dir")
+    # The workers of a distributed training share the folder, in which only the chief writes.
+    is_chief = distribution.is_chief(strategy)
+    lock = locks.held(run_dir, "run_dir") if is_chief else contextlib.nullcontext()
+    with lock, _ending_in_one_line(run_dir):
+        return _run(settings, strategy, run_dir, version_dir)
+
+
+def _run(settings, strategy, run_dir, version_dir):
+    """What ``run`` does in a folder that is locked."""
+    held_run = (run_dir / "settings.json").exists()
     if distribution.is_chief(strategy):
         _check_folder(run_dir, settings)
     with strategy.scope():
         if not jit(settings.plan):  # XLA and TensorFlow's deterministic kernels exclude each other
             tf.config.experimental.enable_op_determinism()
         splits = load_data(settings)
+        found = fingerprint(splits)
+        if settings.run.resume:
+            _check_data(run_dir, settings, found)
         model = build(settings.plan, splits.train)
         if distribution.is_chief(strategy):
-            _claim(run_dir, settings)
+            _claim(run_dir, settings, found)
         try:
-            _train(model, settings, splits, run_dir)
+            _train(model, settings, splits, run_dir, held_run)
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
@@ -64,10 +82,32 @@ def run(settings: Settings) -> dict[str, object]:
     metrics = _evaluate(model, settings, splits, run_dir)
     export(model, version_dir)
     _describe(version_dir, settings, model, metrics, splits, run_dir)
+    storage.write_json(run_dir / "metrics.json", metrics)  # last: it says that the run is finished
     for name, value in metrics.items():
         print(f"{name}: {evaluation.format_value(value)}")
     print(f"SavedModel: {version_dir}")
     return metrics
+
+
+@contextlib.contextmanager
+def _ending_in_one_line(run_dir):
+    """What is kept of a run that is interrupted, or whose disk is full, in one line."""
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        end.args = (f"{_kept(run_dir)}; go on with --resume",)
+        raise
+    except (OSError, tf.errors.OpError) as error:
+        reason = storage.full_disk(error)
+        if not reason:
+            raise
+        raise UserError(f"cannot write {run_dir}: {reason}; {_kept(run_dir)}") from error
+
+
+def _kept(run_dir):
+    """What a run that ends now leaves, in words."""
+    starts = sorted(run_dir.glob("starts/*/checkpoints"))
+    return kept(starts[-1] if starts else run_dir / "checkpoints")
 
 
 def load_data(settings: Settings, **options) -> data.Splits:
@@ -101,14 +141,24 @@ def load_data(settings: Settings, **options) -> data.Splits:
     return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
 
 
-def _train(model, settings, splits, run_dir):
+def _train(model, settings, splits, run_dir, held_run):
     """Trains from the last checkpoint or the best initialisation; with patience keeps the best."""
     plan = settings.plan
     checkpoints = compile_model(model, plan, splits.train, run_dir / "checkpoints")
     if settings.run.resume and checkpoints.restore_last():
-        print(f"resuming after epoch {int(checkpoints.progress.epoch.numpy())}")
-    elif plan.training.starts > 1:
-        restarts.select_best(model, checkpoints, plan, splits, run_dir)
+        done = int(checkpoints.progress.epoch.numpy())
+        if done > plan.training.epochs:
+            raise UserError(
+                f"--epochs is {plan.training.epochs}, expected at least {done}, the epochs that "
+                f"--run_dir={run_dir} has finished"
+            )
+        checkpoints.claim()
+        print(f"resuming after epoch {done}")
+    else:
+        if settings.run.resume and held_run:
+            print(f"{run_dir / 'checkpoints'} holds no checkpoint yet: starting afresh")
+        if plan.training.starts > 1:
+            restarts.select_best(model, checkpoints, plan, splits, run_dir)
     if distribution.is_chief(tf.distribute.get_strategy()):
         _write_hparams(run_dir / "logs", settings)
     train(model, checkpoints, plan, splits, run_dir)
@@ -117,13 +167,12 @@ def _train(model, settings, splits, run_dir):
 
 
 def _evaluate(model, settings, splits, run_dir):
-    """The metrics of the test part, also written to ``RUN_DIR/metrics.json``."""
+    """The metrics of the test part."""
     projector.write(run_dir / "logs" / "projector", model, splits.validation)
     test = splits.test.select(slice(0, settings.data.test_sequences or None))
     metrics = evaluation.evaluate(model, test, splits.train)
     metrics["test/sequences"] = len(test)
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
-    storage.write_json(run_dir / "metrics.json", metrics)
     return metrics
 
 
@@ -134,10 +183,11 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
       run_dir: folder of a run with at least one finished epoch.
 
     Raises:
-      UserError: there is no such run, or its checkpoint is damaged.
+      UserError: there is no such run, its checkpoint is damaged, or its data have changed.
     """
     settings = read_settings(run_dir / "settings.json", run_dir=str(run_dir))
     splits = load_data(settings)
+    _check_data(run_dir, settings, fingerprint(splits))
     model = build(settings.plan, splits.train)
     checkpoints = compile_model(model, settings.plan, splits.train, run_dir / "checkpoints")
     best = settings.training.patience > 0
@@ -156,7 +206,11 @@ def read_settings(path: Path, **changes) -> Settings:
     Raises:
       UserError: the file is missing or holds no settings.
     """
-    return Settings.from_dict(storage.read_json(path, "the settings of a run") | changes)
+    values = storage.read_json(path, "the settings of a run")
+    try:
+        return Settings.from_dict(values | changes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _describe(version_dir, settings, model, metrics, splits, run_dir):
@@ -195,13 +249,29 @@ def _check_folder(run_dir, settings):
         )
 
 
-def _claim(run_dir, settings):
-    """Writes the run's settings; deletes an older run that is to be overwritten."""
+def _check_data(run_dir, settings, found):
+    """Raises a ``UserError`` where a run was trained on data of another fingerprint."""
+    path = run_dir / "data.json"
+    known = storage.read_json(path, "the fingerprint of a run's data") if path.exists() else {}
+    if known.get("fingerprint", found) != found:
+        raise UserError(
+            f"--dataset={settings.data.dataset} has other contents now than those that "
+            f"--run_dir={run_dir} was trained on: expected the same data, or another --run_dir"
+        )
+
+
+def _claim(run_dir, settings, found):
+    """Writes the run's settings and fingerprint; deletes an older run that is overwritten."""
     path = run_dir / "settings.json"
     if path.exists() and not settings.run.resume:
         for name in ("checkpoints", "logs", "starts"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
+        (run_dir / "time.json").unlink(missing_ok=True)
+    storage.clear(run_dir)
+    # The file says that a run with these settings is finished.
+    (run_dir / "metrics.json").unlink(missing_ok=True)
     storage.write_json(path, settings.to_dict())
+    storage.write_json(run_dir / "data.json", {"fingerprint": found})
 
 
 def _write_hparams(folder, settings):

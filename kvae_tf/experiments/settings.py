@@ -60,8 +60,8 @@ class Settings:
 
     def __post_init__(self):
         self.data.validate()
+        self.training.validate()  # before the model, which looks at the number of epochs
         self.model.validate(self.training.epochs)
-        self.training.validate()
         self.run.validate()
 
     @property
@@ -100,6 +100,8 @@ class Settings:
             for name, value in values.items()
         }
         name = values.get("model", registry.DEFAULT)
+        if not isinstance(name, str):
+            raise UserError(f"--model is {name!r}, expected text")
         kinds = parts(name)  # an unknown model comes before settings that only it has
         unknown = sorted(set(values) - set(fields()))
         if unknown:

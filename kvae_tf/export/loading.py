@@ -110,7 +110,12 @@ class LoadedModel(Queries):
         if not isinstance(values, dict):
             raise UserError(f"{path} holds {values!r:.40}, expected settings by name")
         name = values.get("model")
-        return registry.get(name).older_exports(values) if name in registry.names() else {}
+        if name not in registry.names():
+            return {}
+        try:
+            return registry.get(name).older_exports(values)
+        except TypeError as error:
+            raise UserError(f"{path} does not hold the settings of an export: {error}") from None
 
     @property
     def supports(self) -> frozenset[str]:

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, storage
-from kvae_tf.errors import DivergedError
-from kvae_tf.training.checkpoints import Checkpoints
+from kvae_tf.errors import DivergedError, UserError
+from kvae_tf.training.checkpoints import Checkpoints, kept
 from kvae_tf.visualisation import model_figures
 
 
@@ -57,15 +57,14 @@ class Clock(keras.callbacks.Callback):
     def __init__(self, path: Path, done: int):
         super().__init__()
         self.path = path
-        before = storage.read_json(path, "a run's time") if done and path.exists() else {}
-        self._before = before.get("seconds", 0.0)
+        self._before = seconds(path) if done and path.exists() else 0.0
 
     def on_train_begin(self, logs=None):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = self._before + time.perf_counter() - self._start
-        storage.write_json(self.path, {"seconds": seconds, "epochs": epoch + 1})
+        passed = self._before + time.perf_counter() - self._start
+        storage.write_json(self.path, {"seconds": passed, "epochs": epoch + 1})
 
 
 class NaNGuard(keras.callbacks.Callback):
@@ -96,8 +95,7 @@ class NaNGuard(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations.numpy())
         raise DivergedError(
             f"{', '.join(terms or bad)} not finite after update {step}",
-            f"training stopped, the last good checkpoint is kept in {self.folder} (try a lower "
-            "--learning_rate or --clip_norm)",
+            f"training stopped, {kept(self.folder)} (try a lower --learning_rate or --clip_norm)",
         )
 
 
@@ -168,3 +166,18 @@ class EpochLines(keras.callbacks.Callback):
 def verbosity() -> int:
     """Keras' ``verbose`` of a training: progress bars on a terminal, nothing elsewhere."""
     return int(sys.stdout.isatty())
+
+
+def seconds(path: Path) -> float:
+    """The training time that ``Clock`` wrote.
+
+    Args:
+      path: the file ``time.json`` of a run.
+
+    Raises:
+      UserError: the file is missing, or holds no time.
+    """
+    value = storage.read_json(path, "a run's time").get("seconds")
+    if not isinstance(value, (int, float)):
+        raise UserError(f"{path} has seconds {value!r}, expected a number")
+    return value

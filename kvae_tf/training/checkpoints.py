@@ -1,19 +1,28 @@
 """Checkpoints; a run that is resumed from one gives the same numbers, bit for bit.
 
 A checkpoint holds the model, the optimiser and the progress of the training. TensorFlow writes the
-data under a new name and then replaces the small index file ``checkpoint``, so that after a kill at
-any moment the previous checkpoint is intact.
+data under a new name before it deletes an older checkpoint, so that after a kill at any moment, or
+on a full disk, the previous checkpoint is intact. What counts is which checkpoints can be read, not
+what TensorFlow's small file ``checkpoint`` says of them.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
+import warnings
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from kvae_tf.data import storage
 from kvae_tf.errors import UserError
+
+_KEPT = {"last": 2, "best": 1}  # number of checkpoints of each kind
+_STATE = "checkpoint"  # TensorFlow's file that lists the checkpoints of a folder
+# What TensorFlow raises on missing and damaged files.
+_DAMAGE = (tf.errors.OpError, LookupError, ValueError, RuntimeError, OSError)
 
 
 class Progress(tf.Module):
@@ -45,39 +54,41 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, model: keras.Model, written_to: Path | None = None):
-        self._folder, written_to = folder, written_to or folder
+        self._folder, self._written_to = folder, written_to or folder
         self.progress = Progress()
         self._state = tf.train.Checkpoint(
             model=_values(model.variables),
             optimizer=_values(model.optimizer.variables),
             progress=self.progress,
         )
-        self._last = tf.train.CheckpointManager(
-            self._state, str(written_to / "last"), max_to_keep=2
-        )
-        self._best = tf.train.CheckpointManager(
-            self._state, str(written_to / "best"), max_to_keep=1
-        )
+        self._managers = {}
+
+    def claim(self) -> None:
+        """Removes what a killed process left in the folders; nobody else may write there."""
+        if not self._managers:
+            for name, most in _KEPT.items():
+                self._managers[name] = _manager(self._state, self._written_to / name, most)
 
     def save(self, is_best: bool) -> None:
         """Writes the state to ``last``, and before that to ``best`` if it is the best.
 
         Args:
           is_best: whether the validation bound is the best so far.
+
+        Raises:
+          UserError: the checkpoint cannot be written, for instance because the disk is full.
         """
-        number = self.progress.epoch.numpy()
-        if is_best:
-            self._best.save(checkpoint_number=number)
-        self._last.save(checkpoint_number=number)
+        for name in ("best", "last") if is_best else ("last",):
+            self._save(name)
 
     def restore_last(self) -> bool:
-        """Restores the last state, if there is one.
+        """Restores the last state that can be read, if there is one; warns of newer ones.
 
         Returns:
           Whether there was a checkpoint.
 
         Raises:
-          UserError: the checkpoint belongs to another architecture, or is damaged.
+          UserError: the checkpoint belongs to another architecture, or none can be read.
         """
         return self._restore("last")
 
@@ -88,25 +99,107 @@ class Checkpoints:
           Whether there was a checkpoint.
 
         Raises:
-          UserError: the checkpoint belongs to another architecture, or is damaged.
+          UserError: the checkpoint belongs to another architecture, or none can be read.
         """
         return self._restore("best")
 
-    def _restore(self, name):
-        path = tf.train.latest_checkpoint(str(self._folder / name))
-        if path is None:
-            return False
+    def _save(self, name):
+        folder, number = self._written_to / name, int(self.progress.epoch.numpy())
         try:
-            self._state.restore(path).assert_existing_objects_matched()
-        except (ValueError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200]
+            self.claim()
+            self._managers[name].save(checkpoint_number=number)
+        except (tf.errors.OpError, OSError, UserError) as error:
+            path = folder / f"ckpt-{number}"
+            _remove(path.with_name(f"{path.name}_temp"))
+            if _damage(path):
+                for left in folder.glob(f"{path.name}.*"):
+                    _remove(left)
+            reason = storage.full_disk(error) or _reason(error)
             raise UserError(
-                f"checkpoint {path} is of another architecture than the flags say: {reason}"
+                f"cannot write checkpoint {path}: {reason}; {kept(self._folder)}"
             ) from None
-        except (tf.errors.OpError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"checkpoint {path} cannot be read: {reason}") from None
+
+    def _restore(self, name):
+        damaged = []
+        for path in reversed(_paths(self._folder / name)):
+            reason = _damage(path)
+            if reason is None:
+                break
+            damaged.append(f"{path} cannot be read: {reason}")
+        else:
+            if damaged or (self._folder / name / _STATE).exists():
+                what = "; ".join(damaged) or f"{self._folder / name} has lost its checkpoints"
+                raise UserError(f"{what}; expected a checkpoint (--overwrite starts afresh)")
+            return False
+        if damaged:
+            warnings.warn(f"{'; '.join(damaged)}; {path} is taken in its place", stacklevel=3)
+        try:
+            self._state.restore(str(path)).assert_existing_objects_matched()
+        except (ValueError, AssertionError) as error:
+            raise UserError(
+                f"checkpoint {path} is of another architecture than the flags say: {_reason(error)}"
+            ) from None
         return True
+
+
+def kept(folder: Path) -> str:
+    """What a run that ends now leaves, in words.
+
+    Args:
+      folder: folder of the run's checkpoints.
+    """
+    numbers = [_number(path) for path in _paths(folder / "last")]
+    if not numbers:
+        return "no epoch was finished, so that there is no checkpoint"
+    return f"the checkpoint after epoch {numbers[-1]} is kept in {folder}"
+
+
+def _manager(state, folder, most):
+    """TensorFlow's manager of a folder, which knows all checkpoints there, and nothing else is."""
+    names = [path.name for path in _paths(folder)]
+    for left in folder.glob("*"):
+        if left.name != _STATE and left.stem not in names:
+            _remove(left)
+    if names:
+        lines = [f'model_checkpoint_path: "{names[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+        # Without times the manager would keep them all.
+        lines += ["all_model_checkpoint_timestamps: 1.0" for _ in names]
+        lines += ["last_preserved_timestamp: 0.0"]
+        storage.write_text(folder / _STATE, "\n".join(lines) + "\n")
+    return tf.train.CheckpointManager(state, str(folder), max_to_keep=most)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _paths(folder):
+    """The checkpoints in a folder, as TensorFlow names them, the newest last."""
+    found = [path.with_suffix("") for path in folder.glob("ckpt-*.index")]
+    return sorted((path for path in found if path.name[5:].isdecimal()), key=_number)
+
+
+def _number(path):
+    return int(path.name[5:])
+
+
+def _damage(path):
+    """Why a checkpoint cannot be read; None: it can, to the last byte."""
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except _DAMAGE as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error):
+    return " ".join(str(error).split())[:200]
 
 
 def _values(variables):

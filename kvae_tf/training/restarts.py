@@ -17,6 +17,7 @@ from kvae_tf import data
 from kvae_tf.data import storage
 from kvae_tf.errors import DivergedError, UserError
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.training import callbacks
 from kvae_tf.training.build import TrainingPlan, build, compile_model
 from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.fit import train
@@ -63,7 +64,7 @@ def select_best(
             print(f"\nstart {start + 1} of {len(folders)} is out: {error.what}")
             losses.append(math.nan)
         if (folder / "time.json").exists():  # not before the end of a first epoch
-            seconds += storage.read_json(folder / "time.json", "a start's time")["seconds"]
+            seconds += callbacks.seconds(folder / "time.json")
     finite = [start for start, loss in enumerate(losses) if math.isfinite(loss)]
     if not finite:
         raise UserError(

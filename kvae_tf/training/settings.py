@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvae_tf.data.settings import check, check_count, setting
+from kvae_tf.data.settings import LARGEST_SEED, check, check_count, setting
 from kvae_tf.errors import UserError
 
 STRATEGIES = ("auto", "none", "mirrored", "multiworker")
@@ -14,7 +14,7 @@ STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 class TrainingSettings:
     """Optimiser, schedule, initialisations, distribution and callbacks."""
 
-    seed: int = setting(0, "Fixes data, initialisation and noise.", least=0)
+    seed: int = setting(0, "Fixes data, initialisation and noise.", least=0, most=LARGEST_SEED)
     epochs: int = setting(80, "Epochs to train.", least=1)
     starts: int = setting(
         1,

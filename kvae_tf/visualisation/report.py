@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae_tf.data import storage
-from kvae_tf.evaluation import format_value
+from kvae_tf.evaluation import format_value, read
 from kvae_tf.visualisation import charts, events, images
 
 _PAGE = """<!doctype html>
@@ -49,7 +49,7 @@ def write(folder: Path, output: Path) -> None:
       UserError: the folder holds no finished run.
     """
     settings = storage.read_json(folder / "settings.json", "the settings of a run")
-    metrics = storage.read_json(folder / "metrics.json", "the metrics of a finished run")
+    metrics = read(folder / "metrics.json", "the metrics of a finished run")
     curves = _training_curves(folder / "logs")
     pictures = [*_pictures(folder / "saved_model"), *_pictures(folder)]
     evaluation = _pictures(folder / "evaluation")
@@ -61,10 +61,14 @@ def write(folder: Path, output: Path) -> None:
         _section("Settings", _table("flag", settings)),
     ]
     title = f"{settings.get('model')} on {Path(str(settings.get('dataset'))).stem}"
-    summary = f"{html.escape(folder.resolve().name)}, seed {settings.get('seed')}"
+    summary = f"{folder.resolve().name}, seed {settings.get('seed')}"
     storage.write_text(
         output,
-        _PAGE.format(title=html.escape(title), summary=summary, sections="\n".join(sections)),
+        _PAGE.format(
+            title=html.escape(title),
+            summary=html.escape(summary),
+            sections="\n".join(sections),
+        ),
     )
 
 

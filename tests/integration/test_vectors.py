@@ -85,7 +85,7 @@ def test_learns_to_fill_in():
                  standardise=STANDARDISE)  # fmt: skip
     model.compile(tf.keras.optimizers.Adam(0.01))
     batches = data.training_batches(train, 50, seed=0, missing_rate=0.6)
-    model.fit(batches, steps_per_epoch=400, verbose=0)
+    model.fit(batches, steps_per_epoch=200, verbose=0)
     truth = oscillators(100, seed=2)
     observed = data.missing_at_random(100, 20, 0.6, 3, seed=0)
     seen = np.where(rng.random(truth.shape) < 0.3, np.nan, truth).astype(np.float32)

@@ -100,8 +100,13 @@ def test_finite_differences_of_a_quadratic_form():
 
 
 KINDS = ("none", "per_step", "per_dimension")
-PAIRS = [(engine, kind) for engine in ENGINES for kind in KINDS]
-PAIRS.remove(("tfp", "per_dimension"))  # TFP masks whole steps only
+slow = pytest.mark.slow
+PAIRS = [
+    pytest.param(engine, kind, marks=slow if engine == "tfp" else [])
+    for engine in ENGINES
+    for kind in KINDS
+    if (engine, kind) != ("tfp", "per_dimension")  # TFP masks whole steps only
+]
 
 
 @pytest.mark.parametrize(("engine", "kind"), PAIRS)
@@ -125,10 +130,10 @@ def test_shared_parameters_get_summed_gradients(engine):
 @pytest.mark.parametrize(
     ("engine", "n"),
     [
-        ("sequential", 1),
+        pytest.param("sequential", 1, marks=slow),
         ("sequential", 4),
-        ("sequential", 8),
-        ("sequential_stabilised", 4),
+        pytest.param("sequential", 8, marks=slow),
+        pytest.param("sequential_stabilised", 4, marks=slow),
         ("sequential_stabilised", 8),
     ],
 )
@@ -158,7 +163,9 @@ def test_compiled_gradient_is_the_same():
     assert_gradients(gradients(ours, model, y, jit_compile=True), theirs, model, y, 1e-6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=slow if name == "tfp" else []) for name in ENGINES]
+)
 def test_gradients_through_smoothed_moments(engine):
     model, y, mask, _ = case("row_missing", seed=3)
     y = reference.hide(y, mask)
@@ -206,7 +213,10 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == "small_emission_noise" else slow) for n in HARD],
+)
 def test_single_precision_gradients_over_a_thousand_steps(name):
     method, process, emission, stabilised = HARD[name]
     model, _, mask, _ = case("per_step", seed=8, T=1000, n=4, offset=False)

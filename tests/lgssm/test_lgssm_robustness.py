@@ -26,7 +26,9 @@ def spec(*shape):
     return tf.TensorSpec(shape, tf.float64)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [m if m != "tfp" else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_batch_and_time_may_be_dynamic(method):
     @tf.function(
         autograph=False,
@@ -100,7 +102,15 @@ LONG = {
 
 
 @pytest.mark.parametrize(
-    ("n", "name"), [*((4, name) for name in LONG), (8, "usual"), (8, "no_process_noise_stabilised")]
+    ("n", "name"),
+    [
+        (4, "usual"),
+        (4, "no_process_noise"),
+        (4, "no_process_noise_stabilised"),
+        pytest.param(4, "parallel", marks=pytest.mark.slow),
+        (8, "usual"),
+        (8, "no_process_noise_stabilised"),
+    ],
 )
 def test_single_precision_covariances_over_a_thousand_steps(n, name):
     """They stay symmetric and positive, whatever rounding does, and near the exact ones."""

@@ -8,11 +8,13 @@ from training_cases import CASES, build
 from kvae_tf.errors import UserError
 
 slow = pytest.mark.slow
+# The other cases are near to one of these: the same class, or the same kind of noise.
+QUICK = ("kvae", "dvbf", "vae_rnn", "ed_lstm", "cannonball_smoothed")
 
 
 @pytest.mark.parametrize(
     ("case", "mode"),
-    [pytest.param(case, "eager", marks=[slow] if case == "kvae_sampled" else []) for case in CASES]
+    [pytest.param(case, "eager", marks=[] if case in QUICK else slow) for case in CASES]
     + [pytest.param(case, "graph", marks=slow) for case in CASES]
     + [pytest.param(case, "jit", marks=slow) for case in ("kvae", "kvae_sampled")],
 )

@@ -128,8 +128,15 @@ def test_generated_sequences_follow_the_model():
     assert np.abs(one - other).max() > 0
 
 
-@pytest.mark.parametrize("variational", [True, False])
-@pytest.mark.parametrize("jit_engine", [True, False])
+@pytest.mark.parametrize(
+    ("variational", "jit_engine"),
+    [
+        (True, True),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        (False, False),
+        pytest.param(False, True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_autoencoder_is_trained_first_and_then_rests(variational, jit_engine):
     model = new(variational=variational, pretraining_updates=2, jit_engine=jit_engine)
     optimizer = keras.optimizers.SGD(0.01)

@@ -55,7 +55,12 @@ def shared(name):
     return new(name)
 
 
-@pytest.fixture(params=SYSTEMS)
+RARE = ("dvbf_point", "dvbf_cnn")  # each differs from another one in a single option
+
+
+@pytest.fixture(
+    params=[pytest.param(s, marks=pytest.mark.slow if s in RARE else []) for s in SYSTEMS]
+)
 def name(request):
     return request.param
 

@@ -6,6 +6,7 @@ python -m kvae_tf.apps.commands.benchmark lgssm | step | stream
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -68,6 +69,8 @@ def call(subcommand: str) -> None:
     from kvae_tf.data import storage
 
     values = flags.FLAGS
+    if values.write:
+        storage.make_folder(Path(values.write).parent, "write")
     benchmark.use_one_core()
     if subcommand == "lgssm":
         numbers = benchmark.engine(

@@ -29,13 +29,14 @@ def define() -> None:
     )
     flags.DEFINE_string("annotations", "", "A CSV file for the videos of --dataset.")
     flags.DEFINE_float("max_memory", None, "GiB that files may take; unset: as in the training.")
-    flags.DEFINE_integer("seed", None, "Another seed of the data.", lower_bound=0)
+    flags.DEFINE_integer("seed", None, "Another seed of the data.", 0, cli.LARGEST_SEED)
     flags.DEFINE_bool("validation", False, "Look at the validation part instead of the test part.")
 
 
 def call() -> None:
     """Flags to one call."""
     from kvae_tf import studies
+    from kvae_tf.data import storage
     from kvae_tf.experiments import targets
 
     values = flags.FLAGS
@@ -44,7 +45,8 @@ def call() -> None:
         values.annotations, values.max_memory,
     )  # fmt: skip
     model_folder = Path(values.run) if values.run else Path(values.saved_model).parent
-    studies.run(values.experiment, subject, Path(values.output or model_folder / "evaluation"))
+    folder = storage.make_folder(values.output or model_folder / "evaluation", "output")
+    studies.run(values.experiment, subject, folder)
 
 
 def main() -> None:

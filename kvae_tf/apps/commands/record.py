@@ -19,7 +19,7 @@ def define() -> None:
     )
     flags.DEFINE_integer("hold", 4, "Steps for which a random action is kept.", lower_bound=1)
     flags.DEFINE_integer("size", 96, "Pixels of a frame's longer side.", lower_bound=8)
-    flags.DEFINE_integer("seed", 0, "Of the actions and of the environment.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Of the actions and of the environment.", 0, cli.LARGEST_SEED)
     flags.mark_flags_as_required(["environment", "output"])
 
 

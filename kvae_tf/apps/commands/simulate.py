@@ -17,7 +17,7 @@ def define() -> None:
     flags.DEFINE_integer("shards", 16, "TFRecord files of the training part.", lower_bound=1)
     flags.DEFINE_list("num_sequences", [], "Of the parts of an .npz, TRAIN,VALIDATION,TEST.")
     flags.DEFINE_integer("num_steps", 0, "Frames of a sequence; 0: as the world has them.")
-    flags.DEFINE_integer("seed", 0, "Of the simulation.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Of the simulation.", 0, cli.LARGEST_SEED)
     flags.DEFINE_float("fps", 10.0, "Pictures a second of a film.", lower_bound=0.1)
     flags.mark_flag_as_required("output")
 

@@ -20,7 +20,7 @@ def define() -> None:
     flags.DEFINE_string("grid", "", "Every combination of: NAME=VALUE,VALUE;NAME=VALUE.")
     flags.DEFINE_string("random", "", "Random draws of: NAME=log:LOW:HIGH;NAME=VALUE,VALUE.")
     flags.DEFINE_integer("draws", 10, "How many, with --random.", lower_bound=1)
-    flags.DEFINE_integer("draw_seed", 0, "Of the draws.", lower_bound=0)
+    flags.DEFINE_integer("draw_seed", 0, "Of the draws.", 0, cli.LARGEST_SEED)
     flags.DEFINE_multi_string("set", [], "A flag of all runs, as --set=epochs=3.")
     flags.DEFINE_multi_string(
         "plugin", [], "PATH.py, or a module, that each run imports for its model."

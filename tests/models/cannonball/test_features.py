@@ -104,7 +104,9 @@ def test_too_little_to_go_by(one):
         nf.newtonian_features(data_of(np.full((3, 4, 5, 5, 1), 0.5)), 2)
 
 
-@pytest.mark.parametrize("posterior", ["smoothed", "attention"])
+@pytest.mark.parametrize(
+    "posterior", ["attention", pytest.param("smoothed", marks=pytest.mark.slow)]
+)
 def test_attention_begins_with_them(posterior):
     """Untrained, it knows where each single ball is, whatever the random weights."""
     train, test = world([1, 2], 600), world([1], 50, seed=2)

@@ -30,7 +30,9 @@ def train():
     )
 
 
-@pytest.fixture(params=POSTERIORS)
+@pytest.fixture(
+    params=[p if p == "smoothed" else pytest.param(p, marks=pytest.mark.slow) for p in POSTERIORS]
+)
 def model(request):
     keras.utils.set_random_seed(0)
     found = Cannonball(SHAPE, max_objects=OBJECTS, state_size=9, posterior=request.param)
