@@ -13,7 +13,8 @@ from kvae_tf.models.inputs import TOLERANCE
 
 def shaped(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     """A tensor of the shape of its spec, which calls of a loaded signature do not check."""
-    return tf.ensure_shape(value, spec.shape)
+    # XLA has no EnsureShape of any shape.
+    return value if spec.shape.rank is None else tf.ensure_shape(value, spec.shape)
 
 
 def size(name: str, value: tf.Tensor) -> tf.Tensor:
