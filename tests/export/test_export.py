@@ -104,6 +104,7 @@ WRONG = [
     ("impute", {"frames": 255 * FRAMES}, "frames: expected floats in 0, 1"),
     ("impute", {"frames": 2 * FRAMES - 1}, "frames: expected floats in 0, 1"),
     ("impute", {"frames": np.where(FRAMES > 0.5, np.inf, FRAMES)}, "frames: expected floats"),
+    ("impute", {"frames": np.where(FRAMES > 0.5, np.inf, -np.inf).astype("f")}, "frames: expected"),
     ("impute", {"frames": FRAMES[:, :0]}, f"{OF_FRAMES} 2 0"),
     ("impute", {"frames": FRAMES[:0]}, f"{OF_FRAMES} 0 5"),
     ("impute", {"frames": FRAMES[0, 0]}, "Shape of tensor frames"),
