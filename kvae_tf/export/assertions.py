@@ -11,6 +11,12 @@ import tensorflow as tf
 from kvae_tf.models.inputs import TOLERANCE
 
 
+def shaped(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """A tensor of the shape of its spec, which calls of a loaded signature do not check."""
+    # XLA has no EnsureShape of any shape.
+    return value if spec.shape.rank is None else tf.ensure_shape(value, spec.shape)
+
+
 def size(name: str, value: tf.Tensor) -> tf.Tensor:
     """A number of sequences or steps, or several numbers: int32, at least 1."""
     fits = tf.reduce_all(value >= 1)
@@ -42,16 +48,17 @@ def frames(model, frames: tf.Tensor, observed: tf.Tensor, shape):
     axes = [-3, -2, -1]
     if model.is_vector:
         missing = tf.reduce_all(tf.math.is_nan(frames), axes)
-        excess = tf.cast(tf.reduce_any(tf.math.is_inf(frames), axes), tf.float32)
+        fits = ~tf.reduce_any(tf.math.is_inf(frames), axes)
         expected = "finite numbers, or NaN if missing"
     else:
-        # One pass over the pixels, by arithmetic that hands NaN on.
-        inside = tf.clip_by_value(frames, -TOLERANCE, 1.0 + TOLERANCE)
-        excess = tf.reduce_sum(tf.math.squared_difference(frames, inside), axes)
-        missing = tf.math.is_nan(excess)
+        # Sums and extremes are cheaper than a look at each pixel. A sum is NaN if a pixel is, or if
+        # there are infinities of both signs.
+        low, high = tf.reduce_min(frames, axes), tf.reduce_max(frames, axes)
+        missing = tf.math.is_nan(tf.reduce_sum(frames, axes)) & ~tf.math.is_inf(low)
+        fits = (low >= -TOLERANCE) & (high <= 1.0 + TOLERANCE)
         expected = "floats in [0, 1], or NaN if missing"
     observed = tf.where(missing, 0.0, observed)
-    fits = tf.reduce_all((excess == 0.0) | (observed == 0.0))
+    fits = tf.reduce_all(fits | (observed == 0.0))
     observed = _if(fits, observed, f"frames: expected {expected}")
     return tf.where(observed[..., None, None, None] > 0, frames, 0.0), observed
 

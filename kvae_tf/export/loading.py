@@ -24,12 +24,9 @@ _ORDER = (
 _SEQUENCE = {"frames", "observed", "controls"}
 # Inputs of the signatures that every export has, and of some that it may have; for models with
 # objects, num_objects comes on top.
-_NEEDED = {
-    "decode": {"encodings"},
-    "impute": _SEQUENCE,
-    "forecast": _SEQUENCE | {"num_steps"},
-}
+_NEEDED = {"decode": {"encodings"}, "impute": _SEQUENCE}
 _OPTIONAL = {
+    "forecast": _SEQUENCE | {"num_steps"},
     "encode": {"frames"},
     "filter": _SEQUENCE,
     "smooth": _SEQUENCE,
@@ -56,6 +53,7 @@ class LoadedModel(Queries):
       module: the module that ``tf.saved_model.load`` returned.
       signatures: name of a signature -> names of its inputs, names of its outputs.
       num_parameters: number of all entries of the model's variables.
+      has_assertions: whether the graphs check their inputs; those of earlier versions do not.
 
     Raises:
       UserError: the folder holds no SavedModel, or one that this package did not write.
@@ -67,6 +65,7 @@ class LoadedModel(Queries):
         self.path = Path(path)
         if not (self.path / "saved_model.pb").exists():
             raise UserError(f"{path} holds no saved_model.pb, expected an export's version folder")
+        facts = _FACTS | self._older_facts()
         try:
             self.module = tf.saved_model.load(str(path))
         except Exception as error:  # whatever TensorFlow makes of a foreign file
@@ -90,7 +89,7 @@ class LoadedModel(Queries):
         )
         self.num_parameters = sum(math.prod(value.shape) for value in self.module.values)
         self.control_size = int(self.module.control_size)
-        facts = _FACTS | self._older_facts()
+        self.has_assertions = hasattr(self.module, "has_assertions")
         self.max_objects = int(self._fact("max_objects", facts))
         self.is_vector = bool(self._fact("is_vector", facts))
         self.filter_warmup = int(self._fact("filter_warmup", facts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 from kvae_tf.evaluation import format_value
@@ -12,7 +14,7 @@ from kvae_tf.models.spec import ModelSpec
 _CARD = """# {title}
 
 {summary} ({paper}),
-trained on `{dataset}`: frames {frame_shape}, {control_size} control(s), {parts};
+trained on {dataset}: frames {frame_shape}, {control_size} control(s), {parts};
 {parameters:,} parameters.
 
 ## Results on the test part
@@ -30,15 +32,17 @@ TensorFlow is all that is needed, and the folder `1` beside this page:
 import tensorflow as tf
 
 model = tf.saved_model.load("1")
-filled = model.{query}(
-    frames,  # float32 [B, T, {frame}] in [0, 1]; anything where missing
-    observed=observed,  # float32 [B, T], 1 = seen; may be left out: all
+filled = model.signatures["impute"](
+    frames=frames,  # float32 [B, T, {frame}] in [0, 1]; anything where missing
+    observed=observed,  # float32 [B, T], 1 = seen, 0 = missing; or tf.constant(1.0): all seen
 {arguments})
 filled["frames"], filled["encodings"], filled["encoding_stds"]
 ```
 
-Batch and time are dynamic. In `model.signatures[...]`, and over REST, every input is named and
-required; scalars 1.0 for `observed` and 0.0 for `controls` stand for "all seen" and "none".
+Batch and time are dynamic. Every input is a tensor, named and required, over REST too. Call
+signatures, not `model.impute` and the like: after a bad call, these may block all other threads.
+
+{checks}
 
 | signature | inputs | outputs |
 | --- | --- | --- |
@@ -50,6 +54,12 @@ required; scalars 1.0 for `observed` and 0.0 for `controls` stand for "all seen"
 {flags}
 ```
 """
+_CHECKS = """A call whose inputs do not fit fails with a message that names the input. Checked are
+shapes; `frames`, in [0, 1] where seen (a frame with NaN counts as missing; vectors are finite, or
+NaN where missing); `observed`, 0 or 1; `controls`, finite; `num_objects`; numbers of sequences and
+steps, from 1 on. XLA (`jit_compile=True`) leaves these checks out."""
+_NO_CHECKS = """This export is of an earlier version: its signatures check nothing. `kvae_tf.load`
+checks."""
 
 
 def write(
@@ -70,22 +80,20 @@ def write(
     """
     height, width, channels = model.frame_shape
     floor = metrics.get("test/variance_floor")
-    arguments = ""
-    if model.control_size:
-        arguments += (
-            f"    controls=controls,  # float32 [B, T, {model.control_size}], acts from t to "
-            "t + 1; may be left out: zeros\n"
+    U, most = model.control_size, model.max_objects
+    arguments = "    controls=tf.constant(0.0),  # none\n"
+    if U:
+        arguments = (
+            f"    controls=controls,  # float32 [B, T, {U}], acts from t to t + 1; or "
+            "tf.constant(0.0): zeros\n"
         )
-    if model.max_objects:
-        arguments += (
-            f"    num_objects=num_objects,  # int32 [B], 1 to {model.max_objects}; may be left "
-            f"out: {model.max_objects}\n"
-        )
+    if most:
+        arguments += f"    num_objects=num_objects,  # int32 [B], 1 to {most}\n"
     return _CARD.format(
-        title=f"{spec.title} on {Path(str(flags['dataset'])).stem}",
+        title=f"{spec.title} on {_text(Path(str(flags['dataset'])).stem)}",
         summary=spec.summary,
         paper=spec.paper,
-        dataset=flags["dataset"],
+        dataset=_code(flags["dataset"]),
         frame_shape=f"{height}x{width}x{channels}",
         frame=f"{height}, {width}, {channels}",
         control_size=model.control_size,
@@ -94,10 +102,10 @@ def write(
         results=_results(metrics),
         floor="" if floor is None else f", with a variance floor of {floor:g}",
         bound=model.bound_name,
-        query="impute",
         arguments=arguments,
+        checks=_CHECKS if model.has_assertions else _NO_CHECKS,
         signatures="\n".join(
-            f"| `{name}` | {_names(inputs)} | {_names(outputs)} |"
+            f"| {_code(name)} | {_names(inputs)} | {_names(outputs)} |"
             for name, (inputs, outputs) in model.signatures.items()
         ),
         flags="\n".join(f"--{name}={_flag(value)}" for name, value in flags.items()),
@@ -118,7 +126,7 @@ def _results(metrics):
     for (group, _), columns in curves.items():
         names = [name for name in columns if name.removesuffix("_se") == name]
         lines = zip(*(_with_errors(columns, name) for name in names), strict=True)
-        tables.append(f"### {group}\n\n{_table(names, lines)}")
+        tables.append(f"### {_text(group)}\n\n{_table(names, lines)}")
     return "\n\n".join(tables)
 
 
@@ -132,12 +140,32 @@ def _with_errors(columns, name):
 
 def _table(header, rows):
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_text, line))} |" for line in lines)
 
 
 def _names(specs):
-    return ", ".join(f"`{name}`" for name in specs) or "none"
+    return ", ".join(map(_code, specs)) or "none"
 
 
 def _flag(value):
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _one_line(",".join(map(str, value)) if isinstance(value, list) else value)
+
+
+def _one_line(text):
+    """Text without line breaks and other letters that cannot be seen, which become escapes."""
+    letters = (x if x.isprintable() else x.encode("unicode_escape").decode() for x in str(text))
+    return "".join(letters)
+
+
+def _text(text):
+    """Text that is neither Markdown nor HTML."""
+    text = html.escape(_one_line(text), quote=False)
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+
+
+def _code(text):
+    """Text as a code span, whose marks are longer than any run of backticks in it."""
+    text = _one_line(text) or " "
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    space = " " if longest else ""
+    return f"{'`' * (longest + 1)}{space}{text}{space}{'`' * (longest + 1)}"

@@ -33,7 +33,7 @@ class Exported(tf.Module):
 
     Properties of the model that the signatures do not show are kept in variables: ``control_size``,
     ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
-    ``elbo_is_log_weight``.
+    ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions lack.
 
     Args:
       model: a built model.
@@ -47,6 +47,7 @@ class Exported(tf.Module):
         ):  # fmt: skip
             setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
         self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)
+        self.has_assertions = tf.Variable(1, trainable=False)
         self._queries = _signatures(model) | streaming.signatures(model)
         for name, query in self._queries.items():
             setattr(self, name, query)
@@ -149,7 +150,9 @@ def _declare(model, names: list[str], answer: Callable):
     )
 
     def call(*args, **kwargs):
-        return answer(**_checked(model, signature.bind(*args, **kwargs).arguments))
+        given = signature.bind(*args, **kwargs).arguments
+        given = {name: assertions.shaped(x, specs[name]) for name, x in given.items()}
+        return answer(**_checked(model, given))
 
     call.__signature__ = signature  # for TensorFlow, and for callers of the loaded export
     return tf.function(call, input_signature=[specs[name] for name in names], autograph=False)

@@ -39,14 +39,18 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="batch_size")], autograph=False)
     def filter_start(batch_size):
+        batch_size = assertions.shaped(batch_size, tf.TensorSpec([], tf.int32))
         batch_size = assertions.size("batch_size", batch_size)
         return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
     @tf.function(input_signature=[state_spec, *specs], autograph=False)
     def filter_step(state, frames, observed=one, controls=zero):
+        frames = assertions.shaped(frames, specs[0])
         batch_size = tf.shape(frames)[0]
         state = {
-            name: assertions.rows(name, value, batch_size, "frames")
+            name: assertions.rows(
+                name, assertions.shaped(value, state_spec[name]), batch_size, "frames"
+            )
             for name, value in state.items()
         }
         frames, observed = assertions.frames(model, frames, observed, [batch_size])

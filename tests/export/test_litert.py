@@ -21,9 +21,13 @@ def call(path, value):
     return runner(**{name: value})
 
 
-@pytest.mark.parametrize("world", ["pendulum", pytest.param("box", marks=pytest.mark.slow)])
-def test_round_trip(world, tmp_path):
-    model = LoadedModel(SAVED / world / "1")
+@pytest.mark.parametrize(
+    "world",
+    ["pendulum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("box", "fresh"))],
+)
+def test_round_trip(world, exported, tmp_path):
+    """Of committed exports, and of a fresh one, whose graphs have assertions."""
+    model = LoadedModel(exported("kvae") if world == "fresh" else SAVED / world / "1")
     encoder, decoder = litert.convert(model, tmp_path)
     frames = np.random.default_rng(0).random((1, *model.frame_shape)).astype(np.float32)
     found = call(encoder, frames)

@@ -582,9 +582,10 @@ def test_a_card_lists_the_signatures(case, exported, loaded):
         registry.get(name), plan.model, changes, export, {"test/elbo_per_frame": 1.0}
     )
     assert listed(card) == signatures(exported(case))
-    example = re.search(r"filled = model\.(\w+)\(\n(.*?)\)\n", card, re.DOTALL)
-    arguments = set(re.findall(r"(\w+)=", example[2])) | {"frames"}
-    assert arguments <= set(export.signatures[example[1]][0])
+    example = re.search(r"filled = model\.signatures\[\"(\w+)\"\]\(\n(.*?)\n\)\n", card, re.DOTALL)
+    arguments = set(re.findall(r"^    (\w+)=", example[2], re.MULTILINE))
+    assert arguments == set(export.signatures[example[1]][0])
+    assert "fails with a message that names the input" in card
 
 
 @pytest.mark.parametrize(
