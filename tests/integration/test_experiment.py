@@ -51,18 +51,18 @@ runpy.run_path("scripts/train.py", run_name="__main__")
 
 @functools.cache
 def tiny(dataset):
-    return data.WORLDS[dataset].splits(0, num_sequences=(16, 1, 1), num_steps=8).train
+    return data.WORLDS[dataset].splits(0, num_sequences=(8, 1, 1), num_steps=6).train
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_one_training_step_of_every_config(name, tmp_path):
-    values = presets.flags(name) | {"run_dir": str(tmp_path), "batch_size": 4}
+    values = presets.flags(name) | {"run_dir": str(tmp_path), "batch_size": 2}
     settings = Settings.from_dict(values)
     train = tiny(settings.data.dataset)
     model = build.build(settings.plan, train)
     build.compile_model(model, settings.plan, train, tmp_path / "checkpoints")
     rate = settings.data.missing_rate
-    batch = next(iter(data.training_batches(train, 4, seed=0, missing_rate=rate)))
+    batch = next(iter(data.training_batches(train, 2, seed=0, missing_rate=rate)))
     if not rate:
         batch.pop("observed")
     before = [variable.numpy() for variable in model.trainable_variables]
@@ -225,8 +225,7 @@ def test_a_bound_that_is_not_a_number_stops_the_training(tmp_path):
     values = presets.flags("pendulum_smoke") | {
         "run_dir": str(tmp_path / "run"),
         "learning_rate": 1e20,
-        "num_modes": 1,
-        "dynamics_network": "constant",
+        "model": "dkf",
         "image_epochs": 0,
         "schedule": "constant",
         "steps_per_epoch": 20,

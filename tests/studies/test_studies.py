@@ -59,7 +59,8 @@ def test_a_model_that_cannot_smooth_generates_only(splits):
 
 
 @pytest.mark.parametrize(
-    ("network", "is_function"), [("mlp", True), ("lstm", False), ("fifo", False)]
+    ("network", "is_function"),
+    [("mlp", True), ("lstm", False), pytest.param("fifo", False, marks=pytest.mark.slow)],
 )
 def test_modes_say_whether_weights_are_a_function_of_the_last_encoding(
     splits, network, is_function, monkeypatch
