@@ -109,7 +109,7 @@ def test_training_from_shards(folder, tmp_path):
               "missing_rate": 0.3}  # fmt: skip
     metrics = run.run(Settings.from_dict(values))
     assert metrics["train/updates"] == 16
-    assert np.isfinite(metrics["test/score_per_frame"])
+    assert np.isfinite(metrics["test/log_likelihood_per_frame"])
 
 
 def test_shards_that_take_too_much_are_refused_unread(splits, folder, monkeypatch):
