@@ -33,7 +33,9 @@ QUICK = {
     "saved:pendulum", "saved:cannonball",
 }  # fmt: skip
 
-EARLIER = ("saved:dkf_pendulum", "saved:dvbf_ball")
+EARLIER = tuple(
+    f"saved:{n}" for n in ("dkf_pendulum", "dvbf_ball", "dvbf_pendulum", "dvbf_two_balls")
+)
 
 
 def subjects(kind, names):
