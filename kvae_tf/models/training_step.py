@@ -145,7 +145,7 @@ class TrainableModel(keras.Model):
     def train_step(self, data):
         """One update; noise is a function of the seed and the iteration alone."""
         seed = tf.random.experimental.stateless_fold_in(
-            tf.constant([self.noise_seed, 0], tf.int64),
+            self._seed_pair(0),
             tf.cast(self.optimizer.iterations, tf.int64),
         )
         bound, loss, gradients = self.training_gradients(data, seed)
@@ -213,7 +213,7 @@ class TrainableModel(keras.Model):
 
     def held_out_loss(self, data) -> tf.Tensor:
         """The loss of the current phase on held-out sequences, with fixed noise, a scalar."""
-        seed = tf.constant([self.noise_seed, 1], tf.int64)
+        seed = self._seed_pair(1)
         return self._in_current_phase(lambda phase: self.loss_of(phase.bound(data, seed)))
 
     def _in_current_phase(self, function):
@@ -242,8 +242,12 @@ class TrainableModel(keras.Model):
 
     def test_step(self, data):
         """The bound of a batch of held-out sequences, with fixed noise; padding has weight 0."""
-        bound = self.elbo(data, tf.constant([self.noise_seed, 1], tf.int64))
+        bound = self.elbo(data, self._seed_pair(1))
         return self._report(-bound.elbo / bound.num_frames, bound, weight=data.get("weight"))
+
+    def _seed_pair(self, number):
+        """The stateless seed ``(noise_seed, number)``; the first may be a variable, too."""
+        return tf.stack([tf.cast(self.noise_seed, tf.int64), tf.constant(number, tf.int64)])
 
     def _report(self, loss, bound, weight=None, gradient_norm=None):
         self._means["loss"].update_state(loss, sample_weight=weight)

@@ -36,6 +36,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.experiments import presets
 from kvae_tf.models import registry
 from kvae_tf.training import build
+from kvae_tf.training.checkpoints import Checkpoints
 from kvae_tf.training.fit import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,23 +152,35 @@ def kills(models: list[str], count: int, jobs: int, seed: int) -> dict[str, obje
 
 
 def seeds_of_one_model(model: str, count: int) -> list[dict[str, object]]:
-    """Trains a model from the seeds 0 … ``count - 1``, in this process."""
+    """Trains a model from the seeds 0 … ``count - 1``, in this process.
+
+    All trainings share one compiled step: weights, optimiser and seed are put into its variables.
+    """
     balls = model == "cannonball"
     world = "cannonballs_small" if balls else "pendulum"
     splits = data.WORLDS[world].splits(0, num_sequences=(100, 40, 1), num_steps=10)
     values = {"model": model, "dataset": world, "network": "mlp", "jit": "off", "image_epochs": 0}
     own = {name: value for name, value in OWN.get(model, {}).items() if name != "units"}
-    results = []
+    shared, results = None, []
     for seed in range(count):
         plan = presets.settings("pendulum_smoke", **values | own, seed=seed).plan
-        tf.keras.backend.clear_session()
-        result = {"model": model, "seed": seed}
+        fresh, result = build.build(plan, splits.train), {"model": model, "seed": seed}
         with tempfile.TemporaryDirectory() as folder:
-            one = build.build(plan, splits.train)
-            checkpoints = build.compile_model(one, plan, splits.train, Path(folder) / "checkpoints")
+            checkpoints = Path(folder) / "checkpoints"
+            if shared is None:
+                shared, fresh.noise_seed = fresh, tf.Variable(seed, dtype=tf.int64)
+                progress = build.compile_model(shared, plan, splits.train, checkpoints)
+                blank = [variable.numpy() for variable in shared.optimizer.variables]
+            else:
+                progress = Checkpoints(checkpoints, shared)
+                shared.set_weights(fresh.get_weights())
+                shared.noise_seed.assign(seed)
+                for variable, value in zip(shared.optimizer.variables, blank, strict=True):
+                    variable.assign(value)
+                shared.stop_training = False
             try:
-                train(one, checkpoints, plan, splits, Path(folder))
-                bounds = [float(bound) for bound in one.history.history["val_elbo"]]
+                train(shared, progress, plan, splits, Path(folder))
+                bounds = [float(bound) for bound in shared.history.history["val_elbo"]]
                 result["bounds"] = bounds
                 if not all(map(math.isfinite, bounds)) or not bounds[-1] > bounds[0]:
                     result["failed"] = "the bound does not improve"
