@@ -39,10 +39,8 @@ def coverage(
     Returns:
       Method of imputation -> fraction at each level.
     """
-    impute, moments = (
-        tf.function(model.impute, autograph=False),
-        compiled_queries.encoding_moments(model),
-    )
+    impute = tf.function(model.impute, autograph=False)
+    moments = compiled_queries.encoding_moments(model)
     rng = np.random.default_rng(seed)
     deviations = {method: [] for method in model.imputation_methods}
     for batch, rows in masked_batches(data, mask):

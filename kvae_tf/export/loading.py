@@ -107,8 +107,6 @@ class LoadedModel(Queries):
         """Facts about an export of an earlier version, from the settings beside it."""
         path = self.path.parent / "settings.json"
         values = storage.read_json(path, "the settings of an export") if path.exists() else {}
-        if not isinstance(values, dict):
-            raise UserError(f"{path} holds {values!r:.40}, expected settings by name")
         name = values.get("model")
         if name not in registry.names():
             return {}
