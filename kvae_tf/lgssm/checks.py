@@ -88,10 +88,16 @@ def check_observations(
             raise UserError(f"observations hold {values[wrong][0]}, {_SEEN}")
 
 
-def check_steps(observations: tf.Tensor) -> None:
-    """Refuses observations of no step; where a graph does not know their number, when it runs."""
-    if observations.shape[1] is None:
-        tf.debugging.assert_positive(tf.shape(observations)[1], _STEPS)
+def check_steps(observations: tf.Tensor) -> tf.Tensor:
+    """The observations; refuses those of no step, in a graph of unknown length when it runs.
+
+    Use what is returned: it waits for the check, so that no later operation can fail first.
+    """
+    if observations.shape[1] is not None:
+        return observations
+    check = tf.debugging.assert_positive(tf.shape(observations)[1], _STEPS)
+    with tf.control_dependencies([check]):
+        return tf.identity(observations)
 
 
 def _known(value):

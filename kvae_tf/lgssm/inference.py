@@ -185,7 +185,7 @@ def prepare_observations(
     if shape[-1] is None:
         observations = tf.ensure_shape(observations, [None, None, m])
         shape = observations.shape
-    checks.check_steps(observations)
+    observations = checks.check_steps(observations)
     model.check_extent(shape)
     if observed is None:
         checks.check_observations(observations, None, validate)
