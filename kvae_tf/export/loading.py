@@ -18,8 +18,8 @@ from kvae_tf.models.queries import Queries
 
 # Names of inputs and outputs in the order in which people read them; others follow.
 _ORDER = (
-    "state_mean", "frames", "encodings", "encoding_stds", "latents", "mode_weights", "observed",
-    "controls", "num_objects", "num_sequences", "num_steps", "seed",
+    "state_mean", "frames", "stds", "encodings", "encoding_stds", "latents", "mode_weights",
+    "observed", "controls", "num_objects", "num_sequences", "num_steps", "seed",
 )  # fmt: skip
 _SEQUENCE = {"frames", "observed", "controls"}
 # Inputs of the signatures that every export has, and of some that it may have; for models with

@@ -88,7 +88,7 @@ def _signatures(model):
 
     def generate(controls, num_sequences, num_steps, seed, num_objects=None):
         found = model.generate(num_sequences, num_steps, controls, seed, num_objects)
-        return found._asdict()
+        return _named(found)
 
     # Name of a signature -> query that the model must support, names of inputs, function. Where
     # inputs are a sequence, that is ``given``, and the checks of the model's public call are done.
@@ -99,25 +99,25 @@ def _signatures(model):
             ["encodings", *objects],
             lambda **given: {"frames": model.decode(**given)},
         ),
-        "filter": ("filter", sequence, lambda given: model._filter(given)._asdict()),
-        "smooth": ("smooth", sequence, lambda given: model._smooth(given)._asdict()),
-        "impute": ("impute", sequence, lambda given: model._impute(given, best)._asdict()),
+        "filter": ("filter", sequence, lambda given: _named(model._filter(given))),
+        "smooth": ("smooth", sequence, lambda given: _named(model._smooth(given))),
+        "impute": ("impute", sequence, lambda given: _named(model._impute(given, best))),
         "impute_filter": (
             "impute",
             sequence,
-            lambda given: model._impute(given, "filter")._asdict(),
+            lambda given: _named(model._impute(given, "filter")),
         ),
         "forecast": (
             "forecast",
             [*sequence, "num_steps"],
-            lambda given, num_steps: model._forecast(given, num_steps)._asdict(),
+            lambda given, num_steps: _named(model._forecast(given, num_steps)),
         ),
         "generate": (
             "generate",
             ["num_sequences", "num_steps", "controls", *objects, "seed"],
             generate,
         ),
-        "locate": ("locate", sequence, lambda given: model._locate(given)._asdict()),
+        "locate": ("locate", sequence, lambda given: _named(model._locate(given))),
         "components": (
             "components",
             sequence,
@@ -130,6 +130,11 @@ def _signatures(model):
         for name, (query, names, answer) in table.items()
         if not query or query in model.supports
     }
+
+
+def _named(answer):
+    """The parts of an answer by name, without those that are None."""
+    return {name: x for name, x in answer._asdict().items() if x is not None}
 
 
 def _declare(model, names: list[str], answer: Callable):

@@ -13,6 +13,7 @@ from kvae_tf.layers.joint_filter import (
 )
 from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.layers.recurrent import InitialNetwork
+from kvae_tf.layers.vector_entries import StandardisedEntries
 
 __all__ = [
     "BernoulliFrames",
@@ -30,6 +31,7 @@ __all__ = [
     "JointFilterResult",
     "ModeMixture",
     "Parameters",
+    "StandardisedEntries",
     "frame_likelihood",
     "joint_filter",
 ]

@@ -27,7 +27,7 @@ class JointFilterResult(NamedTuple):
     """Encodings without gaps, and the parameters and states that follow from them.
 
     Attributes:
-      encodings: ``[B, T, m]``; where a frame is missing, the mean of its prediction.
+      encodings: ``[B, T, m]``; where it is missing, the mean of its prediction.
       parameters: mode weights and learned controls of all T + 1 steps.
       filtered_means: ``[B, T, n]``, E[z_t | a_{1:t}].
     """
@@ -82,7 +82,7 @@ def joint_filter(
       network: the dynamics parameter network.
       mixture: the modes.
       encodings: ``[B, T, m]``; any finite value where the frame is missing.
-      observed: ``[B, T]``, 1 = seen.
+      observed: ``[B, T]``, or ``[B, T, m]`` where single entries may be missing; 1 = seen.
       controls: ``[B, T, U]``, without the learned controls.
 
     Returns:
@@ -99,7 +99,7 @@ def joint_filter(
 
     inputs = (
         tf.transpose(encodings, [1, 0, 2]),
-        tf.transpose(observed),
+        tf.transpose(observed, [1, 0, 2][: len(observed.shape)]),
         tf.transpose(controls, [1, 0, 2]),
     )
     shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
@@ -136,7 +136,7 @@ def filter_step(
       mixture: the modes.
       state: the filter's state before this frame.
       encoding: ``[B, m]``; any finite value where the frame is missing.
-      seen: ``[B]``, 1 = seen.
+      seen: ``[B]`` or ``[B, m]``, 1 = seen.
       control: ``[B, U]``, acts from this frame to the next.
 
     Returns:
@@ -178,9 +178,9 @@ def _stepper(network, mixture):
         mean, covariance, weights, *state = carry
         emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
         predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
-        encoding = tf.where(seen[:, tf.newaxis] > 0, encoding, predicted)
-        mask = tf.broadcast_to(seen[tf.newaxis], [m, tf.shape(seen)[0]])
-        observation, mask = _double((tf.transpose(encoding), mask))
+        mask = seen if len(seen.shape) == 2 else tf.repeat(seen[:, tf.newaxis], m, axis=1)
+        encoding = tf.where(mask > 0, encoding, predicted)
+        observation, mask = _double((tf.transpose(encoding), tf.transpose(mask)))
         result = steps.update(mean, covariance, observation, mask, emission, r)
         later, state = network.step(encoding, tuple(state))
         weights, learned = later

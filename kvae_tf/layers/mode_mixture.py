@@ -140,6 +140,28 @@ class ModeMixture(keras.layers.Layer):
         factor = tf.linalg.set_diag(corner, tf.exp(self.initial_log_scale))
         return tf.reduce_sum(factor[:, tf.newaxis] * factor, axis=-1)
 
+    def assign(self, model: LGSSM, control=None) -> None:
+        """Sets all modes to one linear model, and the noises and initial moments to its own.
+
+        Args:
+          model: arrays without batch and time axes; variances above ``NOISE_FLOOR``.
+          control: ``[n, U]``; None: B stays as it is (default).
+        """
+        factor = np.linalg.cholesky(np.asarray(model.initial_covariance, np.float64))
+        values = [
+            (self.transition, model.transition),
+            (self.emission, model.emission),
+            (self.log_transition_noise, _log_above_floor(model.transition_noise)),
+            (self.log_emission_noise, _log_above_floor(model.emission_noise)),
+            (self.initial_mean, model.initial_mean),
+            (self.initial_log_scale, np.log(np.diagonal(factor))),
+            (self.initial_corner, np.tril(factor, -1)),
+        ]
+        if control is not None:
+            values.append((self.control, control))
+        for variable, value in values:
+            variable.assign(np.broadcast_to(value, variable.shape))
+
     def mix(self, matrices, mode_weights) -> tf.Tensor:
         """Σ_k alpha^(k) M^(k): ``[K, i, j], [..., K] -> [..., i, j]``."""
         # No tf.matmul here and below: on a GPU it would round to TensorFloat-32.
@@ -172,3 +194,7 @@ class ModeMixture(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | self.settings
+
+
+def _log_above_floor(variances):
+    return np.log(np.maximum(np.asarray(variances) - NOISE_FLOOR, 1e-3 * NOISE_FLOOR))

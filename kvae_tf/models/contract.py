@@ -62,11 +62,14 @@ class Frames(NamedTuple):
     """Frames that a model filled in, forecast or generated, with the variables behind them.
 
     Attributes:
-      frames: ``[B, T, H, W, C]``, means in [0, 1].
+      frames: ``[B, T, H, W, C]``, means in [0, 1]; entries of vectors that were seen are as they
+        were given.
       encodings: ``[B, T, m]``, the encodings that were decoded.
       encoding_stds: ``[B, T, m]``, standard deviations of the encodings; 0 for generated ones.
       latents: ``[B, T, n]``, latent states.
       mode_weights: ``[B, T, K]``, weights of the modes; K = 0 for models without modes.
+      stds: vectors: ``[B, T, 1, D, 1]``, standard deviations of the entries in their own units, 0
+        for those that were seen; None for images, and for generated vectors.
     """
 
     frames: tf.Tensor
@@ -74,6 +77,7 @@ class Frames(NamedTuple):
     encoding_stds: tf.Tensor
     latents: tf.Tensor
     mode_weights: tf.Tensor
+    stds: tf.Tensor | None = None
 
 
 class VideoModel(Protocol):

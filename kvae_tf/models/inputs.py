@@ -332,7 +332,7 @@ def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
     seen = tf.concat([given.seen, tf.zeros([shape[0], num_steps])], axis=1)
     longer = given._replace(frames=tf.concat([given.frames, blank], axis=1), observed=seen)
     result = model._impute(longer, "filter")
-    return Frames(*(x[:, shape[1] :] for x in result))
+    return Frames(*(None if x is None else x[:, shape[1] :] for x in result))
 
 
 def _array(name, value):

@@ -91,7 +91,8 @@ def ask(model, query, given, **more):
     if query in ("locate", "components"):
         given = {name: x for name, x in given.items() if name != "controls"}
     found = getattr(model, query)(**given, **more)
-    return tuple(map(np.asarray, found if isinstance(found, tuple) else (found,)))
+    found = found if isinstance(found, tuple) else (found,)
+    return tuple(np.asarray(x) for x in found if x is not None)
 
 
 def answers(model, given):

@@ -358,7 +358,8 @@ def test_forecast_is_imputation_of_a_hidden_tail():
     mask[:, context:] = 0.0
     expected = impute(FRAMES, mask, CONTROLS, "filter")
     result = model.forecast(FRAMES[:, :context], OBSERVED[:, :context], CONTROLS, T - context)
-    for one, other in zip(result, expected, strict=True):
+    assert result.stds is expected.stds is None  # images
+    for one, other in zip(result[:-1], expected[:-1], strict=True):
         np.testing.assert_allclose(one, other[:, context:], rtol=1e-4, atol=1e-4)
 
 

@@ -1,5 +1,7 @@
 """The Kalman variational auto-encoder (Fraccaro et al. 2017)."""
 
+from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.recipe import vector_recipe
 
-__all__ = ["KVAE"]
+__all__ = ["KVAE", "LinearKVAE", "vector_recipe"]

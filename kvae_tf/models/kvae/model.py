@@ -151,20 +151,17 @@ class KVAE(SequenceModel):
             if jit_engine
             else self._log_prior
         )
-        self.encoder = FrameEncoder(
+        self._create_frame_layers(
             network,
             encoding_size,
             units,
             max_encoding_variance,
             precision,
+            likelihood,
+            per_pixel_std,
+            variance_floor,
             standardise,
-            name="encoder",
         )
-        self.decoder = FrameDecoder(network, frame_shape, units[::-1], precision, name="decoder")
-        self.likelihood = frame_likelihood(
-            likelihood, frame_shape, per_pixel_std, variance_floor, standardise
-        )
-        self.variance_floor = self.likelihood.variance_floor
         self.is_vector = standardise is not None
         learned_controls = latent_size if learn_controls else 0
         self.network = DynamicsParameterNetwork(
@@ -188,6 +185,36 @@ class KVAE(SequenceModel):
             seed=seed,
             name="mixture",
         )
+
+    def _create_frame_layers(
+        self,
+        network,
+        encoding_size,
+        units,
+        max_encoding_variance,
+        precision,
+        likelihood,
+        per_pixel_std,
+        variance_floor,
+        standardise,
+    ):
+        """The layers between frames and encodings."""
+        self.encoder = FrameEncoder(
+            network,
+            encoding_size,
+            units,
+            max_encoding_variance,
+            precision,
+            standardise,
+            name="encoder",
+        )
+        self.decoder = FrameDecoder(
+            network, self.frame_shape, units[::-1], precision, name="decoder"
+        )
+        self.likelihood = frame_likelihood(
+            likelihood, self.frame_shape, per_pixel_std, variance_floor, standardise
+        )
+        self.variance_floor = self.likelihood.variance_floor
 
     def build(self, input_shape=None):
         """Creates all variables; shapes are known from the constructor's arguments."""

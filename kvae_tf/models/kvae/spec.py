@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kvae_tf.data.settings import setting
+from kvae_tf.errors import UserError
+from kvae_tf.models.kvae import linear_em
+from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
 from kvae_tf.models.settings import (
     EncodingSettings,
@@ -24,6 +27,12 @@ class KVAESettings(
 ):
     """Settings of the Kalman variational auto-encoder."""
 
+    network: str = setting(
+        "mlp",
+        "Frame encoder and decoder; linear: none, the encodings are the entries of vectors, and "
+        "--encoding_size is their number.",
+        choices=("mlp", "cnn", "linear"),
+    )
     num_modes: int = setting(3, "Number K of linear modes.", least=1, most=1000)
     dynamics_network: str = setting(
         "lstm",
@@ -54,12 +63,44 @@ class KVAESettings(
         "learning from its encodings; the learning-rate schedule starts again.",
         least=0,
     )
+    em_epochs: int = setting(
+        0,
+        f"--network=linear with one mode: number of first epochs that begin with "
+        f"{linear_em.ROUNDS} rounds of expectation maximisation.",
+        least=0,
+    )
+
+    def validate(self, epochs: int) -> None:
+        """Raises a ``UserError`` where a value is outside its limits."""
+        super().validate(epochs)
+        is_linear = self.network == "linear"
+        if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
+            raise UserError(
+                f"--em_epochs is {self.em_epochs}, expected 0, or --network=linear with "
+                "--num_modes=1 and without --learn_controls"
+            )
+        if is_linear and self.settling_epochs:
+            raise UserError(
+                f"--settling_epochs is {self.settling_epochs}, expected 0 with --network=linear, "
+                "which has no encoder"
+            )
+        if is_linear and self.objective != "collapsed":
+            raise UserError(
+                f"--objective is {self.objective}, expected collapsed with --network=linear"
+            )
 
 
 def _create(setup: Setup) -> KVAE:
     settings = setup.settings
-    arguments = setup.arguments("frozen_epochs", "settling_epochs", "settling_rate")
-    return KVAE(
+    arguments = setup.arguments("frozen_epochs", "settling_epochs", "settling_rate", "em_epochs")
+    is_linear = settings.network == "linear"
+    if is_linear and not setup.train.is_vector:
+        raise UserError(
+            f"--network is linear, but --dataset={setup.dataset} has images: expected mlp or cnn"
+        )
+    if is_linear:
+        arguments["encoding_size"] = setup.train.frame_shape[1]
+    return (LinearKVAE if is_linear else KVAE)(
         **arguments,
         seed=setup.seed,
         jit_engine=setup.jit_engine,
@@ -67,6 +108,16 @@ def _create(setup: Setup) -> KVAE:
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
         standardise=_moments(setup.train) if setup.train.is_vector else None,
     )
+
+
+def _prepare(model: KVAE, setup: Setup) -> None:
+    if isinstance(model, LinearKVAE):
+        linear_em.initialise(model, setup.train)
+
+
+def _callbacks(setup: Setup) -> list:
+    epochs = setup.settings.em_epochs
+    return [linear_em.LinearEM(setup.train, epochs)] if epochs else []
 
 
 def _moments(train):
@@ -79,6 +130,11 @@ def _moments(train):
 
 
 def _describe(settings: KVAESettings) -> str:
+    if settings.network == "linear":
+        return (
+            f"vectors without encoder and decoder, {settings.latent_size}-dimensional latent "
+            f"states, {settings.num_modes} modes"
+        )
     return (
         f"{settings.encoding_size}-dimensional encodings, {settings.latent_size}-dimensional "
         f"latent states, {settings.num_modes} modes, `{settings.network}` encoder and decoder "
@@ -95,6 +151,8 @@ SPEC = ModelSpec(
     settings=KVAESettings,
     create=_create,
     describe=_describe,
-    accepts_vectors=lambda settings: settings.network == "mlp",
+    prepare=_prepare,
+    callbacks=_callbacks,
+    accepts_vectors=lambda settings: settings.network in ("mlp", "linear"),
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )

@@ -1,0 +1,166 @@
+r"""A linear Gaussian state-space model of vectors: a KVAE without encoder and decoder.
+
+    z_{t+1} = A_t z_t + B_t u_t + w_t,    x_t = s * (C_t z_t + v_t) + o
+
+with the entries' means o and standard deviations s. The encodings a_t are the standardised entries
+themselves, so m = D and q(a | x) is a point. Each entry may be missing on its own. The bound is the
+exact log-likelihood log p(x | u); with more than one mode, that of the model in which the mode
+weights depend on the entries so far, where predictions take the place of missing ones (Fraccaro et
+al. 2017, equations 11 and 12).
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.errors import UserError
+from kvae_tf.layers import Encoding, StandardisedEntries, filter_step
+from kvae_tf.models import inputs
+from kvae_tf.models.contract import Bound, Frames
+from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.training_step import Phase
+
+
+@keras.saving.register_keras_serializable("kvae_tf")
+class LinearKVAE(KVAE):
+    """A linear Gaussian state-space model of vectors, by the calls of a KVAE.
+
+    Args:
+      **arguments: those of ``KVAE``. ``standardise`` is needed, ``encoding_size`` is D and
+        ``objective`` ``"collapsed"``. Those of encoder, decoder, likelihood and of the encoder's
+        frozen phase do nothing.
+
+    Raises:
+      UserError: the frames are no vectors, ``encoding_size`` is not D, or a size or variance is out
+        of its range.
+    """
+
+    def _create_frame_layers(self, network, encoding_size, *options):
+        del network
+        standardise = options[-1]
+        if standardise is None:
+            raise UserError(
+                f"frame_shape is {self.frame_shape} and standardise None, expected vectors and "
+                "their moments: the linear network is for vectors"
+            )
+        self.encoder = StandardisedEntries(standardise, name="encoder")
+        if encoding_size != self.encoder.encoding_size:
+            raise UserError(
+                f"encoding_size is {encoding_size}, expected {self.encoder.encoding_size}, the "
+                "number of entries of a vector"
+            )
+        if self.objective != "collapsed":
+            raise UserError(f"objective is {self.objective!r}, expected 'collapsed'")
+        self.variance_floor = None
+
+    def build(self, input_shape=None):
+        """Creates all variables; shapes are known from the constructor's arguments."""
+        del input_shape
+        self.encoder.build()
+        self.network.build((None, None, self.encoder.encoding_size))
+        self.mixture.build()
+        self.built = True
+
+    @property
+    def phases(self):
+        """Phases: dynamics parameter network frozen, if it is at all; nothing frozen."""
+        phases = [Phase(self.training_bound, self.trainable_variables)]
+        if self.frozen_updates:
+            others = self.mixture.trainable_variables
+            phases.insert(0, Phase(self.training_bound, others, self.frozen_updates))
+        return phases
+
+    # The bound.
+
+    def elbo(self, batch, seed):
+        """The log-likelihood of the entries in their own units.
+
+        Args:
+          batch: ``frames [B, T, 1, D, 1]`` float32, NaN where an entry is missing, and optionally
+            ``observed [B, T]`` (1 = seen) and ``controls [B, T, U]``.
+          seed: not used; nothing is drawn.
+
+        Returns:
+          A ``Bound``. ``regularisation`` is log p of the standardised entries, ``reconstruction``
+          the logarithm of the Jacobian that leads to the entries' own units, which is constant:
+          minus the sum of log s over the entries that are there.
+        """
+        return self._bound(batch, seed)
+
+    def _bound(self, batch, seed, training=False, frozen_encoder=False):
+        del frozen_encoder
+        given = inputs.of_batch(self, batch)
+        entries, there = self._entries(given.frames, given.seen)
+        log_prior = self._training_log_prior if training else self._log_prior
+        terms = {
+            "reconstruction": tf.reduce_sum(self.encoder.log_density_scale(there), axis=1),
+            "regularisation": log_prior(entries, there, given.controls, lgssm.as_sampler(seed)),
+        }
+        num_frames = tf.maximum(tf.reduce_sum(given.seen, axis=1), 1.0)
+        return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
+
+    def _dynamics(self, a, observed, controls):
+        # Constant weights do not depend on what takes the place of missing entries.
+        is_constant = self.network.kind == "constant"
+        return super()._dynamics(a, None if is_constant else observed, controls)
+
+    # Queries.
+
+    def _decode(self, encodings, num_objects=None):
+        del num_objects
+        return self.encoder.restore(encodings)
+
+    def _impute(self, given, method):
+        model, a, there, _, weights = self._infer(given)
+        if method == "smooth":
+            result = lgssm.smooth(model, a, there)
+            z, P = result.smoothed_means, result.smoothed_covariances
+        else:
+            result = lgssm.filter(model, a, there)
+            z, P = result.filtered_means, result.filtered_covariances
+        q = self._filled_in(a, there, model.emission, z, P)
+        frames, stds = self._restored(given.frames, there, q)
+        return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)
+
+    def _filter_step(self, state, given):
+        frames, seen, controls, _ = given
+        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
+        entries, there = self._entries(frames, seen)
+        state, step = filter_step(self.network, self.mixture, state, entries, there, controls)
+        q = self._filled_in(entries, there, step.emission, step.mean, step.covariance)
+        return state, {
+            "frames": self._restored(frames, there, q)[0],
+            "encodings": q.mean,
+            "encoding_stds": q.std,
+            "latents": step.mean,
+            "latent_covariances": step.covariance,
+        }
+
+    # Helpers.
+
+    def _entries(self, frames, seen):
+        """Standardised entries, 0 where missing, and which ones are there, both ``[..., D]``."""
+        there = self.encoder.there(frames) * seen[..., tf.newaxis]
+        return tf.where(there > 0, self.encoder(frames).mean, 0.0), there
+
+    def _infer(self, given: Inputs):
+        """LGSSM, entries, mask ``[B, T, D]``, stds of entries and mode weights."""
+        entries, there = self._entries(given.frames, given.seen)
+        model, a, weights = self._dynamics(entries, there, given.controls)
+        return model, a, there, 1.0 - there, weights
+
+    def _filled_in(self, entries, there, emission, z, P):
+        """Entries that are there, with std 0; elsewhere moments of C z + noise, z ~ N(z, P)."""
+        variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
+        std = tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
+        mean = tf.where(there > 0, entries, tf.linalg.matvec(emission, z))
+        return Encoding(mean, tf.where(there > 0, 0.0, std))
+
+    def _restored(self, frames, there, q):
+        """Vectors, seen entries exactly as given, and their stds, both ``[..., 1, D, 1]``."""
+        given = there[..., tf.newaxis, :, tf.newaxis] > 0
+        frames = tf.where(given, frames, self.encoder.restore(q.mean))
+        return frames, self.encoder.restore_stds(q.std)

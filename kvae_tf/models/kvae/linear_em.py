@@ -1,0 +1,308 @@
+r"""Expectation maximisation (EM) for one linear Gaussian state-space model of vectors.
+
+The start is in closed form. Gaps are filled by linear interpolation. k = n - D states are common
+factors f: the first principal components, scaled to variance 1; D states are what factors leave of
+each series, u. Each state starts as an autoregression of order 1 of its own:
+
+    x_t = L f_t + u_t + v_t,    (f, u)_{t+1} = diag(a) (f, u)_t + w_t
+
+For n <= D there are n factors and no u. From there A is a full matrix, so that each state may move
+each other one.
+
+A round of EM (Shumway and Stoffer 1982; with missing entries Banbura and Modugno 2014) finds the
+most probable parameters given the smoothed moments and a prior, without which a table of a few
+hundred rows leaves a full A undetermined:
+
+- An entry of A away from the diagonal is Gaussian around 0, with the precision of 300 rows in which
+  its state has its usual variance; on the diagonal around its last value, with that of one row
+  (the idea of the Minnesota prior, Litterman 1986).
+- A loading on a factor is Gaussian around 0, with the precision of 5 rows. A loading on u is 1 for
+  its own series and 0 for others.
+- Noises are as if two rows had been seen before: with half of the start's residual variance for Q,
+  and 0.3 of the residual variance of the series' own u for R.
+- Mean and covariance of z_1 are as if 20 series had been seen before, of mean 0 and twice the
+  start's variance, so that one series does not make them sure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.data import SequenceData
+from kvae_tf.models.kvae.linear import LinearKVAE
+
+ROUNDS = 5  # per epoch
+_CROSS, _OWN, _LOADING = 300.0, 1.0, 5.0  # rows
+_NOISE = 2.0  # rows
+_SERIES = 20.0
+_LEAST = 1e-6  # variance
+_WINDOW, _ROWS = 2000, 20000  # most rows of a series, and of all
+
+
+class Observations(NamedTuple):
+    """The series that EM reads.
+
+    Attributes:
+      entries: ``[N, T, D]`` float64, standardised, 0 where missing.
+      there: ``[N, T, D]`` float64, 1 = not missing.
+      inside: ``[N, T]`` float64, 1 up to the last row with an entry, 0 in the padding after it.
+      controls: ``[N, T, U]`` float64.
+    """
+
+    entries: np.ndarray
+    there: np.ndarray
+    inside: np.ndarray
+    controls: np.ndarray
+
+
+class Start(NamedTuple):
+    """A start in closed form, and what the prior needs of it.
+
+    Attributes:
+      model: the LGSSM, arrays without batch and time.
+      control: ``[n, U]``, B; zeros.
+      transition_noise: ``[n]``, what Q is drawn to.
+      emission_noise: ``[D]``, what R is drawn to.
+    """
+
+    model: lgssm.LGSSM
+    control: np.ndarray
+    transition_noise: np.ndarray
+    emission_noise: np.ndarray
+
+
+class LinearEM(keras.callbacks.Callback):
+    """Runs ``ROUNDS`` rounds of EM before each of the first epochs.
+
+    Args:
+      train: training sequences, vectors.
+      epochs: number of these epochs.
+    """
+
+    def __init__(self, train: SequenceData, epochs: int):
+        super().__init__()
+        self.train = train
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch < self.epochs:
+            fit(self.model, self.train, ROUNDS)
+
+
+def initialise(model: LinearKVAE, train: SequenceData) -> None:
+    """Sets all modes of a built model to the start in closed form.
+
+    Args:
+      model: a built model.
+      train: training sequences, vectors.
+    """
+    first = start(observations(model, train), model.mixture.settings["latent_size"])
+    model.mixture.assign(first.model)
+
+
+def fit(model: LinearKVAE, train: SequenceData, rounds: int) -> None:
+    """Runs EM from the present values of a model with one mode.
+
+    Args:
+      model: a built model; its dynamics are changed.
+      train: training sequences, vectors.
+      rounds: number of rounds.
+    """
+    data = observations(model, train)
+    first = start(data, model.mixture.settings["latent_size"])
+    mixture = model.mixture
+    current = lgssm.LGSSM(
+        mixture.transition[0],
+        None,
+        mixture.transition_noise,
+        mixture.emission[0],
+        mixture.emission_noise,
+        mixture.initial_mean,
+        mixture.initial_covariance,
+    )
+    current = lgssm.LGSSM(*(None if x is None else np.asarray(x, np.float64) for x in current))
+    control = np.asarray(mixture.control[0], np.float64)
+    for _ in range(rounds):
+        current, control = improve(current, control, data, first)
+    mixture.assign(current, control)
+
+
+def observations(model: LinearKVAE, train: SequenceData) -> Observations:
+    """What EM reads of the training sequences: long ones in windows, and not all of very many.
+
+    Args:
+      model: a model, for its standardisation.
+      train: training sequences, vectors.
+    """
+    T = train.num_steps
+    pieces = -(-T // _WINDOW)
+    length = -(-T // pieces)
+    count = max(_ROWS // (length * pieces), 1)
+    chosen = train.select(np.unique(np.linspace(0, len(train) - 1, count).round().astype(int)))
+    offset, scale = (np.asarray(x, np.float64) for x in model.encoder.standardise)
+    entries = (chosen.frames[:, :, 0, :, 0] - offset) / scale
+    there = ~np.isnan(entries) & (chosen.observed[..., np.newaxis] > 0)
+    entries = np.where(there, entries, 0.0)
+    controls = chosen.controls.astype(np.float64)
+
+    def cut(x):
+        x = np.pad(x, [(0, 0), (0, pieces * length - T)] + [(0, 0)] * (x.ndim - 2))
+        return x.reshape(len(x) * pieces, length, *x.shape[2:])
+
+    entries, there, controls = cut(entries), cut(there), cut(controls)
+    rows = there.any(axis=2)
+    inside = np.maximum.accumulate(rows[:, ::-1], axis=1)[:, ::-1]
+    kept = rows.any(axis=1)
+    return Observations(*(x[kept].astype(np.float64) for x in (entries, there, inside, controls)))
+
+
+def start(data: Observations, latent_size: int) -> Start:
+    """The start in closed form, see the module's docstring.
+
+    Args:
+      data: the series.
+      latent_size: n.
+    """
+    D = data.entries.shape[2]
+    k = latent_size - D if latent_size > D else latent_size if latent_size < D else 0
+    filled = _interpolated(data)
+    rows = data.inside > 0
+    stacked = filled[rows]
+    _, values, directions = np.linalg.svd(stacked, full_matrices=False)
+    k_there = min(k, len(values))
+    scales = np.maximum(values[:k_there] / np.sqrt(len(stacked)), 1e-3)
+    loadings = np.zeros((D, k))
+    loadings[:, :k_there] = directions[:k_there].T * scales
+    factors = np.zeros((*filled.shape[:2], k))
+    factors[..., :k_there] = filled @ directions[:k_there].T / scales
+    own = filled - factors @ loadings.T
+    states = np.concatenate([factors, own], axis=2) if latent_size >= D else factors
+    both = rows[:, 1:] & rows[:, :-1]
+    past, present = states[:, :-1][both], states[:, 1:][both]
+    slope = (past * present).sum(0) / (np.square(past).sum(0) + 1e-3 * max(len(past), 1))
+    slope = np.clip(slope, -0.98, 0.98)
+    residual = np.square(present - slope * past).mean(0) if len(past) else np.ones(latent_size)
+    residual = np.maximum(residual, 1e-4)
+    variance = np.maximum(np.square(states[rows]).mean(0), 1e-3)
+    if latent_size >= D:
+        emission = np.concatenate([loadings, np.eye(D)], axis=1)
+        emission_noise = 0.3 * residual[k:]
+    else:
+        emission = loadings
+        emission_noise = np.maximum(np.square(own[rows]).mean(0), 1e-4)
+    model = lgssm.LGSSM(
+        transition=np.diag(slope),
+        transition_offset=None,
+        transition_noise=np.maximum(residual, 1e-3),
+        emission=emission,
+        emission_noise=np.maximum(emission_noise, 0.1),
+        initial_mean=np.zeros(latent_size),
+        initial_covariance=np.diag(2.0 * variance),
+    )
+    control = np.zeros((latent_size, data.controls.shape[2]))
+    return Start(model, control, 0.5 * residual, emission_noise)
+
+
+def improve(
+    model: lgssm.LGSSM, control: np.ndarray, data: Observations, first: Start
+) -> tuple[lgssm.LGSSM, np.ndarray]:
+    """One round of EM.
+
+    Args:
+      model: float64 arrays without batch and time, no offset.
+      control: ``[n, U]``, B.
+      data: the series.
+      first: the start, for the prior.
+
+    Returns:
+      The model and B after the round.
+    """
+    offset = data.controls @ control.T
+    moments = _smooth(model._replace(transition_offset=offset), data.entries, data.there)
+    means, covariances, cross = (x.numpy() for x in moments[1:4])
+    A, B, Q = _maximise_dynamics(model, data, first, means, covariances, cross)
+    C, R = _maximise_emission(model, data, first, means, covariances)
+    count = len(means) + _SERIES
+    mean = means[:, 0].sum(0) / count
+    deviations = means[:, 0] - mean
+    covariance = (
+        _SERIES * (first.model.initial_covariance + np.outer(mean, mean))
+        + covariances[:, 0].sum(0)
+        + deviations.T @ deviations
+    ) / count
+    return lgssm.LGSSM(A, None, Q, C, R, mean, covariance), B
+
+
+def _maximise_dynamics(model, data, first, means, covariances, cross):
+    """A, B and Q: for each state a ridge regression on all states and controls one step before."""
+    n, U = first.control.shape
+    weight = data.inside[:, 1:]
+    past = np.concatenate([means[:, :-1], data.controls[:, :-1]], axis=2)
+    count = weight.sum()
+    gram = np.einsum("bt,bti,btj->ij", weight, past, past)
+    gram[:n, :n] += np.einsum("bt,btij->ij", weight, covariances[:, :-1])
+    with_next = np.einsum("bt,bti,btj->ij", weight, means[:, 1:], past)
+    with_next[:, :n] += np.einsum("bt,btij->ji", weight, cross)
+    square = np.einsum("bt,bti->i", weight, np.square(means[:, 1:]))
+    square += np.einsum("bt,btii->i", weight, covariances[:, 1:])
+    usual = np.diag(gram) / max(count, 1.0)
+    A, B, Q = np.zeros((n, n)), np.zeros((n, U)), np.zeros(n)
+    for i in range(n):
+        rows = np.full(n + U, _CROSS)
+        rows[n:] = _OWN
+        rows[i] = _OWN
+        precision = rows * usual + 1e-9
+        centre = np.zeros(n + U)
+        centre[i] = model.transition[i, i]
+        g = np.linalg.solve(gram + np.diag(precision), with_next[i] + precision * centre)
+        residual = square[i] - 2.0 * g @ with_next[i] + g @ gram @ g
+        A[i], B[i] = g[:n], g[n:]
+        Q[i] = (max(residual, 0.0) + _NOISE * first.transition_noise[i]) / (count + _NOISE)
+    return A, B, np.maximum(Q, _LEAST)
+
+
+def _maximise_emission(model, data, first, means, covariances):
+    """C and R: for each series a ridge regression on the factors, where the series is there."""
+    D, n = model.emission.shape
+    has_own = n >= D
+    k = n - D if has_own else n
+    C, R = np.zeros((D, n)), np.zeros(D)
+    for d in range(D):
+        weight = data.there[:, :, d]
+        count = weight.sum()
+        gram = np.einsum("bt,bti,btj->ij", weight, means, means, optimize=True)
+        gram += np.einsum("bt,btij->ij", weight, covariances)
+        product = np.einsum("bt,bt,bti->i", weight, data.entries[:, :, d], means)
+        square = (weight * np.square(data.entries[:, :, d])).sum()
+        c = np.zeros(n)
+        if has_own:
+            c[k + d] = 1.0
+        precision = _LOADING * np.diag(gram)[:k] / max(count, 1.0) + 1e-9
+        c[:k] = np.linalg.solve(gram[:k, :k] + np.diag(precision), (product - gram @ c)[:k])
+        residual = square - 2.0 * c @ product + c @ gram @ c
+        C[d] = c
+        R[d] = (max(residual, 0.0) + _NOISE * first.emission_noise[d]) / (count + _NOISE)
+    return C, np.maximum(R, _LEAST)
+
+
+def _interpolated(data):
+    """Entries ``[N, T, D]`` with gaps filled by linear interpolation in time."""
+    filled = np.zeros_like(data.entries)
+    steps = np.arange(filled.shape[1])
+    for series, there, out in zip(data.entries, data.there, filled, strict=True):
+        for d in range(filled.shape[2]):
+            known = np.flatnonzero(there[:, d])
+            if len(known):
+                out[:, d] = np.interp(steps, known, series[known, d])
+    return filled
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _smooth(model, entries, there):
+    result = lgssm.smooth(model, entries, there)
+    return result[:4]
