@@ -26,7 +26,14 @@ import h5py
 import numpy as np
 
 from kvae_tf.data import memory, number_checks, storage
-from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, from_vectors, partition
+from kvae_tf.data.sequence_data import (
+    FRACTIONS,
+    SequenceData,
+    Splits,
+    from_vectors,
+    partition,
+    split_in_time,
+)
 from kvae_tf.errors import UserError
 
 # What NumPy and zipfile raise on damaged bytes; OSError is separate, it has a reason to show.
@@ -74,7 +81,11 @@ def load_arrays(
     wanted = {name: share for name, share in shares.items() if name == "train" or name not in parts}
     if len(wanted) > 1:
         try:
-            parts |= partition(parts["train"], wanted, seed)
+            # Fewer series than parts, one above all, are cut in time.
+            if parts["train"].is_vector and len(parts["train"]) < len(wanted):
+                parts |= split_in_time(parts["train"], wanted)
+            else:
+                parts |= partition(parts["train"], wanted, seed)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
     return Splits(**parts)

@@ -16,6 +16,7 @@ from kvae_tf.data.archives import HDF5, load_arrays, origin_of, save_npz
 from kvae_tf.data.clips import load_videos
 from kvae_tf.data.records import is_records, load_records
 from kvae_tf.data.sequence_data import Splits
+from kvae_tf.data.tables import load_table
 from kvae_tf.data.video import VIDEOS
 from kvae_tf.data.worlds import WORLDS
 from kvae_tf.errors import UserError
@@ -31,12 +32,13 @@ def load(
     (40, 15, 16, 16, 1)
 
     Args:
-      dataset: a name out of ``WORLDS``; or the path of a ``.npz`` or HDF5 file, of a video, or of a
+      dataset: a name out of ``WORLDS``; or the path of a ``.npz``, HDF5 or CSV file, of a video, or of a
         folder of pictures, videos or shards.
       seed: seed of the simulation, or of the shuffle that splits a file; a non-negative int.
       cache_dir: folder in which simulated worlds are kept; None: ``$KVAE_TF_CACHE``, or
         ``~/.cache/kvae_tf`` where that is not set (default).
-      **options: arguments of the world's ``splits``, of ``load_arrays`` or of ``load_videos``.
+      **options: arguments of the world's ``splits``, of ``load_arrays``, ``load_table`` or
+        ``load_videos``.
 
     Raises:
       UserError: the name is no world and no known kind of file, an option is unknown or wrong, or
@@ -74,6 +76,8 @@ def _load_own(dataset, seed, options):
     path = Path(dataset).expanduser()
     if dataset.endswith((".npz", *HDF5)):
         read = load_arrays
+    elif dataset.endswith(".csv"):
+        read = load_table
     elif is_records(path):
         read = load_records
     elif is_video(dataset):
@@ -81,8 +85,8 @@ def _load_own(dataset, seed, options):
     else:
         raise UserError(
             f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, "
-            f"or a path that ends in .npz, {', '.join(HDF5)}, {', '.join(VIDEOS)}; or a folder of "
-            "pictures, videos or shards"
+            f"or a path that ends in .npz, .csv, {', '.join(HDF5)}, {', '.join(VIDEOS)}; or a "
+            "folder of pictures, videos or shards"
         )
     _bind(dataset, read, path=dataset, seed=seed, **options)
     return read(path, seed, **options)

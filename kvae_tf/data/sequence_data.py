@@ -294,6 +294,48 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
     return chosen
 
 
+def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, SequenceData]:
+    """Cuts sequences of vectors in time into named parts in proportion to ``shares``.
+
+    Each sequence is cut by its own length, without the missing steps at its end; in each part, the
+    shorter pieces are padded with missing steps.
+
+    Args:
+      data: vectors.
+      shares: name of a part -> its share, not negative; in the order of time.
+
+    Raises:
+      UserError: a part gets no step, or none that is seen; the message names it.
+    """
+    total = sum(shares.values())
+    steps = np.arange(data.num_steps)
+    ends = np.array([steps[seen > 0][-1] + 1 if seen.any() else 0 for seen in data.observed])
+    cuts = np.rint(np.cumsum([0.0, *shares.values()]) / total * ends[:, np.newaxis]).astype(int)
+    parts = {}
+    for i, name in enumerate(shares):
+        lengths = cuts[:, i + 1] - cuts[:, i]
+        if lengths.max() < 1:
+            raise UserError(
+                f"the {name} part is empty: {ends.max()} steps at a share of "
+                f"{shares[name] / total:.3g}; expected at least one step in every part"
+            )
+        rows = cuts[:, i, np.newaxis] + np.arange(lengths.max())
+        inside = np.arange(lengths.max()) < lengths[:, np.newaxis]
+        rows = np.minimum(rows, data.num_steps - 1)
+
+        def pick(x, rows=rows):
+            return None if x is None else x[np.arange(len(x))[:, np.newaxis], rows]
+
+        seen = pick(data.observed) * inside
+        frames = np.where(seen[..., None, None, None] > 0, pick(data.frames), np.float32(0))
+        parts[name] = dataclasses.replace(
+            data, frames=frames, observed=seen, controls=pick(data.controls),
+            states=pick(data.states),
+        )  # fmt: skip
+        check_seen(parts[name], f"the {name} part")
+    return parts
+
+
 def _array(name, value, source):
     """``value`` as an array of real numbers; images and vectors without their mask."""
     listed = isinstance(value, (list, tuple)) and any(map(np.ma.is_masked, value))

@@ -1,6 +1,7 @@
-"""Fills in a video.
+"""Fills in a video, or a table.
 
 kvae-impute --saved_model=saved_models/box/1 --video=PATH --hide=10-19 --output=runs/filled
+kvae-impute --saved_model=runs/mine/saved_model/1 --table=mine.csv --output=runs/filled
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from absl import flags
 from kvae_tf.apps import cli
 
 
-def define_video() -> None:
-    """The flags of commands that answer about one video."""
+def define_video(required: tuple[str, ...] = ("saved_model", "video", "output")) -> None:
+    """The flags of commands that answer about one video.
+
+    Args:
+      required: names of the flags that have to be given.
+    """
     flags.DEFINE_string("saved_model", None, "An export's version folder, as saved_models/box/1.")
     flags.DEFINE_string("video", None, "A video, a folder of pictures, or an .npz or HDF5 file.")
     flags.DEFINE_string("output", None, "A folder for film, strip.png, frames.npz, latents.csv.")
@@ -23,12 +28,16 @@ def define_video() -> None:
     flags.DEFINE_enum("format", "gif", ["gif", "mp4"], "Of the film.")
     flags.DEFINE_float("fps", 10.0, "Pictures a second.", lower_bound=0.1)
     flags.DEFINE_float("max_memory", 8.0, "GiB that the video may take.", lower_bound=0.0)
-    flags.mark_flags_as_required(["saved_model", "video", "output"])
+    flags.mark_flags_as_required(list(required))
 
 
 def define() -> None:
     """The flags."""
-    define_video()
+    define_video(("saved_model", "output"))
+    flags.DEFINE_string(
+        "table", "", "In place of a video, a CSV table whose empty cells are filled in (filled.csv, "
+        "stds.csv)."
+    )  # fmt: skip
     flags.DEFINE_string("hide", "", "Frames to hide beside those that are missing, as 10-19,25.")
     flags.DEFINE_enum(
         "method", "", ["", "smooth", "filter"], "Empty: the best that the model can do."
@@ -38,11 +47,22 @@ def define() -> None:
 def call() -> None:
     """Flags to one call."""
     cli.import_tensorflow_quietly()
-    from kvae_tf.apps import videos
+    from kvae_tf.apps import tables, videos
     from kvae_tf.data import storage
+    from kvae_tf.errors import UserError
     from kvae_tf.export.loading import LoadedModel
 
     values = flags.FLAGS
+    if not values.video and not values.table:
+        raise UserError("--video is not set, but required where there is no --table")
+    if values.table:
+        tables.check_flags({name: values[name] for name in tables.VIDEO_ONLY})
+        model = LoadedModel(values.saved_model)
+        table, filled = tables.impute(model, values.table, values.method, values.max_memory)
+        folder = storage.make_folder(Path(values.output), "output")
+        for path in tables.write(folder, table, filled):
+            print(path)
+        return
     model = LoadedModel(values.saved_model)
     clip = videos.read(
         values.video, model, cli.integers("crop"), values.annotations, values.sequence, values.hide,
