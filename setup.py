@@ -79,5 +79,6 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "video": ["av>=12"],
         "profile": ["xprof"],
+        "compare": ["statsmodels>=0.14", "pandas>=2", "vega_datasets>=0.9"],
     },
 )

@@ -32,8 +32,8 @@ def load(
     (40, 15, 16, 16, 1)
 
     Args:
-      dataset: a name out of ``WORLDS``; or the path of a ``.npz``, HDF5 or CSV file, of a video, or of a
-        folder of pictures, videos or shards.
+      dataset: a name out of ``WORLDS``; or the path of a ``.npz``, HDF5 or CSV file, of a video, or
+        of a folder of pictures, videos or shards.
       seed: seed of the simulation, or of the shuffle that splits a file; a non-negative int.
       cache_dir: folder in which simulated worlds are kept; None: ``$KVAE_TF_CACHE``, or
         ``~/.cache/kvae_tf`` where that is not set (default).

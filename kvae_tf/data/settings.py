@@ -94,8 +94,8 @@ class DataSettings:
 
     dataset: str = setting(
         "pendulum",
-        "The name of a simulated world; or a file PATH.npz or PATH.h5 with `images` or `vectors`, a "
-        "table PATH.csv, a video, a folder of pictures or videos, or a folder of TFRecord shards.",
+        "The name of a simulated world; or a file PATH.npz or PATH.h5 with `images` or `vectors`, "
+        "a table PATH.csv, a video, or a folder of pictures, videos or TFRecord shards.",
     )
     cache_dir: str = setting(
         "", "Folder in which simulated worlds are kept; empty: the user's cache folder."

@@ -183,7 +183,8 @@ def _cells(path, max_memory):
     for number, row in enumerate(cells, 2):
         if len(row) != len(columns):
             raise UserError(
-                f"{path}, line {number} has {len(row)} cells, expected {len(columns)}, as the header"
+                f"{path}, line {number} has {len(row)} cells, expected {len(columns)}, as the "
+                "header"
             )
     return columns, cells
 

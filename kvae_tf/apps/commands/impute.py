@@ -35,9 +35,8 @@ def define() -> None:
     """The flags."""
     define_video(("saved_model", "output"))
     flags.DEFINE_string(
-        "table", "", "In place of a video, a CSV table whose empty cells are filled in (filled.csv, "
-        "stds.csv)."
-    )  # fmt: skip
+        "table", "", "Not a video but a CSV table, whose empty cells are filled in."
+    )
     flags.DEFINE_string("hide", "", "Frames to hide beside those that are missing, as 10-19,25.")
     flags.DEFINE_enum(
         "method", "", ["", "smooth", "filter"], "Empty: the best that the model can do."
@@ -56,7 +55,7 @@ def call() -> None:
     if not values.video and not values.table:
         raise UserError("--video is not set, but required where there is no --table")
     if values.table:
-        tables.check_flags({name: values[name] for name in tables.VIDEO_ONLY})
+        tables.check_flags({name: getattr(values, name) for name in tables.VIDEO_ONLY})
         model = LoadedModel(values.saved_model)
         table, filled = tables.impute(model, values.table, values.method, values.max_memory)
         folder = storage.make_folder(Path(values.output), "output")

@@ -259,10 +259,12 @@ def _maximise_dynamics(model, data, first, means, covariances, cross):
         precision = rows * usual + 1e-9
         centre = np.zeros(n + U)
         centre[i] = model.transition[i, i]
-        g = np.linalg.solve(gram + np.diag(precision), with_next[i] + precision * centre)
+        posterior = gram + np.diag(precision)
+        g = np.linalg.solve(posterior, with_next[i] + precision * centre)
+        free = np.trace(np.linalg.solve(posterior, gram))
         residual = square[i] - 2.0 * g @ with_next[i] + g @ gram @ g
         A[i], B[i] = g[:n], g[n:]
-        Q[i] = (max(residual, 0.0) + _NOISE * first.transition_noise[i]) / (count + _NOISE)
+        Q[i] = _variance(residual, first.transition_noise[i], count, free)
     return A, B, np.maximum(Q, _LEAST)
 
 
@@ -283,11 +285,18 @@ def _maximise_emission(model, data, first, means, covariances):
         if has_own:
             c[k + d] = 1.0
         precision = _LOADING * np.diag(gram)[:k] / max(count, 1.0) + 1e-9
-        c[:k] = np.linalg.solve(gram[:k, :k] + np.diag(precision), (product - gram @ c)[:k])
+        posterior = gram[:k, :k] + np.diag(precision)
+        c[:k] = np.linalg.solve(posterior, (product - gram @ c)[:k])
+        free = np.trace(np.linalg.solve(posterior, gram[:k, :k]))
         residual = square - 2.0 * c @ product + c @ gram @ c
         C[d] = c
-        R[d] = (max(residual, 0.0) + _NOISE * first.emission_noise[d]) / (count + _NOISE)
+        R[d] = _variance(residual, first.emission_noise[d], count, free)
     return C, np.maximum(R, _LEAST)
+
+
+def _variance(residual, usual, count, free):
+    """A noise variance from a sum of squares of ``count`` rows that ``free`` coefficients fit."""
+    return (max(residual, 0.0) + _NOISE * usual) / max(count + _NOISE - free, 1.0)
 
 
 def _interpolated(data):

@@ -1,0 +1,123 @@
+"""Entries of public tables are hidden and filled in again, by this package and by others.
+
+Where a method has options, the best on other hidden entries is taken; these are hidden from all
+methods alike. The package's model has none: its settings follow from the size of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import data
+from kvae_tf.apps.filling import public_tables, references
+from kvae_tf.data.settings import DataSettings
+from kvae_tf.models import registry
+from kvae_tf.models.kvae import vector_recipe
+from kvae_tf.training.build import TrainingPlan, build, jit, model_setup, optimizer
+from kvae_tf.training.settings import TrainingSettings
+
+OURS = "kvae_tf"
+_INTERVAL = 1.6449  # standard deviations on either side of 90 %
+
+
+def compare(name: str, seeds: Sequence[int]) -> dict[str, object]:
+    """Errors and coverage of all methods on one table.
+
+    Args:
+      name: a table, out of ``public_tables.TABLES``.
+      seeds: seeds of the hidden entries.
+
+    Returns:
+      ``shape`` of the table, and pattern of hidden entries -> method -> ``rmse``, ``coverage`` (of
+      90 % intervals; None for interpolation) and ``chosen`` (option), each a list of one value a
+      seed. Errors are in standard deviations of the entries that are seen.
+
+    Raises:
+      UserError: a package is not installed.
+    """
+    table = public_tables.TABLES[name]()
+    results = {"shape": list(table.shape)}
+    for pattern, (kind, rate) in public_tables.PATTERNS.items():
+        runs = [_once(table, kind, rate, seed) for seed in seeds]
+        results[pattern] = {
+            method: {key: [run[method][key] for run in runs] for key in runs[0][method]}
+            for method in runs[0]
+        }
+        for method, row in results[pattern].items():
+            print(f"{name}, {pattern}, {method}: {np.mean(row['rmse']):.3f}", flush=True)
+    return results
+
+
+def _once(table, kind, rate, seed):
+    """Method -> its numbers, for one pattern of hidden entries."""
+    known = ~np.isnan(table)
+    test = public_tables.hide(table, kind, rate, seed) & known
+    validation = public_tables.hide(table, kind, rate / 2, seed + 1000) & known & ~test
+    seen = np.where(test | validation, np.nan, table)
+    mean, std = np.nanmean(seen, axis=0), np.nanstd(seen, axis=0)
+    seen, truth = (seen - mean) / std, (table - mean) / std
+    methods = {
+        "interpolation": {"": references.interpolation},
+        "UnobservedComponents": {
+            name: partial(references.unobserved_components, **options)
+            for name, options in references.UNOBSERVED_COMPONENTS.items()
+        },
+        "DynamicFactorMQ": {
+            name: partial(references.dynamic_factors, **options)
+            for name, options in references.DYNAMIC_FACTORS.items()
+            if options["factors"] < table.shape[1]
+        },
+        OURS: {"": partial(fill_in, seed=seed)},
+    }
+    found = {}
+    for method, options in methods.items():
+        answers = {name: fill(seen) for name, fill in options.items()}
+        errors = {name: _rmse(means, truth, validation) for name, (means, _) in answers.items()}
+        chosen = min(errors, key=errors.get)
+        means, stds = answers[chosen]
+        found[method] = {
+            "rmse": round(_rmse(means, truth, test), 4),
+            "coverage": None if stds is None else round(_coverage(means, stds, truth, test), 4),
+            "chosen": chosen,
+        }
+    return found
+
+
+def fill_in(table: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations of a table's entries, by a model that is trained on it.
+
+    Args:
+      table: ``[T, D]``, NaN where an entry is missing.
+      seed: seed of the training, an int, 0 by default.
+    """
+    train = data.from_vectors(table[np.newaxis])
+    spec, given = registry.get(registry.DEFAULT), vector_recipe(train)
+    own = {name: x for name, x in given.items() if name in spec.settings.__dataclass_fields__}
+    training = {name: x for name, x in given.items() if name not in own}
+    plan = TrainingPlan(
+        DataSettings(), spec, spec.settings(**own), TrainingSettings(seed=seed, **training)
+    )
+    model = build(plan, train)
+    model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
+    model.fit(
+        data.training_batches(train, 1, seed),
+        epochs=plan.training.epochs,
+        steps_per_epoch=plan.training.steps_per_epoch,
+        callbacks=spec.callbacks(model_setup(plan, train)),
+        shuffle=False,
+        verbose=0,
+    )
+    answer = tf.function(model.impute, autograph=False)(train.frames, train.observed)
+    return tuple(x.numpy()[0, :, 0, :, 0] for x in (answer.frames, answer.stds))
+
+
+def _rmse(means, truth, hidden):
+    return float(np.sqrt(np.mean(np.square(means - truth)[hidden])))
+
+
+def _coverage(means, stds, truth, hidden):
+    return float(np.mean((np.abs(means - truth) < _INTERVAL * stds)[hidden]))
