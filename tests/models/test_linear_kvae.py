@@ -1,0 +1,281 @@
+"""Vectors without encoder and decoder: exact likelihood and imputation, an entry at a time."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from kvae_tf.data import SequenceData, from_vectors
+from kvae_tf.errors import UserError
+from kvae_tf.experiments.settings import Settings
+from kvae_tf.export.loading import LoadedModel
+from kvae_tf.export.saved_model import export
+from kvae_tf.lgssm import LGSSM
+from kvae_tf.models import KVAE
+from kvae_tf.models.kvae import LinearKVAE, linear_em, vector_recipe
+
+B, T, D, N, U = 2, 5, 3, 4, 2
+STANDARDISE = [[1.0, -20.0, 0.3], [0.5, 4.0, 1.5]]
+RNG = np.random.default_rng(0)
+VECTORS = (RNG.normal(size=(B, T, D)) * STANDARDISE[1] + STANDARDISE[0]).astype(np.float32)
+VECTORS[RNG.random((B, T, D)) < 0.3] = np.nan
+VECTORS[1, 2] = np.nan  # nothing of this row
+VECTORS[0, 0] = VECTORS[0, 1] + 1.0
+CONTROLS = RNG.normal(size=(B, T, U)).astype(np.float32)
+
+
+def linear(num_modes=1, dynamics_network="constant", control_size=U, **options):
+    model = LinearKVAE(
+        (1, D, 1), control_size, network="linear", encoding_size=D, latent_size=N,
+        num_modes=num_modes, dynamics_network=dynamics_network, dynamics_units=8,
+        standardise=STANDARDISE, **options,
+    )  # fmt: skip
+    model.build()
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(N, N))
+    values = LGSSM(
+        transition=0.9 * np.linalg.qr(rng.normal(size=(N, N)))[0],
+        transition_offset=None,
+        transition_noise=rng.uniform(0.05, 0.3, N),
+        emission=rng.normal(size=(D, N)),
+        emission_noise=rng.uniform(0.02, 0.2, D),
+        initial_mean=rng.normal(size=N),
+        initial_covariance=root @ root.T + 0.1 * np.eye(N),
+    )
+    model.mixture.assign(values, rng.normal(size=(N, control_size)))
+    return model, values
+
+
+def joint(values, control, controls):
+    """Mean and covariance of all entries of one sequence, in their own units, ``[T D]``."""
+    mean, P = values.initial_mean, values.initial_covariance
+    means, cross = [], np.zeros((T * N, T * N))
+    for t in range(T):
+        means.append(mean)
+        block = slice(t * N, (t + 1) * N)
+        cross[block, block] = P
+        for later in range(t + 1, T):
+            past = cross[block, (later - 1) * N : later * N]
+            cross[block, later * N : (later + 1) * N] = past @ values.transition.T
+            cross[later * N : (later + 1) * N, block] = (past @ values.transition.T).T
+        mean = values.transition @ mean + control @ controls[t]
+        P = values.transition @ P @ values.transition.T + np.diag(values.transition_noise)
+    C = np.kron(np.eye(T), values.emission)
+    noise = np.diag(np.tile(values.emission_noise, T))
+    offset, scale = (np.tile(x, T) for x in STANDARDISE)
+    covariance = np.outer(scale, scale) * (C @ cross @ C.T + noise)
+    return C @ np.concatenate(means) * scale + offset, covariance
+
+
+def test_assigned_values_are_those_of_the_modes():
+    model, values = linear()
+    np.testing.assert_allclose(model.mixture.transition_noise, values.transition_noise, rtol=1e-5)
+    np.testing.assert_allclose(model.mixture.emission_noise, values.emission_noise, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.mixture.initial_covariance, values.initial_covariance, atol=1e-5
+    )
+
+
+def test_bound_is_the_likelihood_of_the_entries_that_are_there():
+    model, values = linear()
+    batch = {"frames": VECTORS[:, :, None, :, None], "controls": CONTROLS}
+    bound = model.elbo(batch, 0)
+    control = model.mixture.control[0].numpy()
+    for b in range(B):
+        mean, covariance = joint(values, control, CONTROLS[b])
+        there = ~np.isnan(VECTORS[b].ravel())
+        expected = stats.multivariate_normal(mean[there], covariance[np.ix_(there, there)]).logpdf(
+            VECTORS[b].ravel()[there]
+        )
+        np.testing.assert_allclose(bound.elbo[b], expected, rtol=1e-4)
+    np.testing.assert_allclose(sum(bound.terms.values()), bound.elbo, rtol=1e-6)
+
+
+def test_imputation_is_the_conditional_gaussian():
+    model, values = linear()
+    answer = model.impute(VECTORS, None, CONTROLS)
+    frames, found = (x.numpy()[:, :, 0, :, 0] for x in (answer.frames, answer.stds))
+    control = model.mixture.control[0].numpy()
+    for b in range(B):
+        mean, covariance = joint(values, control, CONTROLS[b])
+        x = VECTORS[b].ravel().astype(float)
+        gone, there = np.isnan(x), ~np.isnan(x)
+        gain = np.linalg.solve(covariance[np.ix_(there, there)], covariance[np.ix_(there, gone)]).T
+        expected = mean[gone] + gain @ (x[there] - mean[there])
+        variance = covariance[np.ix_(gone, gone)] - gain @ covariance[np.ix_(there, gone)]
+        np.testing.assert_allclose(frames[b].ravel()[gone], expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found[b].ravel()[gone], np.sqrt(np.diag(variance)), rtol=1e-4)
+        # What was seen stays, to the bit.
+        np.testing.assert_array_equal(frames[b].ravel()[there], VECTORS[b].ravel()[there])
+        np.testing.assert_array_equal(found[b].ravel()[there], 0.0)
+
+
+@pytest.mark.parametrize(("num_modes", "kind"), [(1, "constant"), (2, "lstm")])
+def test_a_row_at_a_time_is_the_filter(num_modes, kind):
+    model, _ = linear(num_modes, kind)
+    expected = model.impute(VECTORS, None, CONTROLS, method="filter")
+    state, rows = model.filter_start(B), []
+    for t in range(T):
+        seen = 1.0 - np.isnan(VECTORS[:, t]).all(1)
+        state, step = model.filter_step(state, VECTORS[:, t], seen, CONTROLS[:, t])
+        rows.append(step["frames"])
+    np.testing.assert_allclose(tf.stack(rows, 1), expected.frames, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_changes_nothing():
+    model, _ = linear()
+    longer = np.pad(VECTORS, [(0, 0), (0, 3), (0, 0)], constant_values=np.nan)
+    more = np.pad(CONTROLS, [(0, 0), (0, 3), (0, 0)])
+    short, long = model.impute(VECTORS, None, CONTROLS), model.impute(longer, None, more)
+    np.testing.assert_allclose(long.frames[:, :T], short.frames, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(long.stds[:, :T], short.stds, rtol=1e-4, atol=1e-5)
+    one, two = (
+        model.elbo({"frames": x[:, :, None, :, None], "controls": u}, 0).elbo
+        for x, u in ((VECTORS, CONTROLS), (longer, more))
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+def test_gradients_are_finite_and_reach_every_variable():
+    model, _ = linear(2, "lstm", learn_noise=True, learn_initial=True)
+    batch = {"frames": VECTORS[:, :, None, :, None], "controls": CONTROLS}
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.training_bound(batch, 0).elbo)
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.abs(gradient).max() > 0, variable.path
+
+
+def test_an_export_answers_the_same(tmp_path):
+    model, _ = linear()
+    export(model, tmp_path / "1")
+    loaded = LoadedModel(tmp_path / "1")
+    for method in ("smooth", "filter"):
+        one, two = (m.impute(VECTORS, None, CONTROLS, method=method) for m in (model, loaded))
+        for name, value in one._asdict().items():
+            np.testing.assert_allclose(
+                getattr(two, name), value, rtol=1e-4, atol=1e-4, err_msg=name
+            )
+    one, two = (m.forecast(VECTORS, None, CONTROLS, num_steps=3) for m in (model, loaded))
+    assert one.stds.shape == (B, 3, 1, D, 1)
+    assert (one.stds.numpy() > 0).all()
+    np.testing.assert_allclose(two.stds, one.stds, rtol=1e-4)
+    again = LinearKVAE.from_config(model.get_config())
+    assert again.encoding_size == D
+
+
+def test_what_does_not_fit_is_refused():
+    for changes, words in (
+        ({"standardise": None}, "the linear network is for vectors"),
+        ({"encoding_size": 2}, "encoding_size is 2, expected 3"),
+        ({"objective": "sampled"}, "objective is 'sampled'"),
+    ):
+        given = {"encoding_size": D, "standardise": STANDARDISE} | changes
+        with pytest.raises(UserError, match=words):
+            LinearKVAE((1, D, 1), network="linear", **given)
+    with pytest.raises(UserError, match="network kind is 'linear'"):
+        KVAE((1, D, 1), network="linear", standardise=STANDARDISE)
+
+
+# Expectation maximisation.
+
+
+def walk(count, num_steps, seed):
+    """Two hidden random walks with friction, seen through five columns with noise."""
+    rng = np.random.default_rng(seed)
+    z = np.zeros((count, num_steps, 2))
+    for t in range(1, num_steps):
+        z[:, t] = [0.95, 0.8] * z[:, t - 1] + 0.4 * rng.normal(size=(count, 2))
+    mix = np.array([[1.0, 0.5, -1.0, 2.0, 0.0], [0.0, 1.0, 1.0, -1.0, 2.0]])
+    return z @ mix + 0.2 * rng.normal(size=(count, num_steps, 5))
+
+
+def built(train, latent_size):
+    frames = train.frames[:, :, 0, :, 0]
+    moments = [np.nanmean(frames, (0, 1)).tolist(), np.nanstd(frames, (0, 1)).tolist()]
+    model = LinearKVAE(
+        train.frame_shape, network="linear", encoding_size=5, latent_size=latent_size, num_modes=1,
+        dynamics_network="constant", standardise=moments,
+    )  # fmt: skip
+    model.build()
+    linear_em.initialise(model, train)
+    return model
+
+
+def bound(model, train):
+    elbo = tf.function(model.elbo, autograph=False)
+    return float(tf.reduce_sum(elbo({"frames": tf.constant(train.frames)}, 0).elbo))
+
+
+@pytest.mark.parametrize("latent_size", [2, 6])
+def test_em_climbs_the_likelihood(latent_size, monkeypatch):
+    """Without a prior every round of EM raises the likelihood; the way goes up a lot."""
+    for name in ("_CROSS", "_OWN", "_LOADING", "_NOISE", "_SERIES"):
+        monkeypatch.setattr(linear_em, name, 0.0)
+    monkeypatch.setattr(
+        linear_em, "_variance", lambda residual, usual, count, free: residual / count
+    )
+    vectors = walk(4, 20, seed=0)
+    vectors[np.random.default_rng(1).random(vectors.shape) < 0.2] = np.nan
+    train = from_vectors(vectors)
+    model = built(train, latent_size)
+    bounds = [bound(model, train)]
+    for _ in range(4):
+        linear_em.fit(model, train, 1)
+        bounds.append(bound(model, train))
+    assert (np.diff(bounds) > -1e-2).all(), bounds
+    assert bounds[-1] > bounds[0] + 10
+
+
+def test_em_learns_a_table():
+    """One table with a third of its entries hidden: small errors, and intervals that hold 90 %."""
+    truth = walk(1, 150, seed=3)
+    hidden = np.random.default_rng(2).random(truth.shape) < 0.33
+    train = from_vectors(np.where(hidden, np.nan, truth))
+    model = built(train, vector_recipe(train)["latent_size"])
+    linear_em.fit(model, train, 20)
+    answer = tf.function(model.impute, autograph=False)(train.frames, train.observed)
+    frames, stds = (x.numpy()[:, :, 0, :, 0] for x in (answer.frames, answer.stds))
+    error = np.abs(frames - truth)[hidden]
+    steps = np.arange(150)
+    line = np.stack(
+        [np.interp(steps, steps[~h], x[~h]) for x, h in zip(truth[0].T, hidden[0].T, strict=True)],
+        1,
+    )[None]
+    assert np.sqrt(np.square(error).mean()) < 0.6 * np.sqrt(np.square(line - truth)[hidden].mean())
+    assert np.sqrt(np.square(error).mean()) < 0.4  # the noise alone is 0.2
+    assert 0.85 < (error < 1.6449 * stds[hidden]).mean() < 0.95
+
+
+def test_em_reads_long_series_in_windows(monkeypatch):
+    monkeypatch.setattr(linear_em, "_WINDOW", 40)
+    monkeypatch.setattr(linear_em, "_ROWS", 300)
+    vectors = walk(20, 90, seed=0)
+    vectors[3, 50:] = np.nan
+    train = from_vectors(vectors)
+    model = built(train, 7)
+    data = linear_em.observations(model, train)
+    assert data.entries.shape[1:] == (30, 5)
+    assert 3 * 2 <= len(data.entries) <= 10
+    assert data.inside.sum() <= 300
+    linear_em.fit(model, train, 2)
+    assert np.isfinite(bound(model, train))
+
+
+# The recipe.
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 12, 40, 200])
+def test_recipe_is_made_of_settings(size):
+    given = vector_recipe(from_vectors(np.zeros((2, 10, size))))
+    settings = Settings.from_dict({"run_dir": "x", **given})
+    assert 1 <= settings.model.latent_size <= 40
+    assert settings.to_dict() | given == settings.to_dict()
+
+
+def test_recipe_does_not_look_at_values():
+    vectors = walk(1, 30, seed=0)
+    assert isinstance(from_vectors(vectors), SequenceData)
+    assert vector_recipe(from_vectors(vectors)) == vector_recipe(from_vectors(10 * vectors))
