@@ -12,6 +12,7 @@ import numpy as np
 from kvae_tf.data import memory, storage, tables
 from kvae_tf.data.tables import Table
 from kvae_tf.errors import UserError
+from kvae_tf.experiments.fill_in import fill_in
 from kvae_tf.export.loading import LoadedModel
 
 VIDEO_ONLY = ("video", "sequence", "crop", "annotations", "hide")
@@ -38,6 +39,22 @@ def check_flags(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value:
             raise UserError(f"--{name} is {value}, but --table is set: expected no --{name}")
+
+
+def train_and_impute(
+    path: str | os.PathLike, max_memory: float = memory.DEFAULT
+) -> tuple[Table, Filled]:
+    """A table and what a model fills in that is trained on all of it, which takes a minute or two.
+
+    Args:
+      path: the CSV file.
+      max_memory: largest size of the table, GiB, 8 by default.
+
+    Raises:
+      UserError: the file is refused.
+    """
+    table = tables.read(path, max_memory)
+    return table, Filled(*fill_in(table.data))
 
 
 def impute(

@@ -113,6 +113,26 @@ def coverage(saved_models: Path) -> str:
     return _markdown(("export", "method", "inside the 90 % interval"), rows)
 
 
+def filling(saved_models: Path) -> str:
+    """Missing entries of public tables: errors and coverage of this package and of others."""
+    rows = []
+    for name, found in _read(saved_models / "tables" / "filling.json").items():
+        shape = " x ".join(map(str, found["shape"]))
+        for pattern, methods in found.items():
+            if pattern == "shape":
+                continue
+            cells = [_filled(methods[method]) for method in _FILLING]
+            rows.append((f"{name} ({shape})", pattern, *cells))
+    return _markdown(("table", "hidden", *_FILLING.values()), rows)
+
+
+def _filled(found):
+    """Error and coverage of a method, mean and standard deviation over seeds."""
+    error = f"{_mean(found['rmse']):.3f} ± {_sd(found['rmse']):.3f}"
+    known = [value for value in found["coverage"] if value is not None]
+    return f"{error} ({_mean(known):.2f})" if known else error
+
+
 def pendulum(saved_models: Path) -> str:
     """All metrics of the pendulum, but for lists."""
     metrics = _read(saved_models / "pendulum" / "metrics.json")
@@ -340,7 +360,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
         seeds,
         missing_training,
         networks,
+        filling,
     )
+}
+
+_FILLING = {
+    "interpolation": "linear interpolation",
+    "UnobservedComponents": "UnobservedComponents",
+    "DynamicFactorMQ": "DynamicFactorMQ",
+    "kvae_tf": "kvae_tf",
 }
 
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}

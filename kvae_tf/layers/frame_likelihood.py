@@ -133,6 +133,11 @@ class GaussianValues(GaussianFrames):
         """Means in the entries' units, of the shape of ``decoded``."""
         return decoded * self._scale + self._offset
 
+    @property
+    def entry_variance(self) -> tf.Tensor:
+        """Variances of the entries given a, in their own units, ``[1, D, 1]`` or ``[1]``."""
+        return self.variance * np.square(self._scale)
+
     def log_prob(self, decoded: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         """log p(x | a) of the entries that are not missing, ``[...]`` nats."""
         known = tf.math.logical_not(tf.math.is_nan(frames))

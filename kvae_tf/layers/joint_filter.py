@@ -75,6 +75,7 @@ def joint_filter(
     encodings: tf.Tensor,
     observed: tf.Tensor,
     controls: tf.Tensor,
+    variances: tf.Tensor | None = None,
 ) -> JointFilterResult:
     """Filters a batch of sequences and computes the mode weights in the same loop.
 
@@ -84,6 +85,8 @@ def joint_filter(
       encodings: ``[B, T, m]``; any finite value where the frame is missing.
       observed: ``[B, T]``, or ``[B, T, m]`` where single entries may be missing; 1 = seen.
       controls: ``[B, T, U]``, without the learned controls.
+      variances: ``[B, T, m]``, of errors with which the encodings are read, beside the emission
+        noise; None: 0 (default).
 
     Returns:
       A ``JointFilterResult``.
@@ -97,10 +100,12 @@ def joint_filter(
         carry, encoding, later, filtered, _ = step(carry, *inputs)
         return carry, (encoding, *later, tf.cast(filtered.mean, encoding.dtype))
 
+    variances = tf.zeros_like(encodings) if variances is None else variances
     inputs = (
         tf.transpose(encodings, [1, 0, 2]),
         tf.transpose(observed, [1, 0, 2][: len(observed.shape)]),
         tf.transpose(controls, [1, 0, 2]),
+        tf.transpose(variances, [1, 0, 2]),
     )
     shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
     _, (filled, *later, means) = scan(body, start, inputs, shapes, dtype=encodings.dtype)
@@ -128,6 +133,7 @@ def filter_step(
     encoding: tf.Tensor,
     seen: tf.Tensor,
     control: tf.Tensor,
+    variance: tf.Tensor | None = None,
 ) -> tuple[FilterState, FilterStep]:
     """One step of ``joint_filter``, to filter frame by frame.
 
@@ -138,6 +144,7 @@ def filter_step(
       encoding: ``[B, m]``; any finite value where the frame is missing.
       seen: ``[B]`` or ``[B, m]``, 1 = seen.
       control: ``[B, U]``, acts from this frame to the next.
+      variance: ``[B, m]``, of the error with which the encoding is read; None: 0 (default).
 
     Returns:
       The state before the next frame, and the ``FilterStep`` of this frame.
@@ -145,8 +152,9 @@ def filter_step(
     mean, covariance, weights, inner = state
     moments = cast((batch_last(mean), batch_last(covariance)), tf.float64)
     carry = (*moments, weights, *inner)
+    variance = tf.zeros_like(encoding) if variance is None else variance
     carry, encoding, _, filtered, emission = _stepper(network, mixture)(
-        carry, encoding, seen, control
+        carry, encoding, seen, control, variance
     )
     mean, covariance, weights, *inner = carry
     dtype = state.mean.dtype
@@ -174,14 +182,15 @@ def _stepper(network, mixture):
     has_controls = mixture.settings["control_size"] > 0
     r, q = _double((mixture.emission_noise[:, tf.newaxis], mixture.transition_noise[:, tf.newaxis]))
 
-    def step(carry, encoding, seen, control):
+    def step(carry, encoding, seen, control, variance):
         mean, covariance, weights, *state = carry
         emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
         predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
         mask = seen if len(seen.shape) == 2 else tf.repeat(seen[:, tf.newaxis], m, axis=1)
         encoding = tf.where(mask > 0, encoding, predicted)
         observation, mask = _double((tf.transpose(encoding), tf.transpose(mask)))
-        result = steps.update(mean, covariance, observation, mask, emission, r)
+        noise = r + _double(tf.transpose(variance))
+        result = steps.update(mean, covariance, observation, mask, emission, noise)
         later, state = network.step(encoding, tuple(state))
         weights, learned = later
         transition = _double(batch_last(mixture.mix(mixture.transition, weights)))

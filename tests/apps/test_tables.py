@@ -11,6 +11,15 @@ from kvae_tf.export.saved_model import export
 from kvae_tf.models.kvae import LinearKVAE, linear_em
 
 
+def test_a_table_needs_no_model(folder):
+    result = run("impute", f"--table={folder / 't.csv'}", f"--output={folder / 'own'}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    rows = list(csv.reader((folder / "own" / "filled.csv").read_text().splitlines()))
+    assert all(all(row) for row in rows)
+    # The second column is close to -2 times the first.
+    assert abs(float(rows[4][1]) + 0.5 * float(rows[4][2])) < 1.0
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An export, and a table of the kind that it was trained on."""
@@ -57,6 +66,7 @@ def test_what_does_not_fit_is_refused_in_one_line(folder):
     (folder / "wide.csv").write_text("a,b,c\n1,2,3\n")
     for flags, words in (
         ([], "--video is not set"),
+        (["--saved_model="], "--saved_model is not set"),
         ([f"--table={folder / 't.csv'}", "--hide=1-2"], "--hide is 1-2"),
         ([f"--table={folder / 'wide.csv'}"], "has 3 columns of entries, expected 2"),
         ([f"--table={folder / 'none.csv'}"], "cannot read"),

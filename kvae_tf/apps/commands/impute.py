@@ -1,7 +1,9 @@
 """Fills in a video, or a table.
 
 kvae-impute --saved_model=saved_models/box/1 --video=PATH --hide=10-19 --output=runs/filled
-kvae-impute --saved_model=runs/mine/saved_model/1 --table=mine.csv --output=runs/filled
+kvae-impute --table=mine.csv --output=runs/filled
+
+A table needs no model: without --saved_model one is trained on the table itself.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ def define_video(required: tuple[str, ...] = ("saved_model", "video", "output"))
 
 def define() -> None:
     """The flags."""
-    define_video(("saved_model", "output"))
+    define_video(("output",))
     flags.DEFINE_string(
-        "table", "", "Not a video but a CSV table, whose empty cells are filled in."
+        "table", "", "In place of a video, a CSV table: its empty cells are filled in."
     )
     flags.DEFINE_string("hide", "", "Frames to hide beside those that are missing, as 10-19,25.")
     flags.DEFINE_enum(
@@ -52,16 +54,22 @@ def call() -> None:
     from kvae_tf.export.loading import LoadedModel
 
     values = flags.FLAGS
-    if not values.video and not values.table:
-        raise UserError("--video is not set, but required where there is no --table")
     if values.table:
         tables.check_flags({name: getattr(values, name) for name in tables.VIDEO_ONLY})
-        model = LoadedModel(values.saved_model)
-        table, filled = tables.impute(model, values.table, values.method, values.max_memory)
+        if values.saved_model:
+            model = LoadedModel(values.saved_model)
+            table, filled = tables.impute(model, values.table, values.method, values.max_memory)
+        elif values.method:
+            raise UserError(f"--method is {values.method}, expected none without --saved_model")
+        else:
+            table, filled = tables.train_and_impute(values.table, values.max_memory)
         folder = storage.make_folder(Path(values.output), "output")
         for path in tables.write(folder, table, filled):
             print(path)
         return
+    for name in ("saved_model", "video"):
+        if not getattr(values, name):
+            raise UserError(f"--{name} is not set, but required where there is no --table")
     model = LoadedModel(values.saved_model)
     clip = videos.read(
         values.video, model, cli.integers("crop"), values.annotations, values.sequence, values.hide,

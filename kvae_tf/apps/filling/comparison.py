@@ -10,15 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 
 from kvae_tf import data
 from kvae_tf.apps.filling import public_tables, references
-from kvae_tf.data.settings import DataSettings
-from kvae_tf.models import registry
-from kvae_tf.models.kvae import vector_recipe
-from kvae_tf.training.build import TrainingPlan, build, jit, model_setup, optimizer
-from kvae_tf.training.settings import TrainingSettings
+from kvae_tf.experiments.fill_in import fill_in
 
 OURS = "kvae_tf"
 _INTERVAL = 1.6449  # standard deviations on either side of 90 %
@@ -71,7 +66,7 @@ def _once(table, kind, rate, seed):
             for name, options in references.DYNAMIC_FACTORS.items()
             if options["factors"] < table.shape[1]
         },
-        OURS: {"": partial(fill_in, seed=seed)},
+        OURS: {"": partial(_fill_in, seed=seed)},
     }
     found = {}
     for method, options in methods.items():
@@ -87,32 +82,10 @@ def _once(table, kind, rate, seed):
     return found
 
 
-def fill_in(table: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations of a table's entries, by a model that is trained on it.
-
-    Args:
-      table: ``[T, D]``, NaN where an entry is missing.
-      seed: seed of the training, an int, 0 by default.
-    """
-    train = data.from_vectors(table[np.newaxis])
-    spec, given = registry.get(registry.DEFAULT), vector_recipe(train)
-    own = {name: x for name, x in given.items() if name in spec.settings.__dataclass_fields__}
-    training = {name: x for name, x in given.items() if name not in own}
-    plan = TrainingPlan(
-        DataSettings(), spec, spec.settings(**own), TrainingSettings(seed=seed, **training)
-    )
-    model = build(plan, train)
-    model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
-    model.fit(
-        data.training_batches(train, 1, seed),
-        epochs=plan.training.epochs,
-        steps_per_epoch=plan.training.steps_per_epoch,
-        callbacks=spec.callbacks(model_setup(plan, train)),
-        shuffle=False,
-        verbose=0,
-    )
-    answer = tf.function(model.impute, autograph=False)(train.frames, train.observed)
-    return tuple(x.numpy()[0, :, 0, :, 0] for x in (answer.frames, answer.stds))
+def _fill_in(table, seed):
+    """Means and standard deviations ``[T, D]`` of a table's entries."""
+    means, stds = fill_in(data.from_vectors(table[np.newaxis]), seed)
+    return means[0], stds[0]
 
 
 def _rmse(means, truth, hidden):
