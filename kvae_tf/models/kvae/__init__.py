@@ -3,5 +3,6 @@
 from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
 from kvae_tf.models.kvae.recipe import vector_recipe
+from kvae_tf.models.kvae.vectors import VectorKVAE
 
-__all__ = ["KVAE", "LinearKVAE", "vector_recipe"]
+__all__ = ["KVAE", "LinearKVAE", "VectorKVAE", "vector_recipe"]

@@ -11,6 +11,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.models.kvae import linear_em
 from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.vectors import VectorKVAE
 from kvae_tf.models.settings import (
     EncodingSettings,
     FrameSettings,
@@ -100,7 +101,8 @@ def _create(setup: Setup) -> KVAE:
         )
     if is_linear:
         arguments["encoding_size"] = setup.train.frame_shape[1]
-    return (LinearKVAE if is_linear else KVAE)(
+    is_vector = setup.train.is_vector and settings.objective == "collapsed"
+    return (LinearKVAE if is_linear else VectorKVAE if is_vector else KVAE)(
         **arguments,
         seed=setup.seed,
         jit_engine=setup.jit_engine,

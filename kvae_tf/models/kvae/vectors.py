@@ -12,11 +12,11 @@ given all of them (``lgssm.smooth``)
     k = R / (R + sigma²),    E[a] = C E[z] + k (mu - C E[z])
     Cov[a] = (1 - k) C Cov[z] Cᵀ (1 - k) + diag(k sigma²)
 
-The bound is Σ_t E_q[log p(x_t | a_t) - log psi_t(a_t)] + log Z, where log Z is the log-likelihood of
-the mu_t. In training a share of the seen entries, uniform between 0 and one half for each row, is
-hidden from the encoder, not from p(x_t | a_t): it learns what a missing entry means, and the bound
-stays a bound. Mode weights are those of the mu_t before; in gaps of whole rows predictions take
-their place.
+The bound is Σ_t E_q[log p(x_t | a_t) - log psi_t(a_t)] + log Z, where log Z is the log-likelihood
+of the mu_t. In training a share of the seen entries, uniform between 0 and one half for each row,
+is hidden from the encoder, not from p(x_t | a_t): it learns what a missing entry means, and the
+bound stays a bound. Mode weights are those of the mu_t before; in gaps of whole rows predictions
+take their place.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding, filter_step, joint_filter
+from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames
 from kvae_tf.models.kvae.model import KVAE
@@ -128,7 +129,7 @@ class VectorKVAE(KVAE):
         q, covariance = self._encoding_moments(
             psi, observed, model.emission, result.smoothed_means, result.smoothed_covariances
         )
-        factor = lgssm.psd_factor(covariance)
+        factor = psd_factor(covariance)
         log_z = tf.repeat(result.log_likelihood[:, tf.newaxis], tf.shape(mu)[1], axis=1)
         shape = tf.concat([tf.shape(mu)[:2], [self.encoding_size**2]], axis=0)
         return tf.concat([log_z[..., tf.newaxis], q.mean, tf.reshape(factor, shape)], axis=-1)
@@ -189,7 +190,7 @@ class VectorKVAE(KVAE):
         # The same draws for all rows, so that a row's answer depends on its moments alone.
         noise = tf.random.stateless_normal([_DRAWS, self.encoding_size], [0, 0])
         noise = tf.concat([noise, -noise], axis=0)
-        factor = lgssm.psd_factor(covariance)
+        factor = psd_factor(covariance)
         draws = mean[..., tf.newaxis, :] + tf.einsum("...ij,sj->...si", factor, noise)
         decoded = self.likelihood.mean(self.decoder(draws))
         variance = tf.math.reduce_variance(decoded, axis=-4)
