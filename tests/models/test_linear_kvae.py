@@ -264,6 +264,16 @@ def test_em_reads_long_series_in_windows(monkeypatch):
     assert np.isfinite(bound(model, train))
 
 
+def test_states_do_not_explode():
+    """A table that doubles every few rows, with a gap: no eigenvalue above 1."""
+    vectors = np.exp(np.arange(30.0) / 5)[None, :, None] * np.array([1.0, -2.0, 3.0, 1.0, 0.5])
+    vectors[0, 10:14, 2] = np.nan
+    train = from_vectors(vectors + 0.01 * np.random.default_rng(0).normal(size=vectors.shape))
+    model = built(train, 5)
+    linear_em.fit(model, train, 5)
+    assert np.abs(np.linalg.eigvals(model.mixture.transition[0])).max() < 1.0 + 1e-5
+
+
 # The recipe.
 
 

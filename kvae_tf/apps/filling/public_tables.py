@@ -56,12 +56,17 @@ def weather() -> np.ndarray:
     return np.stack([np.log1p(rain), warm, cold, np.log(wind)], axis=1)
 
 
-def employment() -> np.ndarray:
-    """Monthly US employment by sector, 119 x 21: growth (log differences)."""
+def employment_levels() -> np.ndarray:
+    """Monthly US employment by sector, 120 x 21: logarithms."""
     rows = _vega("us-employment.csv")
     names = [n for n in rows[0] if n not in ("month", "nonfarm") and "change" not in n]
     levels = np.array([[float(row[name]) for name in names] for row in rows])
-    return np.diff(100.0 * np.log(levels), axis=0)
+    return 100.0 * np.log(levels)
+
+
+def employment() -> np.ndarray:
+    """Monthly US employment by sector, 119 x 21: growth (log differences)."""
+    return np.diff(employment_levels(), axis=0)
 
 
 TABLES: dict[str, Callable[[], np.ndarray]] = {
@@ -69,6 +74,7 @@ TABLES: dict[str, Callable[[], np.ndarray]] = {
     "elnino": elnino,
     "weather": weather,
     "employment": employment,
+    "employment_levels": employment_levels,
 }
 
 

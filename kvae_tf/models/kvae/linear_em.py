@@ -16,6 +16,7 @@ hundred rows leaves a full A undetermined:
 - An entry of A away from the diagonal is Gaussian around 0, with the precision of 300 rows in which
   its state has its usual variance; on the diagonal around its last value, with that of one row
   (the idea of the Minnesota prior, Litterman 1986).
+  A whose largest eigenvalue is above 1 is scaled down to 1.
 - A loading on a factor is Gaussian around 0, with the precision of 5 rows. A loading on u is 1 for
   its own series and 0 for others.
 - Noises are as if two rows had been seen before: with half of the start's residual variance for Q,
@@ -265,6 +266,8 @@ def _maximise_dynamics(model, data, first, means, covariances, cross):
         residual = square[i] - 2.0 * g @ with_next[i] + g @ gram @ g
         A[i], B[i] = g[:n], g[n:]
         Q[i] = _variance(residual, first.transition_noise[i], count, free)
+    # No state may grow without limit: a gap of a few rows would be filled with huge numbers.
+    A /= max(np.abs(np.linalg.eigvals(A)).max(), 1.0)
     return A, B, np.maximum(Q, _LEAST)
 
 
