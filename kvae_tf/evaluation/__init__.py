@@ -27,9 +27,17 @@ from kvae_tf.evaluation.regression import (
     regression,
 )
 from kvae_tf.evaluation.summary import evaluate, format_value, read
+from kvae_tf.evaluation.verdict import WORDS as VERDICTS
+from kvae_tf.evaluation.verdict import Questions, ask, judge, paragraph, word
 
 __all__ = [
     "GAPS",
+    "VERDICTS",
+    "Questions",
+    "ask",
+    "judge",
+    "paragraph",
+    "word",
     "RATES",
     "AffineFit",
     "Continuation",

@@ -30,7 +30,16 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def settings() -> Settings:
-    """The settings that the parsed flags say.
+    """The settings that the parsed flags say; what they do not say has its default.
+
+    Raises:
+      UserError: as ``checked``.
+    """
+    return Settings.from_dict(checked())
+
+
+def checked() -> dict[str, object]:
+    """The settings that the parsed flags set, by flag name.
 
     Raises:
       UserError: a value outside its limits, or a flag on the command line that the chosen model
@@ -40,9 +49,9 @@ def settings() -> Settings:
     model = values.get("model", fields()["model"].default)
     own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
     for name in values:
-        if name not in own and _is_on_command_line(name):
+        if name not in own and is_on_command_line(name):
             raise UserError(f"--{name} is set, but --model={model} has no such setting")
-    return Settings.from_dict(values)
+    return values
 
 
 def given(flag_values: flags.FlagValues) -> dict[str, object]:
@@ -125,7 +134,12 @@ def chosen_model(arguments: Sequence[str]) -> str:
     return own["model"].value
 
 
-def _is_on_command_line(name):
+def is_on_command_line(name: str) -> bool:
+    """Whether the command line itself names a flag, and not a flagfile.
+
+    Args:
+      name: the flag.
+    """
     words = [word.partition("=")[0].lstrip("-") for word in sys.argv[1:] if word.startswith("-")]
     return name in words or f"no{name}" in words
 

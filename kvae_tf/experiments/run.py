@@ -30,11 +30,12 @@ _FREE = {*PLACES, "max_memory", "epochs", "patience", "image_epochs", "test_sequ
          "profile_updates"}  # fmt: skip
 
 
-def run(settings: Settings) -> dict[str, object]:
+def run(settings: Settings, splits: data.Splits | None = None) -> dict[str, object]:
     """Trains, evaluates and exports.
 
     Args:
       settings: the whole experiment.
+      splits: the data, where they are read already; None: they are read as the settings say.
 
     Returns:
       Name of a metric -> value, as in ``RUN_DIR/metrics.json``; empty for a worker that is not the
@@ -53,10 +54,10 @@ def run(settings: Settings) -> dict[str, object]:
     is_chief = distribution.is_chief(strategy)
     lock = locks.held(run_dir, "run_dir") if is_chief else contextlib.nullcontext()
     with lock, _ending_in_one_line(run_dir):
-        return _run(settings, strategy, run_dir, version_dir)
+        return _run(settings, splits, strategy, run_dir, version_dir)
 
 
-def _run(settings, strategy, run_dir, version_dir):
+def _run(settings, splits, strategy, run_dir, version_dir):
     """What ``run`` does in a folder that is locked."""
     held_run = (run_dir / "settings.json").exists()
     if distribution.is_chief(strategy):
@@ -64,7 +65,7 @@ def _run(settings, strategy, run_dir, version_dir):
     with strategy.scope():
         if not jit(settings.plan):  # XLA and TensorFlow's deterministic kernels exclude each other
             tf.config.experimental.enable_op_determinism()
-        splits = load_data(settings)
+        splits = splits or load_data(settings)
         found = fingerprint(splits)
         if settings.run.resume:
             _check_data(run_dir, settings, found)
@@ -86,6 +87,8 @@ def _run(settings, strategy, run_dir, version_dir):
     for name, value in metrics.items():
         print(f"{name}: {evaluation.format_value(value)}")
     print(f"SavedModel: {version_dir}")
+    if evaluation.paragraph(metrics):
+        print(evaluation.paragraph(metrics))
     return metrics
 
 

@@ -29,6 +29,12 @@ class RunSettings:
     export_dir: str = setting("", "Folder of the SavedModel; empty: RUN_DIR/saved_model/1.")
     resume: bool = setting(False, "Go on from the last checkpoint in RUN_DIR, if there is one.")
     overwrite: bool = setting(False, "Start afresh where RUN_DIR holds another run.")
+    recipe: str = setting(
+        "auto",
+        "Choose what is not set from the data, frame size and windows of videos, too; auto: where "
+        "--dataset is no simulated world, and no --flagfile says how to train.",
+        choices=("auto", "on", "off"),
+    )
 
     def validate(self) -> None:
         """Raises a ``UserError`` where ``run_dir`` is empty."""

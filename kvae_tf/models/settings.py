@@ -17,15 +17,15 @@ from kvae_tf.errors import UserError
 _FLOAT16_SCALE = 1024.0
 
 
-class FinalPhase(NamedTuple):
-    """The last part of a training, with which the learning-rate schedule starts again.
+class SchedulePart(NamedTuple):
+    """A part of a training that has the learning-rate schedule to itself.
 
     Attributes:
-      epochs: number of epochs of this part; 0: there is no such part (default).
+      epochs: number of epochs of this part.
       rate: factor of the learning rates in this part, 1 by default.
     """
 
-    epochs: int = 0
+    epochs: int
     rate: float = 1.0
 
 
@@ -47,14 +47,13 @@ class ModelSettings:
         del epochs
         check(self)
 
-    def final_phase(self, epochs: int) -> FinalPhase:
-        """The part of the training with which the learning-rate schedule starts again.
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """The parts of the training with each of which the learning-rate schedule starts again.
 
         Args:
           epochs: number of epochs of the whole training.
         """
-        del epochs
-        return FinalPhase()
+        return [SchedulePart(epochs)]
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,11 @@ class SettlingSettings(ModelSettings):
                 f"--settling_epochs is {self.settling_epochs}, expected less than --epochs"
             )
 
-    def final_phase(self, epochs: int) -> FinalPhase:
-        """The settling epochs and their factor of the learning rates."""
-        del epochs
-        return FinalPhase(self.settling_epochs, self.settling_rate)
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """All epochs but the settling ones, and these with their factor of the learning rates."""
+        parts = super().schedule_parts(epochs - self.settling_epochs)
+        settling = SchedulePart(self.settling_epochs, self.settling_rate)
+        return [*parts, settling] if self.settling_epochs else parts
 
     def settling_start(self, epochs: int) -> int:
         """Number of epochs before the settling epochs; 0 where there are no settling epochs.

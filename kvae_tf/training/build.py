@@ -140,10 +140,10 @@ def optimizer(
 
 
 def _learning_rate(plan, steps):
-    """The learning-rate schedule; it starts again where the model has a final phase."""
+    """The learning-rate schedule; it starts again with each part of the training."""
     training, schedules = plan.training, keras.optimizers.schedules
 
-    def schedule(epochs, factor=1.0):
+    def schedule(epochs, factor):
         rate = factor * training.learning_rate
         return {
             "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
@@ -153,9 +153,8 @@ def _learning_rate(plan, steps):
             ),
         }[training.schedule]()
 
-    last, factor = plan.model.final_phase(training.epochs)
-    parts = [(epochs, f) for epochs, f in ((training.epochs - last, 1.0), (last, factor)) if epochs]
-    pieces = [SchedulePiece(epochs * steps, schedule(epochs, f)) for epochs, f in parts]
+    parts = plan.model.schedule_parts(training.epochs)
+    pieces = [SchedulePiece(epochs * steps, schedule(epochs, rate)) for epochs, rate in parts]
     return pieces[0].schedule if len(pieces) == 1 else PiecewiseSchedule(pieces)
 
 

@@ -22,6 +22,11 @@ class TrainingSettings:
         least=1,
     )
     starting_epochs: int = setting(0, "Epochs before the best start is chosen.", least=0)
+    starts_by: str = setting(
+        "loss",
+        "What the best start is best at on held-out sequences: loss, or imputation.",
+        choices=("loss", "imputation"),
+    )
     steps_per_epoch: int = setting(0, "Updates in an epoch; 0: one pass over the data.", least=0)
     batch_size: int = setting(32, "Sequences in a batch.", least=1)
     batch_parts: int = setting(

@@ -1,0 +1,60 @@
+"""Settings for frames that nobody tuned a KVAE for, from the frames themselves.
+
+Few things depend on the data: what scales with the frames is standardised, the weight between
+pixels and dynamics is found by the constrained objective, and dynamics start at constant velocity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kvae_tf.data import SequenceData
+
+_BINARY = 0.99  # share of the pixels that are black or white
+_EXTREME = 0.02  # from 0 or 1
+_SEQUENCES = 200  # looked at
+_EPOCHS = 24
+_TRIAL = 2  # epochs of the dynamics, before starts are compared
+
+
+def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object]:
+    """Values of settings by flag name, for all that matter and are not given.
+
+    Args:
+      train: the training part.
+      given: settings that the user has chosen, by flag name.
+    """
+    epochs = int(given.get("epochs", _EPOCHS))
+    chosen = {
+        "network": "mlp",
+        "units": (256, 128),
+        "standardised": True,
+        "likelihood": "bernoulli" if _is_binary(train) else "gaussian",
+        "per_pixel_std": False,
+        "encoding_size": 8,
+        "latent_size": 2 * int(given.get("encoding_size", 8)),
+        "num_modes": 4,
+        "max_encoding_variance": 1.0,
+        "learn_noise": True,
+        "learn_initial": True,
+        "decoded_frames": 8,
+        "epochs": epochs,
+        "steps_per_epoch": 250,
+        "batch_size": 32,
+        "learning_rate": 0.001,
+        "schedule": "cosine",
+    }
+    if epochs > 1:  # one for the auto-encoder at least
+        first = max(1, epochs // 5)
+        chosen |= {"objective": "constrained", "pretraining_epochs": first}
+        if epochs > first + _TRIAL:
+            chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}
+    return {name: value for name, value in chosen.items() if name not in given}
+
+
+def _is_binary(train):
+    part = train.select(slice(0, _SEQUENCES))
+    pixels = part.unit_frames[part.observed > 0]
+    return np.mean(np.minimum(pixels, 1.0 - pixels) < _EXTREME) > _BINARY
