@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import flagfiles
-from kvae_tf.experiments.settings import Settings, fields, parts
+from kvae_tf.experiments import flagfiles, initial
+from kvae_tf.experiments.settings import Settings, check_own, fields
 from kvae_tf.models import registry
 
 
@@ -38,11 +37,8 @@ def settings() -> Settings:
     """
     values = given(flags.FLAGS)
     model = values.get("model", fields()["model"].default)
-    own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in own and _is_on_command_line(name):
-            raise UserError(f"--{name} is set, but --model={model} has no such setting")
-    return Settings.from_dict(values)
+    check_own(model, filter(_is_on_command_line, values))
+    return Settings.from_dict(initial.complete(values))
 
 
 def given(flag_values: flags.FlagValues) -> dict[str, object]:

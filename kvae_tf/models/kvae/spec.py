@@ -42,6 +42,7 @@ class KVAESettings(
         "collapsed",
         "Form of the bound: latent states integrated out, or drawn.",
         choices=("collapsed", "sampled"),
+        of_training=True,
     )
     frozen_epochs: int = setting(
         0,
@@ -95,6 +96,7 @@ SPEC = ModelSpec(
     settings=KVAESettings,
     create=_create,
     describe=_describe,
+    from_data=("standardise",),
     accepts_vectors=lambda settings: settings.network == "mlp",
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )
