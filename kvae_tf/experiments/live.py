@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
-from kvae_tf.experiments.settings import read
+from kvae_tf.experiments.settings import Settings, read
 from kvae_tf.experiments.sources import Source
 from kvae_tf.export import weights
 from kvae_tf.export.weights import Description
@@ -37,7 +39,7 @@ def from_source(source: Source) -> SequenceModel:
     except (TypeError, ValueError) as error:
         raise UserError(f"{source.folder / weights.MODEL} does not fit: {error}") from None
     if source.kind == "run":
-        _restore(model, settings, like, source.path)
+        restore(model, settings, like, source.path)
     else:
         weights.read(source.weights, model)
         model.compile(
@@ -63,10 +65,21 @@ def describe(source: Source) -> Description:
     return weights.read_description(source.folder / weights.MODEL)
 
 
-def _restore(model, settings, like, run_dir):
-    checkpoints = compile_model(model, settings.plan, like, run_dir / "checkpoints")
+def restore(model: SequenceModel, settings: Settings, train: SequenceData, run_dir: Path) -> None:
+    """Compiles a model and restores a run's last state; with patience, its best.
+
+    Args:
+      model: a built model.
+      settings: settings of the run.
+      train: sequences with the shapes of the training part.
+      run_dir: the run's folder.
+
+    Raises:
+      UserError: there is no checkpoint, or it is damaged, or of another model.
+    """
+    states = compile_model(model, settings.plan, train, run_dir / "checkpoints")
     best = settings.training.patience > 0
-    if not (checkpoints.restore_best() if best else checkpoints.restore_last()):
+    if not (states.restore_best() if best else states.restore_last()):
         raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
 
 

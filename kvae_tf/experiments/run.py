@@ -15,8 +15,9 @@ from kvae_tf.data import storage
 from kvae_tf.data.fingerprint import fingerprint
 from kvae_tf.data.settings import IN_MEMORY, VIDEO_ONLY
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import initial, locks
+from kvae_tf.experiments import initial, live, locks
 from kvae_tf.experiments.settings import PLACES, Settings, read
+from kvae_tf.experiments.sources import Source
 from kvae_tf.export import model_card, weights
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
@@ -246,11 +247,10 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
     settings = read(run_dir / "settings.json", run_dir=str(run_dir))
     splits = load_data(settings)
     _check_data(run_dir, settings, fingerprint(splits))
-    model = build(settings.plan, splits.train)
-    states = compile_model(model, settings.plan, splits.train, run_dir / "checkpoints")
-    best = settings.training.patience > 0
-    if not (states.restore_best() if best else states.restore_last()):
-        raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
+    if (run_dir / weights.MODEL).exists():
+        return settings, live.from_source(Source("run", run_dir)), splits
+    model = build(settings.plan, splits.train)  # a run of an earlier version
+    live.restore(model, settings, splits.train, run_dir)
     return settings, model, splits
 
 

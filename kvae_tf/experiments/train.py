@@ -25,12 +25,8 @@ def train(
 ) -> SequenceModel:
     """Trains a model, as ``scripts/train.py`` does.
 
-    >>> import kvae_tf
-    >>> images = np.random.default_rng(0).random((20, 6, 8, 8), np.float32)
-    >>> model = kvae_tf.train(images, units=[8], epochs=1, steps_per_epoch=2, image_epochs=0)
-    epoch 1 of 1: ...
-    >>> model.impute(images, observed=kvae_tf.data.gap(20, 6, 2, 4)).frames.shape
-    TensorShape([20, 6, 8, 8, 1])
+    For example ``kvae_tf.train(images, epochs=20, learning_rate=0.003)``, or
+    ``kvae_tf.train("mine.npz", preset="box", run_dir="runs/mine")``.
 
     Args:
       data: the name of a world or the path of a file or folder, as ``--dataset``; an array of
