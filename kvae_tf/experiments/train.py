@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae_tf.data.in_memory import as_splits
 from kvae_tf.data.settings import IN_MEMORY
-from kvae_tf.errors import UserError
+from kvae_tf.errors import DivergedError, UserError
 from kvae_tf.experiments import initial, presets
 from kvae_tf.experiments import run as experiment
 from kvae_tf.experiments.settings import Settings, check_own
@@ -62,8 +62,12 @@ def train(
         values = {"image_epochs": 0} | values | {"run_dir": folder}
         try:
             return _execute(values, splits, training_only=not values.get("export_dir")).model
+        # What they say is kept is not.
         except KeyboardInterrupt:
             raise KeyboardInterrupt("nothing is kept without run_dir") from None
+        except DivergedError as error:
+            advice = "try a lower learning_rate or clip_norm; nothing is kept without run_dir"
+            raise DivergedError(error.what, advice) from None
 
 
 def _values(preset, flags):

@@ -83,6 +83,16 @@ def test_flags_and_presets(monkeypatch):
         TrainingSettings(starts=2, starting_epochs=1, init_from="box").validate()
 
 
+def test_a_preset_starts_from_the_weights_from_python():
+    train = kvae_tf.data.WORLDS["gravity"].splits(0, num_sequences=(4, 1, 1), num_steps=5).train
+    model = kvae_tf.create("gravity_from_box", train)
+    box = kvae_tf.load("box", trainable=True)
+    for one, two in zip(model.get_weights(), box.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert model.settling_start == 5 * 750  # of its own config
+    assert box.settling_start == 12 * 1000
+
+
 def test_training_starts_from_the_weights(source, tmp_path):
     """Of a run, an export, a file: after updates of no length, the weights are those."""
     folder, model = source
@@ -191,7 +201,7 @@ def test_a_trained_model_is_better_than_a_fresh_one():
     """The pendulum's weights on other pendulums: 900 nats a frame after two updates."""
     splits = kvae_tf.data.WORLDS["pendulum"].splits(5, num_sequences=(40, 10, 10))
     model = kvae_tf.train(
-        splits, init_from="pendulum", epochs=1, steps_per_epoch=2, batch_size=20,
+        splits, init_from="dkf_pendulum", epochs=1, steps_per_epoch=2, batch_size=20,
         learning_rate=1e-5,
     )  # fmt: skip
     assert model.history.history["val_elbo"][-1] > 900

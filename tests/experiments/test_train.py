@@ -10,7 +10,7 @@ from PIL import Image
 import kvae_tf
 from kvae_tf import data
 from kvae_tf.data import SequenceData, as_splits
-from kvae_tf.errors import UserError
+from kvae_tf.errors import DivergedError, UserError
 from kvae_tf.experiments import run
 
 # The model that is compiled soonest.
@@ -39,7 +39,8 @@ def test_arrays_train_as_their_file_does(tmp_path, monkeypatch):
     two = kvae_tf.train({"images": IMAGES, "controls": CONTROLS}, **SMALL, seed=3)
     for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "temporary").glob("kvae_tf*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "temporary"}
     assert np.isfinite(two.history.history["val_loss"]).all()
     history = two.fit(
         data.training_batches(as_splits({"images": IMAGES, "controls": CONTROLS}).train, 8, seed=0),
@@ -92,6 +93,22 @@ def test_a_run_of_arrays(tmp_path):
 ])  # fmt: skip
 def test_bad_settings(flags, words):
     assert words in refusal(lambda: kvae_tf.train(IMAGES, **flags))
+
+
+@pytest.mark.parametrize(("error", "kind", "words"), [
+    (KeyboardInterrupt("x; go on with --resume"), KeyboardInterrupt, "nothing is kept without"),
+    (DivergedError("loss not finite", "see /tmp/x"), DivergedError, "loss not finite: try a lower"),
+], ids=["interrupt", "diverged"])  # fmt: skip
+def test_what_ends_says_that_nothing_is_kept(error, kind, words, monkeypatch, tmp_path):
+    def end(*_, **__):
+        raise error
+
+    monkeypatch.setattr(run, "execute", end)
+    with pytest.raises(kind, match=words):
+        kvae_tf.train(IMAGES)
+    with pytest.raises(kind) as kept:
+        kvae_tf.train(IMAGES, run_dir=tmp_path)
+    assert kept.value is error
 
 
 def test_a_preset_and_its_changes(monkeypatch, tmp_path):
