@@ -30,8 +30,10 @@ def complete(values: dict[str, object]) -> dict[str, object]:
         model has.
     """
     what = values.get("init_from")
+    if not isinstance(what, str):  # absent, or refused by the settings
+        return values
     source = _described(values)
-    if not what or source is None:
+    if source is None:
         return values
     description = live.describe(source)
     theirs = storage.read_json(source.folder / "settings.json", "the settings of a model")
