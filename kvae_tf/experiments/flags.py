@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from absl import flags
 
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flagfiles
-from kvae_tf.experiments.settings import Settings, fields, parts
+from kvae_tf.experiments.settings import check_own, fields
 from kvae_tf.models import registry
 
 
@@ -29,15 +28,6 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         )
 
 
-def settings() -> Settings:
-    """The settings that the parsed flags say; what they do not say has its default.
-
-    Raises:
-      UserError: as ``checked``.
-    """
-    return Settings.from_dict(checked())
-
-
 def checked() -> dict[str, object]:
     """The settings that the parsed flags set, by flag name.
 
@@ -47,10 +37,7 @@ def checked() -> dict[str, object]:
     """
     values = given(flags.FLAGS)
     model = values.get("model", fields()["model"].default)
-    own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in own and is_on_command_line(name):
-            raise UserError(f"--{name} is set, but --model={model} has no such setting")
+    check_own(model, filter(is_on_command_line, values))
     return values
 
 

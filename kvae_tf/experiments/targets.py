@@ -12,6 +12,7 @@ from kvae_tf import data
 from kvae_tf.data.settings import VIDEO_ONLY, DataSettings
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import run as experiment
+from kvae_tf.experiments import settings as experiment_settings
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.studies import EvaluationTarget
@@ -57,7 +58,7 @@ def find(
     else:
         model = LoadedModel(saved_model)
         path = Path(saved_model).parent / "settings.json"
-        settings = experiment.read_settings(path, run_dir="unused", **changes)
+        settings = experiment_settings.read(path, run_dir="unused", **changes)
         splits = experiment.load_data(settings)
     for what in ("frame_shape", "control_size"):
         expected, value = getattr(model, what), getattr(splits.test, what)

@@ -76,6 +76,7 @@ class FrameSettings(ModelSettings):
         "Of the frame networks' inner layers; the dynamics stay in float32. bfloat16 is faster "
         "where the processor has it, float16 on older GPUs.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        of_training=True,
     )
 
     @property
@@ -97,6 +98,7 @@ class EncodingSettings(ModelSettings):
         "Number of seen frames of a sequence, drawn at each update, from which the reconstruction "
         "term is estimated; 0: all.",
         least=0,
+        of_training=True,
     )
 
 
@@ -179,7 +181,10 @@ class NonlinearSettings(FrameSettings, LatentSettings):
         128, "Width of the features that convolutions take from a frame.", least=1
     )
     initial_variance_floor: float = setting(
-        0.01, "Gaussian pixels: initial floor of the variance in training.", least=1e-8
+        0.01,
+        "Gaussian pixels: initial floor of the variance in training.",
+        least=1e-8,
+        of_training=True,
     )
     floor_epochs: int = setting(
         0,
@@ -188,11 +193,14 @@ class NonlinearSettings(FrameSettings, LatentSettings):
         least=0,
     )
     annealing_updates: int = setting(
-        0, "Updates over which an inverse temperature rises to 1; 0: it is 1.", least=0
+        0,
+        "Updates over which an inverse temperature rises to 1; 0: it is 1.",
+        least=0,
+        of_training=True,
     )
     annealing_start: float = setting(
-        0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0
+        0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0, of_training=True
     )
     annealing_every: int = setting(
-        1, "Updates between two steps of the inverse temperature.", least=1
+        1, "Updates between two steps of the inverse temperature.", least=1, of_training=True
     )

@@ -106,6 +106,8 @@ class ModelSpec:
       studies: names of the studies of ``kvae_tf.studies`` that apply to the model.
       accepts_vectors: whether the model, with given settings, takes vectors in place of images;
         by default it does not.
+      from_data: names of the constructor's arguments that ``create`` takes from the data; a model
+        that starts from the weights of another one keeps those of the other.
       older_exports: values of ``VideoModel`` attributes that exports of earlier versions lack, by
         attribute name, from the values of their ``settings.json``.
     """
@@ -122,4 +124,5 @@ class ModelSpec:
     recipe: Callable[[SequenceData, Mapping[str, object]], dict[str, object]] = _no_recipe
     studies: tuple[str, ...] = (*FRAME_STUDIES, *STATE_STUDIES)
     accepts_vectors: Callable[[ModelSettings], bool] = lambda settings: False
+    from_data: tuple[str, ...] = ()
     older_exports: Callable[[dict], dict[str, object]] = lambda values: {}

@@ -51,8 +51,7 @@ def call() -> None:
     from kvae_tf.experiments import recipe, run
 
     values = settings_flags.checked()
-    has_flagfile = settings_flags.is_on_command_line("flagfile")
-    run.run(*recipe.complete(values, has_flagfile))
+    run.run(*recipe.complete(values, settings_flags.is_on_command_line("flagfile")))
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
       train: the training part.
       given: settings that the user has chosen, by flag name.
     """
+    if train.is_vector:
+        return {}
     epochs = int(given.get("epochs", _EPOCHS))
     chosen = {
         "network": "mlp",

@@ -47,6 +47,7 @@ class KVAESettings(
         "Form of the bound: latent states integrated out (collapsed), or drawn (sampled); or "
         "integrated out, and the reconstruction no weighted term but a constraint (constrained).",
         choices=("collapsed", "sampled", "constrained"),
+        of_training=True,
     )
     pretraining_epochs: int = setting(
         0,
@@ -59,6 +60,7 @@ class KVAESettings(
         "Constrained objective: by which factor the squared error (Bernoulli pixels: the cross "
         "entropy) of a reconstruction may exceed the auto-encoder's.",
         least=1.0,
+        of_training=True,
     )
     standardised: bool = setting(
         False,
@@ -163,6 +165,7 @@ SPEC = ModelSpec(
     callbacks=_callbacks,
     recipe=recipe,
     describe=_describe,
+    from_data=("standardise",),
     accepts_vectors=lambda settings: settings.network == "mlp",
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )
