@@ -271,6 +271,7 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     storage.write_json(folder / "metrics.json", metrics)
     shown = {name: value for name, value in settings.to_dict().items() if name not in PLACES}
     storage.write_json(folder / "settings.json", shown)
+    _write_scores(folder / "scores.json", model, splits.validation)
     exported = LoadedModel(version_dir)
     card = model_card.write(settings.spec, settings.model, shown, exported, metrics)
     storage.write_text(folder / "README.md", card)
@@ -280,6 +281,16 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
     if objects:
         images.save_png(folder / "stages.png", events.stages(objects))
+
+
+def _write_scores(path, model, validation):
+    """Writes which scores the model gives to the frames of the validation part."""
+    if "score" not in model.supports:
+        path.unlink(missing_ok=True)  # that of an export which this one replaces
+        return
+    scores = evaluation.frame_scores(model, validation)
+    quantiles = evaluation.score_quantiles(scores, validation.observed)
+    storage.write_json(path, {"sequences": len(validation)} | quantiles)
 
 
 def _check_folder(run_dir, settings):

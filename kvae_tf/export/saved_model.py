@@ -117,6 +117,7 @@ def _signatures(model):
             ["num_sequences", "num_steps", "controls", *objects, "seed"],
             generate,
         ),
+        "score": ("score", sequence, lambda given: model._score(given)._asdict()),
         "locate": ("locate", sequence, lambda given: model._locate(given)._asdict()),
         "components": (
             "components",

@@ -24,6 +24,7 @@ FRAME_STUDIES = (
     "forecast",
     "coverage",
     "quality",
+    "anomalies",
 )
 STATE_STUDIES = ("regression", "walk", "controls")
 OBJECT_STUDIES = ("objects", "continuations")

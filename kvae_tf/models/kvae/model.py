@@ -43,7 +43,7 @@ from kvae_tf.layers import (
 )
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.contract import Bound, Frames, Latents
+from kvae_tf.models.contract import Bound, Frames, Latents, Scores
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae.constraint import ReconstructionConstraint
 from kvae_tf.models.training_step import Phase
@@ -437,6 +437,15 @@ class KVAE(SequenceModel):
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self._decode(a), a, tf.zeros_like(a), z, weights)
 
+    def _score(self, given):
+        frames, observed, controls, _ = given
+        encodings = self._encode(frames).mean
+        model, a, _ = self._dynamics(encodings, observed, controls)
+        prior = lgssm.filter(model, a, observed).step_log_likelihoods
+        log_p = self.likelihood.log_prob(self.decoder(encodings), frames)
+        reconstruction = log_p if observed is None else observed * log_p
+        return Scores(prior + reconstruction, prior, reconstruction)
+
     # Filtering frame by frame.
 
     def _filter_start(self, batch_size):
@@ -448,12 +457,17 @@ class KVAE(SequenceModel):
         q = self._encode(frames)
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
         q = self._completed(q, seen, step.emission, step.mean, step.covariance)
+        decoded = self.decoder(q.mean)
+        reconstruction = seen * self.likelihood.log_prob(decoded, frames)
         return state, {
-            "frames": self._decode(q.mean),
+            "frames": self.likelihood.mean(decoded),
             "encodings": q.mean,
             "encoding_stds": q.std,
             "latents": step.mean,
             "latent_covariances": step.covariance,
+            **Scores(
+                step.log_likelihood + reconstruction, step.log_likelihood, reconstruction
+            )._asdict(),
         }
 
     # Helpers.
