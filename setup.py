@@ -1,6 +1,12 @@
-"""Package metadata of kvae_tf."""
+"""Package metadata of kvae_tf.
 
+``KVAE_TF_MODELS=box,pendulum pip wheel .`` puts trained models into the wheel, ``all`` all of them,
+for ``kvae_tf.load("box")``. By default there are none, and the wheel is small.
+"""
+
+import os
 import re
+import shutil
 from glob import glob
 from pathlib import Path
 
@@ -11,27 +17,55 @@ ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"', (ROOT / "kvae_tf/__init__.py").read_text(), re.M)[1]
 COMMANDS = (
     "train", "evaluate", "impute", "forecast", "simulate", "report", "sweep", "compare", "record",
-    "card",
+    "card", "score",
 )  # fmt: skip
 
 
-class BuildWithConfigs(build_py):
-    """Puts the folder ``configs/`` of the repository inside the built package."""
+class BuildWithData(build_py):
+    """Puts ``configs/``, and the models in ``KVAE_TF_MODELS``, inside the built package."""
 
     def run(self):
         super().run()
         if self.editable_mode:  # a clone's configs are read where they are
             return
-        folder = Path(self.build_lib) / "kvae_tf" / "configs"
-        self.mkpath(str(folder))
-        for path in self.configs():
-            self.copy_file(path, str(folder / Path(path).name))
+        shutil.rmtree(Path(self.build_lib) / "kvae_tf" / "saved_models", ignore_errors=True)
+        for path in [*self.configs(), *self.models()]:
+            target = Path(self.build_lib) / "kvae_tf" / path
+            self.mkpath(str(target.parent))
+            self.copy_file(path, str(target))
 
     def get_source_files(self):
-        return [*super().get_source_files(), *self.configs()]  # a source archive holds them, too
+        # A source archive holds them, too.
+        return [*super().get_source_files(), *self.configs(), *self.models()]
 
     def configs(self):
         return sorted(glob("configs/*.cfg"))
+
+    def models(self):
+        """The files of the chosen models: graph, weights, and what describes them."""
+        known = sorted({path.parts[1] for path in Path().glob("saved_models/*/*/saved_model.pb")})
+        chosen = [name for name in os.environ.get("KVAE_TF_MODELS", "").split(",") if name]
+        chosen = known if chosen == ["all"] else chosen
+        for name in chosen:
+            if name not in known:
+                raise SystemExit(
+                    f"KVAE_TF_MODELS has {name!r}, expected all, or some of: {', '.join(known)}"
+                )
+        kinds = (
+            "[0-9]*/**/*",
+            "model.json",
+            "settings.json",
+            "metrics.json",
+            "*.weights.h5",
+            "README.md",
+        )
+        found = (
+            path
+            for name in chosen
+            for kind in kinds
+            for path in Path("saved_models", name).glob(kind)
+        )
+        return sorted(str(path) for path in found if path.is_file())
 
 
 setup(
@@ -47,7 +81,7 @@ setup(
     # folder kvae_tf in the working directory, such as the clone itself, does not hide.
     package_dir={"": "."},
     package_data={"kvae_tf": ["py.typed"]},
-    cmdclass={"build_py": BuildWithConfigs},
+    cmdclass={"build_py": BuildWithData},
     entry_points={
         "console_scripts": [f"kvae-{name}=kvae_tf.apps.commands.{name}:main" for name in COMMANDS]
     },

@@ -1,22 +1,18 @@
 """Deep latent state-space models from pixels: the Kalman VAE and its exact linear-Gaussian engine.
 
 ``kvae_tf.lgssm`` infers, ``kvae_tf.layers`` and ``kvae_tf.models`` build on it, ``kvae_tf.data``
-feeds them, ``kvae_tf.experiments.run`` goes from settings to results. From Python, here with far
-too little training:
+feeds them, ``kvae_tf.experiments.run`` goes from settings to results. From Python:
 
 >>> import kvae_tf
->>> splits = kvae_tf.data.load("pendulum", seed=0, num_sequences=(40, 10, 10))
->>> model = kvae_tf.KVAE(splits.train.frame_shape, control_size=1, likelihood="gaussian")
->>> model.compile("adam")
->>> batches = kvae_tf.data.training_batches(splits.train, batch_size=20, seed=0)
->>> history = model.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False)
->>> test = splits.test
+>>> test = kvae_tf.data.load("pendulum", seed=0, num_sequences=(40, 10, 10)).test
 >>> observed = kvae_tf.data.missing_at_random(10, test.num_steps, rate=0.3, first_seen=3, seed=0)
+>>> model = kvae_tf.load("pendulum")
 >>> model.impute(test.unit_frames, observed, test.controls).frames.shape
 TensorShape([10, 15, 16, 16, 1])
 
-``kvae_tf.create("pendulum", splits.train)`` makes the model of a preset, compiled;
-``kvae_tf.load("saved_models/pendulum/1")`` answers the same calls from an export.
+- ``kvae_tf.train(data, preset=None, run_dir=None, **flags)`` trains on a world, a file, arrays.
+- ``kvae_tf.load("box")`` loads a trained model by name or path; with ``trainable=True`` a live one.
+- ``kvae_tf.create("pendulum", splits.train)`` makes the model of a preset, compiled, for ``fit``.
 """
 
 import importlib
@@ -25,8 +21,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
     from kvae_tf import data, lgssm, models
     from kvae_tf.experiments import presets
+    from kvae_tf.experiments.load import load
     from kvae_tf.experiments.presets import create
-    from kvae_tf.export.loading import LoadedModel as load  # noqa: N813
+    from kvae_tf.experiments.train import train
     from kvae_tf.models import DKF, DVBF, KVAE, Cannonball
 
 __all__ = [
@@ -40,6 +37,7 @@ __all__ = [
     "load",
     "models",
     "presets",
+    "train",
 ]
 
 __version__ = "0.1.0"
@@ -50,7 +48,8 @@ _PUBLIC = {
     "DVBF": ("models", "DVBF"),
     "DKF": ("models", "DKF"),
     "Cannonball": ("models", "Cannonball"),
-    "load": ("export.loading", "LoadedModel"),
+    "load": ("experiments.load", "load"),
+    "train": ("experiments.train", "train"),
     "create": ("experiments.presets", "create"),
     "data": ("data", None),
     "lgssm": ("lgssm", None),

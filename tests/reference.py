@@ -57,6 +57,7 @@ class Filtered(NamedTuple):
     filtered_covariances: np.ndarray  # [B, T, n, n]
     predicted_means: np.ndarray  # [B, T, n], of z_t given y_{<t}
     predicted_covariances: np.ndarray  # [B, T, n, n]
+    step_log_likelihoods: np.ndarray  # [B, T], log p(observed y_t | observed y_{<t})
 
 
 class Smoothed(NamedTuple):
@@ -243,6 +244,7 @@ def dense_posterior(model: Model, observations: np.ndarray, observed=None) -> Sm
         np.stack([prefixes[t + 1][1][:, t, t] for t in steps], 1),
         np.stack([prefixes[t][0][:, t] for t in steps], 1),
         np.stack([prefixes[t][1][:, t, t] for t in steps], 1),
+        np.diff([log_prob for _, _, log_prob in prefixes], axis=0).T,
     )
     cross = covariances[:, steps[:-1], steps[1:]]
     return Smoothed(log_likelihood, means, covariances[:, steps, steps], cross, filtered)
@@ -267,14 +269,14 @@ def loop_filter(model: Model, observations: np.ndarray, observed=None) -> Filter
 
     S = C P Cᵀ + R,   K = P Cᵀ S⁻¹,   v = y − C x                      (innovation)
     x ← x + K v,      P ← P − K S Kᵀ                                   (update)
-    log p(y) += log N(v; 0, S)
+    log p(y_t | y_{<t}) = log N(v; 0, S)
     x ← A x + b,      P ← A P Aᵀ + Q                                   (predict)
     """
     B, T, m = observations.shape
     A, b, q, C, r, mean, covariance = model.expand(B, T)
     seen = seen_entries(observations, observed)
     n = b.shape[-1]
-    log_likelihood = np.zeros(B)
+    log_likelihoods = np.zeros((B, T))
     means, predicted_means = np.zeros((2, B, T, n))
     covariances, predicted_covariances = np.zeros((2, B, T, n, n))
     for row in range(B):
@@ -289,10 +291,11 @@ def loop_filter(model: Model, observations: np.ndarray, observed=None) -> Filter
                 v = observations[row, t][rows] - c @ x
                 x, P = x + K @ v, P - K @ S @ K.T
                 log_det = np.linalg.slogdet(2 * np.pi * S)[1]
-                log_likelihood[row] -= 0.5 * (v @ np.linalg.solve(S, v) + log_det)
+                log_likelihoods[row, t] = -0.5 * (v @ np.linalg.solve(S, v) + log_det)
             means[row, t], covariances[row, t] = x, P
             x, P = A[row, t] @ x + b[row, t], A[row, t] @ P @ A[row, t].T + np.diag(q[row, t])
-    return Filtered(log_likelihood, means, covariances, predicted_means, predicted_covariances)
+    predicted = predicted_means, predicted_covariances
+    return Filtered(log_likelihoods.sum(1), means, covariances, *predicted, log_likelihoods)
 
 
 def loop_smoother(model: Model, observations: np.ndarray, observed=None) -> Smoothed:
@@ -306,7 +309,7 @@ def loop_smoother(model: Model, observations: np.ndarray, observed=None) -> Smoo
     B, T, _ = observations.shape
     A = model.expand(B, T).transition
     filtered = loop_filter(model, observations, observed)
-    _, x, P, x_next, P_next = filtered
+    _, x, P, x_next, P_next, _ = filtered
     means, covariances = x.copy(), P.copy()
     cross = np.zeros((B, T - 1, *P.shape[2:]))
     for row in range(B):
@@ -350,9 +353,9 @@ def _exact_smoother(model, observations, observed):
     tau = decimal.Decimal("6.28318530717958647692528676655900576839433879875021164194989")
     rows = []
     for row in range(B):
-        x, P, log_likelihood, filtered = mean[row], covariance[row], decimal.Decimal(0), []
+        x, P, filtered = mean[row], covariance[row], []
         for t in range(T):
-            predicted = x, P
+            predicted, log_likelihood = (x, P), decimal.Decimal(0)
             for i in np.flatnonzero(seen[row, t]):
                 c = C[row, t, i]
                 s = c @ P @ c + r[row, t, i]
@@ -360,12 +363,12 @@ def _exact_smoother(model, observations, observed):
                 k = P @ c / s
                 x, P = x + k * v, P - np.outer(k, k) * s
                 log_likelihood -= ((tau * s).ln() + v * v / s) / 2
-            filtered.append((x, P, *predicted))
+            filtered.append((x, P, *predicted, log_likelihood))
             x, P = A[row, t] @ x + b[row, t], A[row, t] @ P @ A[row, t].T + np.diag(q[row, t])
         smoothed, cross = [filtered[-1][:2]], []
         for t in reversed(range(T - 1)):
             x, P = filtered[t][:2]
-            x_next, P_next = filtered[t + 1][2:]
+            x_next, P_next = filtered[t + 1][2:4]
             G = _solve_decimals(P_next, A[row, t] @ P).T
             mean_next, covariance_next = smoothed[-1]
             cross.append(G @ covariance_next)
@@ -373,6 +376,7 @@ def _exact_smoother(model, observations, observed):
                 (x + G @ (mean_next - x_next), P + G @ (covariance_next - P_next) @ G.T)
             )
         means, covariances = zip(*smoothed[::-1], strict=True)
+        log_likelihood = sum(step[-1] for step in filtered)
         rows.append([log_likelihood, means, covariances, cross[::-1], *zip(*filtered, strict=True)])
     fields = [np.array(field, dtype=np.float64) for field in zip(*rows, strict=True)]
     return Smoothed(*fields[:4], Filtered(fields[0], *fields[4:]))

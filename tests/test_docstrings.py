@@ -5,7 +5,10 @@ import importlib
 
 import pytest
 
-MODULES = ["", ".experiments.presets", ".data.datasets", ".data.sequence_data", ".lgssm.inference"]
+MODULES = [
+    "", ".experiments.presets", ".experiments.load", ".data.datasets", ".data.sequence_data",
+    ".data.archives", ".data.in_memory", ".lgssm.inference",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -13,6 +13,7 @@ CASES = {
     "dkf": {},
     "kvae": {},
     "kvae_sampled": {"objective": "sampled"},
+    "kvae_constrained": {"objective": "constrained", "pretraining_epochs": 1, "standardised": True},
     "cannonball": {"posterior": "attention"},
     "cannonball_smoothed": {"posterior": "smoothed"},
 }
@@ -20,7 +21,7 @@ CASES = {
 
 def build(case, **changes):
     """A compiled model and a batch of B sequences, with gaps where the model allows them."""
-    name = case.removesuffix("_sampled").removesuffix("_smoothed")
+    name = case.removesuffix("_sampled").removesuffix("_constrained").removesuffix("_smoothed")
     balls = name == "cannonball"
     world = "cannonballs_small" if balls else "pendulum"
     train = WORLDS[world].splits(0, num_sequences=(B, 1, 1), num_steps=5).train

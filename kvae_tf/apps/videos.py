@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,13 +120,25 @@ def impute(model: LoadedModel, clip: Clip, method: str = "") -> VideoPrediction:
     """
     method = method or model.imputation_methods[0]
     length, parts = len(clip.frames), []
-    for start in range(0, length, _BLOCK):
-        stop = min(start + _BLOCK, length)
-        first, last = max(start - _CONTEXT, 0), min(stop + _CONTEXT, length)
+    for first, start, stop in blocks(length):
+        last = min(stop + _CONTEXT, length)
         part = Clip(*(x[first:last] for x in clip))
         prediction = _impute(model, part, method)
         parts.append(VideoPrediction(*(x[start - first : stop - first] for x in prediction)))
     return VideoPrediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def blocks(length: int) -> Iterator[tuple[int, int, int]]:
+    """The blocks in which a long video is worked off.
+
+    Args:
+      length: number of frames.
+
+    Yields:
+      First frame of the context before a block, the block's first frame, and its end.
+    """
+    for start in range(0, length, _BLOCK):
+        yield max(start - _CONTEXT, 0), start, min(start + _BLOCK, length)
 
 
 def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> VideoPrediction:

@@ -4,8 +4,10 @@
 ``evaluation_batches`` turn a part into tf.data. This package does not depend on models.
 """
 
-from kvae_tf.data.archives import load_arrays, save_npz
+from kvae_tf.data.archives import from_arrays, load_arrays, save_npz
+from kvae_tf.data.clips import load_video
 from kvae_tf.data.datasets import is_video, load
+from kvae_tf.data.in_memory import as_splits
 from kvae_tf.data.masks import gap, missing_at_random, stateless_missing_at_random
 from kvae_tf.data.pipeline import (
     curriculum_batches,
@@ -24,14 +26,17 @@ __all__ = [
     "FrameTransform",
     "SequenceData",
     "Splits",
+    "as_splits",
     "curriculum_batches",
     "evaluation_batches",
+    "from_arrays",
     "from_vectors",
     "gap",
     "is_video",
     "load",
     "load_arrays",
     "load_records",
+    "load_video",
     "missing_at_random",
     "save_npz",
     "save_records",

@@ -14,12 +14,13 @@ name any file of the user's.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -30,6 +31,7 @@ from kvae_tf.data.sequence_data import (
     FRACTIONS,
     SequenceData,
     Splits,
+    check_alike,
     from_vectors,
     partition,
     split_in_time,
@@ -70,14 +72,57 @@ def load_arrays(
         ``max_memory``, or holds arrays that ``SequenceData.from_arrays`` refuses; or a part would
         be empty or without a seen frame.
     """
-    shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
+    number_checks.fractions(fractions)
     arrays, names = _read(path, max_memory)
+    return _splits(arrays, names, path, seed, fractions)
+
+
+def from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    seed: int = 0,
+    fractions: Sequence[float] = FRACTIONS,
+    source: str = "data",
+) -> Splits:
+    """Train, validation and test part of arrays in memory, as of those in a file.
+
+    >>> splits = from_arrays({"images": np.zeros((20, 5, 8, 8), np.uint8)})
+    >>> [len(part) for part in splits]
+    [16, 2, 2]
+
+    Args:
+      arrays: ``images`` or ``vectors``, and optionally ``controls``, ``observed``, ``states``,
+        ``state_names`` and ``num_objects``, by name; or parts, as ``train_images``.
+      seed: seed of the shuffle before missing parts are split off, a non-negative int; 0 by
+        default.
+      fractions: shares of train, validation and test; shares of parts that are given are ignored.
+        0.8, 0.1 and 0.1 by default.
+      source: name of the arrays' source in error messages.
+
+    Raises:
+      UserError: a name is unknown, an array is refused, or a part would be empty or without a seen
+        frame; the message names it.
+    """
+    unknown = sorted(set(arrays) - _KNOWN, key=str)
+    if unknown:
+        nearest = difflib.get_close_matches(str(unknown[0]), _KNOWN, n=1)
+        more = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise UserError(
+            f"{source}: {unknown[0]} is no known array{more}; expected images or vectors, and "
+            f"{', '.join(name for name in _ARRAYS if name not in ('images', 'vectors'))}"
+        )
+    given = {name: array for name, array in arrays.items() if array is not None}
+    return _splits(given, sorted(given), source, seed, fractions)
+
+
+def _splits(arrays, names, path, seed, fractions):
+    """The three parts of named arrays; ``path`` is what messages call their source."""
+    shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
     train, kind = _training_prefix(names, path)
     parts = {"train": _part(arrays, train, f"{path}, train part" if train else str(path))}
     for name in ("validation", "test"):
         if f"{name}_{kind}" in arrays:
             parts[name] = _part(arrays, f"{name}_", f"{path}, {name} part")
-            _check_alike(parts["train"], parts[name], name, path)
+            check_alike(parts["train"], parts[name], name, path)
     wanted = {name: share for name, share in shares.items() if name == "train" or name not in parts}
     if len(wanted) > 1:
         try:
@@ -280,13 +325,3 @@ def _part(arrays, prefix, source):
     if f"{prefix}vectors" in arrays:
         return from_vectors(arrays[f"{prefix}vectors"], source=source, **known)
     return SequenceData.from_arrays(arrays[f"{prefix}images"], source=source, **known)
-
-
-def _check_alike(train, part, name, path):
-    """Parts may differ in length, but not in the shapes of a frame and of a control."""
-    for what in ("frame_shape", "control_size"):
-        expected, value = getattr(train, what), getattr(part, what)
-        if expected != value:
-            raise UserError(
-                f"{path}: the {name} part has {what} {value}; expected {expected}, as in train"
-            )

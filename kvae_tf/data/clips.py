@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae_tf.data import annotations, memory, number_checks, video
+from kvae_tf.data import annotations as tables
+from kvae_tf.data import memory, number_checks, video
 from kvae_tf.data.sequence_data import FRACTIONS, SequenceData, Splits, check_seen
 from kvae_tf.errors import UserError
 
@@ -30,17 +31,19 @@ class Clip(NamedTuple):
     controls: np.ndarray
 
 
-def load_videos(
+def load_video(
     path: str | os.PathLike,
     seed: int = 0,
-    transform: video.FrameTransform = video.WHOLE,
+    frame_size: Sequence[int] = (),
+    crop: Sequence[int] = (),
+    channels: int = 1,
     window: int = 0,
     stride: int = 0,
-    annotations_path: str = "",
+    annotations: str | os.PathLike = "",
     fractions: Sequence[float] = FRACTIONS,
     max_memory: float = memory.DEFAULT,
 ) -> Splits:
-    """Videos as train, validation and test sequences.
+    """A video, or several, as train, validation and test sequences.
 
     With ten videos or more, each video belongs to one part as a whole. With fewer videos, each is
     cut into three pieces in time, the first for training, the last for testing, so that no test
@@ -49,12 +52,16 @@ def load_videos(
     Args:
       path: a video file; a folder of pictures, which are one video; or a folder of videos.
       seed: seed of the shuffle of the videos, a non-negative int; 0 by default.
-      transform: how each frame is cropped, resized and coloured; grey and whole by default.
+      frame_size: ``(height, width)`` to which frames are resized, pixels; empty: as they are
+        (default).
+      crop: ``(top, left, height, width)`` of the part that is kept before resizing, pixels; empty:
+        the whole frame (default).
+      channels: 1 for grey (default), 3 for colour.
       window: number T of frames of a sequence; 0: whole pieces, the shorter ones padded with
         missing frames (default).
       stride: number of frames from the start of one window to the start of the next; 0: ``window``
         (default).
-      annotations_path: a CSV file as in ``annotations``; empty: none (default).
+      annotations: a CSV file as in ``data.annotations``; empty: none (default).
       fractions: shares of train, validation and test; 0.8, 0.1 and 0.1 by default.
       max_memory: largest size of all frames, GiB, 8 by default.
 
@@ -68,7 +75,9 @@ def load_videos(
         raise UserError("--window is 1, expected 0 or at least 2 frames")
     if stride and not window:
         raise UserError(f"--stride is {stride}, expected 0, or --window for frames of a sequence")
-    clips = _clips(path, transform, annotations_path, max_memory)
+    transform = video.FrameTransform(tuple(crop) or None, tuple(frame_size) or None, channels)
+    _check_transform(transform)
+    clips = _clips(Path(path).expanduser(), transform, os.fspath(annotations), max_memory)
     parts = _deal(clips, number_checks.fractions(fractions), seed, path)
     length = window or max(len(clip.frames) for part in parts for clip in part)
     parts = [
@@ -88,6 +97,16 @@ def load_videos(
     return splits
 
 
+def _check_transform(transform):
+    for name, value, count in (("frame_size", transform.size, 2), ("crop", transform.crop, 4)):
+        if value is not None and len(value) != count:
+            raise UserError(f"--{name} is {','.join(map(str, value))}, expected {count} numbers")
+        for number in value or ():
+            number_checks.integer(name, number, minimum=int(name == "frame_size"))
+    if transform.channels not in (1, 3):
+        raise UserError(f"--channels is {transform.channels!r}, expected one of 1, 3")
+
+
 def _clips(path, transform, annotations_path, max_memory):
     """Each video as one ``Clip``."""
     frames, size = {}, 0
@@ -103,7 +122,7 @@ def _clips(path, transform, annotations_path, max_memory):
                 f"{Path(path) / name} has frames {shape}, expected {shapes[first]} as {first}: "
                 "pass --frame_size"
             )
-    known = annotations.read(annotations_path, {name: len(x) for name, x in frames.items()})
+    known = tables.read(annotations_path, {name: len(x) for name, x in frames.items()})
     return [Clip(x, known[name].observed, known[name].controls) for name, x in frames.items()]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from kvae_tf.data import number_checks
 from kvae_tf.data.archives import HDF5, load_arrays, origin_of, save_npz
-from kvae_tf.data.clips import load_videos
+from kvae_tf.data.clips import load_video
 from kvae_tf.data.records import is_records, load_records
 from kvae_tf.data.sequence_data import Splits
 from kvae_tf.data.tables import load_table
@@ -38,7 +38,7 @@ def load(
       cache_dir: folder in which simulated worlds are kept; None: ``$KVAE_TF_CACHE``, or
         ``~/.cache/kvae_tf`` where that is not set (default).
       **options: arguments of the world's ``splits``, of ``load_arrays``, ``load_table`` or
-        ``load_videos``.
+        ``load_video``.
 
     Raises:
       UserError: the name is no world and no known kind of file, an option is unknown or wrong, or
@@ -81,7 +81,7 @@ def _load_own(dataset, seed, options):
     elif is_records(path):
         read = load_records
     elif is_video(dataset):
-        read = load_videos
+        read = load_video
     else:
         raise UserError(
             f"dataset {dataset!r} is unknown; expected one of: {', '.join(sorted(WORLDS))}, "
@@ -128,8 +128,8 @@ def _read_cache(path, name, options):
             ("num_sequences", tuple(map(len, splits))),
             ("num_steps", splits.train.num_steps),
         ):
-            wanted = options.get(key, found)
-            if np.any(np.not_equal(wanted, found)):
+            wanted = options.get(key)
+            if wanted is not None and np.any(np.not_equal(wanted, found)):
                 raise UserError(f"{path} has {key} {found}, expected {wanted}")
     except UserError as error:
         warnings.warn(f"the data set is simulated again: {error}", stacklevel=3)

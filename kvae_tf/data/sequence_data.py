@@ -247,6 +247,23 @@ class Splits(NamedTuple):
     test: SequenceData
 
 
+def check_alike(train: SequenceData, part: SequenceData, name: str, source: str) -> None:
+    """Raises a ``UserError`` where frames or controls of two parts have other shapes.
+
+    Args:
+      train: the training part.
+      part: another part; its number of sequences and of frames may differ.
+      name: name of the other part, for the message.
+      source: name of the data, for the message.
+    """
+    for what in ("frame_shape", "control_size", "is_vector"):
+        expected, value = getattr(train, what), getattr(part, what)
+        if expected != value:
+            raise UserError(
+                f"{source}: the {name} part has {what} {value}; expected {expected}, as in train"
+            )
+
+
 def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> Splits:
     """Splits shuffled sequences into train, validation and test.
 

@@ -15,10 +15,11 @@ from kvae_tf.data import memory
 from kvae_tf.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # NumPy's older generator, which Keras seeds, takes 32 bits
+IN_MEMORY = "<arrays>"  # in place of a path, where the data are no file
 VIDEO_ONLY = ("frame_size", "crop", "channels", "window", "stride", "annotations")
 
 
-def setting(default, help_text, choices=None, least=None, most=None):
+def setting(default, help_text, choices=None, least=None, most=None, of_training=False):
     """A dataclass field for one setting.
 
     Args:
@@ -27,8 +28,13 @@ def setting(default, help_text, choices=None, least=None, most=None):
       choices: allowed values; None: any (default).
       least: smallest allowed number; None: any (default).
       most: largest allowed number; None: any (default).
+      of_training: a model's setting that a model which goes on from the weights of another one may
+        change, since it concerns the training only; False by default.
     """
-    metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
+    metadata = {
+        "help": help_text, "choices": choices, "least": least, "most": most,
+        "of_training": of_training,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 

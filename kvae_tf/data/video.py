@@ -76,6 +76,20 @@ def find(path: str | os.PathLike) -> list[Path]:
     return videos
 
 
+def size_of(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of a video's first frame, pixels.
+
+    Args:
+      path: a video file or a folder of pictures.
+
+    Raises:
+      UserError: the file is missing, damaged or empty.
+    """
+    for _, picture in _pictures_of(Path(path)):
+        return picture.size[::-1]
+    raise UserError(f"{path} holds no frames, expected at least one")
+
+
 def read(
     path: str | os.PathLike,
     transform: FrameTransform = WHOLE,

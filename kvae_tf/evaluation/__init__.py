@@ -26,10 +26,26 @@ from kvae_tf.evaluation.regression import (
     quantities,
     regression,
 )
+from kvae_tf.evaluation.scores import (
+    auroc,
+    frame_scores,
+    judged,
+    lowest_mean,
+    score_quantiles,
+    score_threshold,
+)
 from kvae_tf.evaluation.summary import evaluate, format_value, read
+from kvae_tf.evaluation.verdict import WORDS as VERDICTS
+from kvae_tf.evaluation.verdict import Questions, ask, judge, paragraph, word
 
 __all__ = [
     "GAPS",
+    "VERDICTS",
+    "Questions",
+    "ask",
+    "judge",
+    "paragraph",
+    "word",
     "RATES",
     "AffineFit",
     "Continuation",
@@ -38,6 +54,7 @@ __all__ = [
     "Gap",
     "ObjectErrors",
     "Regression",
+    "auroc",
     "best_orders",
     "bound",
     "coverage",
@@ -48,6 +65,7 @@ __all__ = [
     "fit_positions",
     "forecast_errors",
     "format_value",
+    "frame_scores",
     "gap_curve",
     "generation",
     "identity_switches",
@@ -56,9 +74,11 @@ __all__ = [
     "in_order",
     "incorrect_pixels",
     "interpolation",
+    "judged",
     "last_seen",
     "latent_positions",
     "latent_samples",
+    "lowest_mean",
     "middle_gap",
     "missing_at_random_curve",
     "object_errors",
@@ -66,6 +86,8 @@ __all__ = [
     "quantities",
     "read",
     "regression",
+    "score_quantiles",
+    "score_threshold",
     "true_positions",
     "wasserstein",
 ]

@@ -29,6 +29,11 @@ def smoothed(model: VideoModel) -> Callable:
     return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)
 
 
+def score(model: VideoModel) -> Callable:
+    """``model.score``."""
+    return _shared(model, "score", model.score)
+
+
 def latent_moments(model: VideoModel) -> Callable:
     """``model.smooth``, or ``model.filter`` of a model that cannot smooth: ``Latents``."""
     query = "smooth" if "smooth" in model.supports else "filter"

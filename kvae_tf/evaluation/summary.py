@@ -1,6 +1,6 @@
 """What ``metrics.json`` says of a trained model.
 
-A flat dictionary of ``"group/name"`` to a number or a list of numbers.
+A flat dictionary of ``"group/name"`` to a number or a list of numbers; ``verdict`` is a word.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_r
 from kvae_tf.evaluation.imputation import imputation
 from kvae_tf.evaluation.objects import object_errors, true_positions
 from kvae_tf.evaluation.regression import regression
+from kvae_tf.evaluation.verdict import WORDS, judge
 from kvae_tf.models.contract import VideoModel
 
 
@@ -29,7 +30,8 @@ def evaluate(
       train: the training sequences, to fit the map from latent states to true ones.
 
     Returns:
-      The metrics of ``bound``, and where the model can impute those of ``imputation`` and of the
+      The metrics of ``bound``, and where the model can impute ``verdict``, a word, and
+      ``verdict/<number>``, the numbers behind it; the metrics of ``imputation`` and of the
       two curves: ``missing_at_random/<method>`` and ``gap/<method>``, fractions of incorrect
       pixels, with ``_se`` their standard errors; with ``train`` and known states also ``r2/<name>``
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
@@ -41,6 +43,8 @@ def evaluate(
     if model.variance_floor is not None:
         metrics["test/variance_floor"] = model.variance_floor
     if "impute" in model.supports:
+        if data.num_steps >= 3 and not data.is_vector:
+            metrics = judge(model, data) | metrics
         if data.num_steps >= 3:
             metrics |= imputation(model, data)
         if data.num_steps >= FIRST_SEEN + 2 and not data.is_vector:
@@ -95,7 +99,12 @@ def read(path: Path, expected: str) -> dict[str, object]:
       UserError: the file is missing, or a metric is neither a number nor a list of numbers.
     """
     metrics = storage.read_json(path, expected)
+    verdict = metrics.get("verdict", WORDS[0])
+    if verdict not in WORDS:
+        raise UserError(f"{path} has verdict {verdict!r}, expected one of {', '.join(WORDS)}")
     for name, value in metrics.items():
+        if name == "verdict":
+            continue
         for number in value if isinstance(value, list) else [value]:
             if not isinstance(number, (int, float)):
                 raise UserError(f"{path} has {name} {number!r}, expected a number")

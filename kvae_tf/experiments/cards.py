@@ -7,6 +7,7 @@ from pathlib import Path
 from kvae_tf import evaluation
 from kvae_tf.data import storage
 from kvae_tf.experiments import run
+from kvae_tf.experiments import settings as experiment_settings
 from kvae_tf.experiments.settings import PLACES
 from kvae_tf.export import model_card
 from kvae_tf.export.loading import LoadedModel
@@ -26,7 +27,7 @@ def rewrite(version_dir: Path, measure: bool = False) -> Path:
       UserError: there is no such export, or files beside it are missing.
     """
     folder, model = version_dir.parent, LoadedModel(version_dir)
-    settings = run.read_settings(folder / "settings.json", run_dir="unused")
+    settings = experiment_settings.read(folder / "settings.json", run_dir="unused")
     metrics = evaluation.read(folder / "metrics.json", "the metrics of an export")
     if measure:
         splits = run.load_data(settings)

@@ -40,6 +40,7 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
         name: np.array([one[name] for one in metrics], float)
         for name in metrics[0]
         if all(_shape(one.get(name)) == _shape(metrics[0][name]) for one in metrics)
+        and not isinstance(metrics[0][name], str)
     }
     spread = 1 if len(runs) > 1 else 0
     comparison = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import package_data
 
 
 def folder() -> Path:
@@ -17,11 +17,10 @@ def folder() -> Path:
     Raises:
       UserError: there is neither.
     """
-    package = Path(str(importlib.resources.files("kvae_tf")))
-    for path in (package / "configs", package.parent / "configs"):
-        if path.is_dir():
-            return path
-    raise UserError(f"{package / 'configs'} is missing, expected the package's configs there")
+    found = package_data.folder("configs")
+    if found is None:
+        raise UserError("the package's folder configs is missing, expected it inside or beside it")
+    return found
 
 
 def names() -> list[str]:

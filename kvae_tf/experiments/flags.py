@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from absl import flags
 
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flagfiles
-from kvae_tf.experiments.settings import Settings, fields, parts
+from kvae_tf.experiments.settings import check_own, fields
 from kvae_tf.models import registry
 
 
@@ -29,8 +28,8 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         )
 
 
-def settings() -> Settings:
-    """The settings that the parsed flags say.
+def checked() -> dict[str, object]:
+    """The settings that the parsed flags set, by flag name.
 
     Raises:
       UserError: a value outside its limits, or a flag on the command line that the chosen model
@@ -38,11 +37,8 @@ def settings() -> Settings:
     """
     values = given(flags.FLAGS)
     model = values.get("model", fields()["model"].default)
-    own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in own and _is_on_command_line(name):
-            raise UserError(f"--{name} is set, but --model={model} has no such setting")
-    return Settings.from_dict(values)
+    check_own(model, filter(is_on_command_line, values))
+    return values
 
 
 def given(flag_values: flags.FlagValues) -> dict[str, object]:
@@ -125,7 +121,12 @@ def chosen_model(arguments: Sequence[str]) -> str:
     return own["model"].value
 
 
-def _is_on_command_line(name):
+def is_on_command_line(name: str) -> bool:
+    """Whether the command line itself names a flag, and not a flagfile.
+
+    Args:
+      name: the flag.
+    """
     words = [word.partition("=")[0].lstrip("-") for word in sys.argv[1:] if word.startswith("-")]
     return name in words or f"no{name}" in words
 

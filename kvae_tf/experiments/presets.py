@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import flagfiles
+from kvae_tf.experiments import flagfiles, initial
 from kvae_tf.experiments import flags as settings_flags
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.training.build import build, jit, optimizer
+from kvae_tf.training.build import jit, optimizer
 
 
 def names() -> list[str]:
@@ -26,7 +26,7 @@ def settings(name: str, **changes) -> Settings:
     Raises:
       UserError: there is no such preset or setting.
     """
-    return Settings.from_dict(flags(name) | changes)
+    return Settings.from_dict(initial.complete(flags(name) | changes))
 
 
 def flags(name: str) -> dict[str, object]:
@@ -63,7 +63,7 @@ def create(name: str, train: SequenceData, **changes) -> SequenceModel:
     Raises:
       UserError: there is no such preset or setting, or the data do not fit.
     """
-    plan = settings(name, **{"starts": 1} | changes).plan
-    model = build(plan, train)
+    chosen = settings(name, **{"starts": 1} | changes)
+    model, plan = initial.build_model(chosen, train), chosen.plan
     model.compile(optimizer=optimizer(model, plan, train), jit_compile=jit(plan))
     return model

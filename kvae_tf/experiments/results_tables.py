@@ -133,6 +133,29 @@ def _filled(found):
     return f"{error} ({_mean(known):.2f})" if known else error
 
 
+def anomalies(saved_models: Path) -> str:
+    """How well scores tell sequences and frames with an anomaly from those without."""
+    rows = []
+    for path in sorted(saved_models.glob("*/evaluation/anomalies.json")):
+        found = _read(path)
+        score = f"`{found['score']}`, {found['window']} frames"
+        for kind, measures in found["kinds"].items():
+            rows.append((found["world"], score, kind, *(f"{x:.3f}" for x in measures.values())))
+        rows.append((found["world"], score, "none", "", "", "", f"{found['false_alarms']:.3f}"))
+    header = ("world", "score", "anomaly", "sequences", "first frames", "frames", "flagged")
+    return _markdown(header, rows)
+
+
+def false_alarms(saved_models: Path) -> str:
+    """Flagged frames of films in which nothing is wrong, by their distance from the start."""
+    rows = []
+    for path in sorted(saved_models.glob("*/evaluation/anomalies.json")):
+        found = _read(path)
+        shares = found["false_alarms_of_long_films"]
+        rows.append((found["world"], *(f"{share:.3f}" for share in shares)))
+    return _markdown(("world", "frames 4-23", "24-43", "44-63", "64-83", "84-103"), rows)
+
+
 def pendulum(saved_models: Path) -> str:
     """All metrics of the pendulum, but for lists."""
     metrics = _read(saved_models / "pendulum" / "metrics.json")
@@ -345,6 +368,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     for table in (
         summary,
         coverage,
+        anomalies,
+        false_alarms,
         pendulum,
         pendulum_bounds,
         pendulum_states,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
@@ -12,16 +13,17 @@ from tensorboard.plugins.hparams import api as hparams
 from kvae_tf import data, evaluation
 from kvae_tf.data import storage
 from kvae_tf.data.fingerprint import fingerprint
+from kvae_tf.data.settings import IN_MEMORY, VIDEO_ONLY
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import locks
-from kvae_tf.experiments.settings import PLACES, Settings
-from kvae_tf.export import model_card
+from kvae_tf.experiments import initial, live, locks
+from kvae_tf.experiments.settings import PLACES, Settings, read
+from kvae_tf.experiments.sources import Source
+from kvae_tf.export import model_card, weights
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.training import distribution, restarts
-from kvae_tf.training.build import build, compile_model, jit
-from kvae_tf.training.checkpoints import kept
+from kvae_tf.training import checkpoints, distribution, restarts
+from kvae_tf.training.build import build, compile_model, jit, steps_per_epoch
 from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, images, model_figures, projector
 
@@ -30,11 +32,26 @@ _FREE = {*PLACES, "max_memory", "epochs", "patience", "image_epochs", "test_sequ
          "profile_updates"}  # fmt: skip
 
 
-def run(settings: Settings) -> dict[str, object]:
+class Outcome(NamedTuple):
+    """What a training leaves in memory.
+
+    Attributes:
+      model: the trained model; with patience, that of the best epoch.
+      metrics: name of a metric -> value on the test part; empty where nothing was measured, and for
+        a worker that is not the chief.
+    """
+
+    model: SequenceModel
+    metrics: dict[str, object]
+
+
+def run(settings: Settings, splits: data.Splits | None = None) -> dict[str, object]:
     """Trains, evaluates and exports.
 
     Args:
       settings: the whole experiment.
+      splits: the three parts of the data, where they are in memory or read already; None: those
+        that the settings name (default).
 
     Returns:
       Name of a metric -> value, as in ``RUN_DIR/metrics.json``; empty for a worker that is not the
@@ -45,48 +62,72 @@ def run(settings: Settings) -> dict[str, object]:
         those of the run that is resumed, another process trains in the folder, or the disk is full.
       DivergedError: the bound is no longer a number.
     """
+    return execute(settings, splits).metrics
+
+
+def execute(
+    settings: Settings, splits: data.Splits | None = None, training_only: bool = False
+) -> Outcome:
+    """As ``run``, and gives the model, too.
+
+    Args:
+      settings: the whole experiment.
+      splits: the three parts of the data; None: those that the settings name (default).
+      training_only: leave out evaluation and export; False by default.
+
+    Raises:
+      UserError: as ``run``.
+      DivergedError: the bound is no longer a number.
+    """
     strategy = distribution.create(settings.training.strategy)  # before anything that computes
     run_dir = storage.make_folder(settings.run.run_dir, "run_dir")
     version_dir = Path(settings.run.export_dir or run_dir / "saved_model" / "1")
-    storage.make_folder(version_dir.parent, "export_dir")
+    if not training_only:
+        storage.make_folder(version_dir.parent, "export_dir")
     # The workers of a distributed training share the folder, in which only the chief writes.
     is_chief = distribution.is_chief(strategy)
     lock = locks.held(run_dir, "run_dir") if is_chief else contextlib.nullcontext()
     with lock, _ending_in_one_line(run_dir):
-        return _run(settings, strategy, run_dir, version_dir)
+        model, splits = _trained(settings, splits, strategy, run_dir)
+        if training_only or not is_chief:
+            return Outcome(model, {})
+        metrics = _evaluate(model, settings, splits, run_dir)
+        export(model, version_dir)
+        _describe(version_dir, settings, model, metrics, splits, run_dir)
+        # Last: it says that the run is finished.
+        storage.write_json(run_dir / "metrics.json", metrics)
+    for name, value in metrics.items():
+        print(f"{name}: {evaluation.format_value(value)}")
+    print(f"SavedModel: {version_dir}")
+    if evaluation.paragraph(metrics):
+        print(evaluation.paragraph(metrics))
+    return Outcome(model, metrics)
 
 
-def _run(settings, strategy, run_dir, version_dir):
-    """What ``run`` does in a folder that is locked."""
+def _trained(settings, splits, strategy, run_dir):
+    """The trained model of a folder that is locked, and the data."""
     held_run = (run_dir / "settings.json").exists()
-    if distribution.is_chief(strategy):
+    is_chief = distribution.is_chief(strategy)
+    if is_chief:
         _check_folder(run_dir, settings)
     with strategy.scope():
         if not jit(settings.plan):  # XLA and TensorFlow's deterministic kernels exclude each other
             tf.config.experimental.enable_op_determinism()
-        splits = load_data(settings)
+        splits = _prepared(settings, splits)
         found = fingerprint(splits)
         if settings.run.resume:
             _check_data(run_dir, settings, found)
-        model = build(settings.plan, splits.train)
-        if distribution.is_chief(strategy):
-            _claim(run_dir, settings, found)
+        goes_on = settings.run.resume and checkpoints.exist(run_dir / "checkpoints")
+        model = initial.build_model(settings, splits.train, with_weights=not goes_on)
+        if is_chief:
+            _claim(run_dir, settings, found, model, splits.train)
         try:
             _train(model, settings, splits, run_dir, held_run)
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
             distribution.restart_process()
-    if not distribution.is_chief(strategy):
-        return {}
-    metrics = _evaluate(model, settings, splits, run_dir)
-    export(model, version_dir)
-    _describe(version_dir, settings, model, metrics, splits, run_dir)
-    storage.write_json(run_dir / "metrics.json", metrics)  # last: it says that the run is finished
-    for name, value in metrics.items():
-        print(f"{name}: {evaluation.format_value(value)}")
-    print(f"SavedModel: {version_dir}")
-    return metrics
+    return model, splits
 
 
 @contextlib.contextmanager
@@ -107,7 +148,7 @@ def _ending_in_one_line(run_dir):
 def _kept(run_dir):
     """What a run that ends now leaves, in words."""
     starts = sorted(run_dir.glob("starts/*/checkpoints"))
-    return kept(starts[-1] if starts else run_dir / "checkpoints")
+    return checkpoints.kept(starts[-1] if starts else run_dir / "checkpoints")
 
 
 def load_data(settings: Settings, **options) -> data.Splits:
@@ -118,10 +159,15 @@ def load_data(settings: Settings, **options) -> data.Splits:
       **options: arguments of ``data.load`` beside those in the settings.
 
     Raises:
-      UserError: the data set is unknown, or is refused; or a setting of videos is given for other
-        data.
+      UserError: the data set is unknown, or is refused; a setting of videos is given for other
+        data; or the data were in memory.
     """
     chosen = settings.data
+    if chosen.dataset == IN_MEMORY:
+        raise UserError(
+            f"--dataset={IN_MEMORY} was in memory when the model was trained: expected "
+            "kvae_tf.train with the same arrays, or another --dataset"
+        )
     is_video = data.is_video(chosen.dataset)
     chosen.check_use(is_video)
     if chosen.draw_walls:
@@ -129,41 +175,63 @@ def load_data(settings: Settings, **options) -> data.Splits:
     if chosen.dataset not in data.WORLDS:
         options["max_memory"] = chosen.max_memory
     if is_video:
-        options |= {
-            "transform": data.FrameTransform(
-                chosen.crop or None, chosen.frame_size or None, chosen.channels
-            ),
-            "window": chosen.window,
-            "stride": chosen.stride,
-            "annotations_path": chosen.annotations,
-        }
+        options |= {name: getattr(chosen, name) for name in VIDEO_ONLY}
     splits = data.load(chosen.dataset, settings.training.seed, chosen.cache_dir or None, **options)
-    return data.Splits(*(part.binarised() for part in splits)) if chosen.binarise else splits
+    return _binarised(settings, splits)
+
+
+def _prepared(settings, splits):
+    """The data as the settings want them."""
+    if splits is None:
+        return load_data(settings)
+    return in_memory(settings, splits) if settings.data.dataset == IN_MEMORY else splits
+
+
+def in_memory(settings: Settings, splits: data.Splits) -> data.Splits:
+    """Data that were given in memory, as the settings want them.
+
+    Args:
+      settings: the whole experiment.
+      splits: the three parts of the data.
+
+    Raises:
+      UserError: a setting of videos or of worlds is given.
+    """
+    settings.data.check_use(is_video=False)
+    if settings.data.draw_walls:
+        raise UserError("--draw_walls is set, but the data are in memory: expected a world")
+    return _binarised(settings, splits)
+
+
+def _binarised(settings, splits):
+    if not settings.data.binarise:
+        return splits
+    return data.Splits(*(part.binarised() for part in splits))
 
 
 def _train(model, settings, splits, run_dir, held_run):
     """Trains from the last checkpoint or the best initialisation; with patience keeps the best."""
     plan = settings.plan
-    checkpoints = compile_model(model, plan, splits.train, run_dir / "checkpoints")
-    if settings.run.resume and checkpoints.restore_last():
-        done = int(checkpoints.progress.epoch.numpy())
+    states = compile_model(model, plan, splits.train, run_dir / "checkpoints")
+    if settings.run.resume and states.restore_last():
+        done = int(states.progress.epoch.numpy())
         if done > plan.training.epochs:
             raise UserError(
                 f"--epochs is {plan.training.epochs}, expected at least {done}, the epochs that "
                 f"--run_dir={run_dir} has finished"
             )
-        checkpoints.claim()
+        states.claim()
         print(f"resuming after epoch {done}")
     else:
         if settings.run.resume and held_run:
             print(f"{run_dir / 'checkpoints'} holds no checkpoint yet: starting afresh")
         if plan.training.starts > 1:
-            restarts.select_best(model, checkpoints, plan, splits, run_dir)
+            restarts.select_best(model, states, plan, splits, run_dir)
     if distribution.is_chief(tf.distribute.get_strategy()):
         _write_hparams(run_dir / "logs", settings)
-    train(model, checkpoints, plan, splits, run_dir)
+    train(model, states, plan, splits, run_dir)
     if plan.training.patience and distribution.is_chief(tf.distribute.get_strategy()):
-        checkpoints.restore_best()
+        states.restore_best()
 
 
 def _evaluate(model, settings, splits, run_dir):
@@ -185,40 +253,25 @@ def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:
     Raises:
       UserError: there is no such run, its checkpoint is damaged, or its data have changed.
     """
-    settings = read_settings(run_dir / "settings.json", run_dir=str(run_dir))
+    settings = read(run_dir / "settings.json", run_dir=str(run_dir))
     splits = load_data(settings)
     _check_data(run_dir, settings, fingerprint(splits))
-    model = build(settings.plan, splits.train)
-    checkpoints = compile_model(model, settings.plan, splits.train, run_dir / "checkpoints")
-    best = settings.training.patience > 0
-    if not (checkpoints.restore_best() if best else checkpoints.restore_last()):
-        raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
+    if (run_dir / weights.MODEL).exists():
+        return settings, live.from_source(Source("run", run_dir)), splits
+    model = build(settings.plan, splits.train)  # a run of an earlier version
+    live.restore(model, settings, splits.train, run_dir)
     return settings, model, splits
 
 
-def read_settings(path: Path, **changes) -> Settings:
-    """The settings in a ``settings.json``.
-
-    Args:
-      path: the file.
-      **changes: settings to replace, by flag name.
-
-    Raises:
-      UserError: the file is missing or holds no settings.
-    """
-    values = storage.read_json(path, "the settings of a run")
-    try:
-        return Settings.from_dict(values | changes)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
 def _describe(version_dir, settings, model, metrics, splits, run_dir):
-    """Writes metrics, settings, model card and a few pictures beside an export."""
+    """Writes weights, metrics, settings, model card and a few pictures beside an export."""
     folder = version_dir.parent
+    weights.write(folder / weights.WEIGHTS, model)
+    weights.write_description(folder / weights.MODEL, _description(model, settings, splits.train))
     storage.write_json(folder / "metrics.json", metrics)
     shown = {name: value for name, value in settings.to_dict().items() if name not in PLACES}
     storage.write_json(folder / "settings.json", shown)
+    _write_scores(folder / "scores.json", model, splits.validation)
     exported = LoadedModel(version_dir)
     card = model_card.write(settings.spec, settings.model, shown, exported, metrics)
     storage.write_text(folder / "README.md", card)
@@ -228,6 +281,16 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     objects = events.images(run_dir / "logs" / "validation").get("latents/objects")
     if objects:
         images.save_png(folder / "stages.png", events.stages(objects))
+
+
+def _write_scores(path, model, validation):
+    """Writes which scores the model gives to the frames of the validation part."""
+    if "score" not in model.supports:
+        path.unlink(missing_ok=True)  # that of an export which this one replaces
+        return
+    scores = evaluation.frame_scores(model, validation)
+    quantiles = evaluation.score_quantiles(scores, validation.observed)
+    storage.write_json(path, {"sequences": len(validation)} | quantiles)
 
 
 def _check_folder(run_dir, settings):
@@ -260,18 +323,25 @@ def _check_data(run_dir, settings, found):
         )
 
 
-def _claim(run_dir, settings, found):
-    """Writes the run's settings and fingerprint; deletes an older run that is overwritten."""
+def _description(model, settings, train):
+    steps = steps_per_epoch(settings.plan, train)
+    return weights.describe(model, settings.model_name, steps)
+
+
+def _claim(run_dir, settings, found, model, train):
+    """Writes what the run is; deletes an older run that is overwritten."""
     path = run_dir / "settings.json"
     if path.exists() and not settings.run.resume:
         for name in ("checkpoints", "logs", "starts"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
-        (run_dir / "time.json").unlink(missing_ok=True)
+        for name in ("time.json", weights.MODEL):
+            (run_dir / name).unlink(missing_ok=True)
     storage.clear(run_dir)
     # The file says that a run with these settings is finished.
     (run_dir / "metrics.json").unlink(missing_ok=True)
     storage.write_json(path, settings.to_dict())
     storage.write_json(run_dir / "data.json", {"fingerprint": found})
+    weights.write_description(run_dir / weights.MODEL, _description(model, settings, train))
 
 
 def _write_hparams(folder, settings):

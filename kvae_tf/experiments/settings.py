@@ -7,8 +7,12 @@ chosen model, ``training.settings``; the folders of a run are here.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from kvae_tf.data import storage
 from kvae_tf.data.settings import DataSettings, check, setting
 from kvae_tf.errors import UserError
 from kvae_tf.models import registry
@@ -29,6 +33,12 @@ class RunSettings:
     export_dir: str = setting("", "Folder of the SavedModel; empty: RUN_DIR/saved_model/1.")
     resume: bool = setting(False, "Go on from the last checkpoint in RUN_DIR, if there is one.")
     overwrite: bool = setting(False, "Start afresh where RUN_DIR holds another run.")
+    recipe: str = setting(
+        "auto",
+        "Choose what is not set from the data, frame size and windows of videos, too; auto: where "
+        "--dataset is no simulated world, and no --flagfile says how to train.",
+        choices=("auto", "on", "off"),
+    )
 
     def validate(self) -> None:
         """Raises a ``UserError`` where ``run_dir`` is empty."""
@@ -105,13 +115,43 @@ class Settings:
         kinds = parts(name)  # an unknown model comes before settings that only it has
         unknown = sorted(set(values) - set(fields()))
         if unknown:
-            raise UserError(f"unknown settings: {', '.join(unknown)}")
+            raise UserError(f"unknown settings: {', '.join(map(_with_nearest, unknown))}")
 
         def part(kind):
             own = [field.name for field in dataclasses.fields(kind)]
             return kind(**{name: values[name] for name in own if name in values})
 
         return cls(*(part(kind) for kind in kinds.values()), model_name=name)
+
+
+def read(path: Path, **changes) -> Settings:
+    """The settings in a ``settings.json``.
+
+    Args:
+      path: the file.
+      **changes: settings to replace, by flag name.
+
+    Raises:
+      UserError: the file is missing or holds no settings.
+    """
+    values = storage.read_json(path, "the settings of a run")
+    try:
+        return Settings.from_dict(values | changes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def check_own(model: str, names: Iterable[str]) -> None:
+    """Raises a ``UserError`` where a setting is none of a model's own, but of another model.
+
+    Args:
+      model: name of the model, the value of ``--model``.
+      names: names of settings that were given.
+    """
+    own = {"model"} | {f.name for kind in parts(model).values() for f in dataclasses.fields(kind)}
+    for name in names:
+        if name in fields() and name not in own:
+            raise UserError(f"--{name} is set, but --model={model} has no such setting")
 
 
 def parts(model: str) -> dict[str, type]:
@@ -145,3 +185,8 @@ def fields() -> dict[str, dataclasses.Field]:
         for field in dataclasses.fields(kind):
             known.setdefault(field.name, field)
     return known
+
+
+def _with_nearest(name):
+    nearest = difflib.get_close_matches(name, fields(), n=1)
+    return f"{name} (did you mean {nearest[0]}?)" if nearest else name

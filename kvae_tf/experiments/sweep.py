@@ -16,7 +16,7 @@ from kvae_tf import evaluation
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import flags as settings_flags
-from kvae_tf.experiments import locks
+from kvae_tf.experiments import initial, locks
 from kvae_tf.experiments.settings import PLACES, Settings
 
 _TRAIN = "kvae_tf.apps.commands.train"
@@ -150,7 +150,7 @@ def _check(run_dir, flags):
     if not path.exists():
         return
     values = settings_flags.read(flags) | {"run_dir": str(run_dir)}
-    mine = Settings.from_dict(values).to_dict()
+    mine = Settings.from_dict(initial.complete(values)).to_dict()
     for name, value in storage.read_json(path, "the settings of a run").items():
         if name not in _FREE and mine.get(name, value) != value:
             raise UserError(

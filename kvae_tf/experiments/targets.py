@@ -12,6 +12,8 @@ from kvae_tf import data
 from kvae_tf.data.settings import VIDEO_ONLY, DataSettings
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import run as experiment
+from kvae_tf.experiments import settings as experiment_settings
+from kvae_tf.experiments.load import load
 from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.studies import EvaluationTarget
@@ -25,6 +27,7 @@ def find(
     validation: bool = False,
     annotations: str = "",
     max_memory: float | None = None,
+    live: bool = False,
 ) -> EvaluationTarget:
     """The model of a run or of an export, with the data set it was trained on or another one.
 
@@ -38,6 +41,8 @@ def find(
       annotations: a CSV file for the videos of ``dataset``; empty: none, or without ``dataset``
         that of the training (default).
       max_memory: largest size of the data in files, GiB; None: as in the training (default).
+      live: take the live model of ``saved_model``, for queries that an export of an earlier version
+        lacks; False by default.
 
     Raises:
       UserError: not exactly one of ``run`` and ``saved_model`` is given, it cannot be read, or the
@@ -49,15 +54,17 @@ def find(
     changes |= {"annotations": annotations} if annotations else {}
     changes |= {} if seed is None else {"seed": seed}
     changes |= {} if max_memory is None else {"max_memory": max_memory}
+    if live and run:
+        raise UserError(f"--live is for exports, but --run={run} is given: pass --saved_model")
     if run:
         settings, model, splits = experiment.restore(Path(run))
         if changes:
             settings = Settings.from_dict(settings.to_dict() | changes)
             splits = experiment.load_data(settings)
     else:
-        model = LoadedModel(saved_model)
+        model = load(saved_model, trainable=True) if live else LoadedModel(saved_model)
         path = Path(saved_model).parent / "settings.json"
-        settings = experiment.read_settings(path, run_dir="unused", **changes)
+        settings = experiment_settings.read(path, run_dir="unused", **changes)
         splits = experiment.load_data(settings)
     for what in ("frame_shape", "control_size"):
         expected, value = getattr(model, what), getattr(splits.test, what)

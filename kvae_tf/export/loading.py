@@ -13,7 +13,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.lgssm import as_sampler
 from kvae_tf.models import inputs, registry
-from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents
+from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents, Scores
 from kvae_tf.models.queries import Queries
 
 # Names of inputs and outputs in the order in which people read them; others follow.
@@ -31,6 +31,7 @@ _OPTIONAL = {
     "filter": _SEQUENCE,
     "smooth": _SEQUENCE,
     "impute_filter": _SEQUENCE,
+    "score": _SEQUENCE,
     "generate": {"num_sequences", "num_steps", "controls", "seed"},
 }
 _LONGEST = 200  # letters of a foreign error
@@ -85,7 +86,7 @@ class LoadedModel(Queries):
         self.frame_shape = tuple(self._inputs["impute"]["frames"].shape[2:])
         self.encoding_size = self._inputs["decode"]["encodings"].shape[-1]
         self.bound_name = next(
-            name for name, (_, outputs) in self.signatures.items() if "num_frames" in outputs
+            name for name, signature in sorted(self._signatures.items()) if _is_bound(signature)
         )
         self.num_parameters = sum(math.prod(value.shape) for value in self.module.values)
         self.control_size = int(self.module.control_size)
@@ -118,7 +119,7 @@ class LoadedModel(Queries):
     @property
     def supports(self) -> frozenset[str]:
         """Names of the queries that the export answers, out of ``QUERIES``."""
-        return frozenset(name for name in QUERIES if name in self.signatures)
+        return frozenset(QUERIES) & (self.signatures.keys() - {self.bound_name})
 
     def elbo(self, batch, seed):
         """The bound of each sequence of a batch.
@@ -179,6 +180,9 @@ class LoadedModel(Queries):
                 **_counts(num_objects),
             )
         )
+
+    def _score(self, given):
+        return Scores(**self._call("score", **self._given(given)))
 
     def _filter_start(self, batch_size):
         return self._call("filter_start", batch_size=tf.cast(batch_size, tf.int32))
@@ -246,7 +250,7 @@ def _inputs(module, path):
         )
     for name, wanted in (_NEEDED | _OPTIONAL).items():
         own = set(found.get(name, wanted)) - {"num_objects"}
-        if own != wanted:
+        if own != wanted and not _is_bound(signatures[name]):
             raise UserError(
                 f"{path} has a signature {name} of {sorted(own)}, expected {sorted(wanted)}"
             )
@@ -257,10 +261,15 @@ def _inputs(module, path):
         spec = found["impute" if name == "frames" else "decode"][name]
         if spec.shape.rank != rank or not spec.shape[2:].is_fully_defined():
             raise UserError(f"{path} takes {name} of shape {spec.shape}, expected {text}")
-    has_bound = any("num_frames" in s.structured_outputs for s in signatures.values())
+    has_bound = any(map(_is_bound, signatures.values()))
     if not (has_bound and hasattr(module, "values") and hasattr(module, "control_size")):
         raise UserError(f"{path} has no bound or no variables, expected an export of kvae_tf")
     return found
+
+
+def _is_bound(signature):
+    """Whether this is the bound: some earlier versions named it ``score``, as a query is now."""
+    return "num_frames" in signature.structured_outputs
 
 
 def _counts(num_objects):

@@ -117,6 +117,7 @@ def _signatures(model):
             ["num_sequences", "num_steps", "controls", *objects, "seed"],
             generate,
         ),
+        "score": ("score", sequence, lambda given: _named(model._score(given))),
         "locate": ("locate", sequence, lambda given: _named(model._locate(given))),
         "components": (
             "components",

@@ -1,6 +1,8 @@
 """p(x | a) of a frame, given the decoder's output.
 
-``log_prob`` sums over the pixels of a frame: ``[..., H, W, C] -> [...]``, in nats.
+``log_prob`` sums over the pixels of a frame: ``[..., H, W, C] -> [...]``, in nats. ``distortion``
+does, too; it is 0 where the decoder's output is the frame itself, and does not depend on the
+standard deviation that a layer learns.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tensorflow as tf
 from kvae_tf.errors import UserError
 
 KINDS = ("bernoulli", "gaussian")
+_LEAST_MEAN = 1e-3  # of a Bernoulli pixel that was always 0
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -35,6 +38,23 @@ class BernoulliFrames(keras.layers.Layer):
         """
         terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=frames, logits=decoded)
         return -tf.reduce_sum(terms, axis=[-3, -2, -1])
+
+    def distortion(self, decoded: tf.Tensor, frames: tf.Tensor, weights=1.0) -> tf.Tensor:
+        """Weighted sum of the pixels' Kullback-Leibler divergences from the frame, ``[...]`` nats.
+
+        Args:
+          decoded: logits ``[..., H, W, C]``.
+          frames: ``[..., H, W, C]`` in [0, 1].
+          weights: of the pixels, ``[H, W, C]`` or a scalar; 1 by default.
+        """
+        terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=frames, logits=decoded)
+        terms += tf.math.xlogy(frames, frames) + tf.math.xlog1py(1.0 - frames, -frames)
+        return tf.reduce_sum(weights * terms, axis=[-3, -2, -1])
+
+    def inverse_mean(self, frames: tf.Tensor) -> tf.Tensor:
+        """Logits whose ``mean`` is a frame, kept between 0.001 and 0.999, ``[..., H, W, C]``."""
+        frames = tf.clip_by_value(frames, _LEAST_MEAN, 1.0 - _LEAST_MEAN)
+        return tf.math.log(frames) - tf.math.log1p(-frames)
 
     def call(self, decoded):
         return self.mean(decoded)
@@ -95,6 +115,20 @@ class GaussianFrames(keras.layers.Layer):
         constant = tf.math.log(2.0 * math.pi * variance)
         terms = tf.square(frames - decoded) / variance + constant
         return -0.5 * tf.reduce_sum(terms, axis=[-3, -2, -1])
+
+    def distortion(self, decoded: tf.Tensor, frames: tf.Tensor, weights=1.0) -> tf.Tensor:
+        """Weighted sum of the pixels' squared errors, ``[...]``.
+
+        Args:
+          decoded: means ``[..., H, W, C]``.
+          frames: ``[..., H, W, C]`` in [0, 1].
+          weights: of the pixels, ``[H, W, C]`` or a scalar; 1 by default.
+        """
+        return tf.reduce_sum(weights * tf.square(frames - decoded), axis=[-3, -2, -1])
+
+    def inverse_mean(self, frames: tf.Tensor) -> tf.Tensor:
+        """Decoder output whose ``mean`` is a frame: the frame itself, ``[..., H, W, C]``."""
+        return frames
 
     def call(self, decoded):
         return self.mean(decoded)

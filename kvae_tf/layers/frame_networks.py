@@ -43,6 +43,8 @@ class FrameEncoder(keras.layers.Layer):
       standardise: for vectors ``[..., 1, D, 1]``, D means and D standard deviations of the entries.
         Entries may be missing (NaN): the trunk reads 0 there, and a mask as a second channel. None:
         frames are images (default).
+      standardised: read (frame - ``centre``) / ``spread``, which are fixed, 0 and 1 until they are
+        assigned; False by default.
 
     Raises:
       UserError: ``kind`` is unknown.
@@ -56,10 +58,12 @@ class FrameEncoder(keras.layers.Layer):
         max_variance=1.0,
         precision="float32",
         standardise=None,
+        standardised=False,
         **kwargs,
     ):
         super().__init__(**({"dtype": "float32"} | kwargs))
         self.standardise = standardise
+        self.standardised = standardised
         self.kind = kind
         self.encoding_size = encoding_size
         self.units = tuple(units)
@@ -70,12 +74,16 @@ class FrameEncoder(keras.layers.Layer):
 
     def build(self, input_shape):
         *size, channels = input_shape[-3:]
+        if self.standardised:
+            self.centre, self.spread = _moments(self, input_shape[-3:])
         _build_trunk(self, (*size, channels if self.standardise is None else 2 * channels))
         self.built = True
 
     def call(self, frames):
         if self.standardise is not None:
             frames = _with_mask(frames, self.standardise)
+        if self.standardised:
+            frames = (frames - self.centre) / self.spread
         x = _split_lead(self.head(_run_trunk(self, frames)), frames, 3)
         mean, raw = tf.split(x, 2, axis=-1)
         return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
@@ -88,6 +96,7 @@ class FrameEncoder(keras.layers.Layer):
             "max_variance": self.max_variance,
             "precision": self.precision,
             "standardise": self.standardise,
+            "standardised": self.standardised,
         }
 
 
@@ -148,13 +157,16 @@ class FrameDecoder(keras.layers.Layer):
       units: widths of the dense layers, or filters of each upsampling.
       precision: Keras' dtype policy of the trunk, for instance ``"mixed_bfloat16"``; ``"float32"``
         by default. Inputs and outputs are always float32.
+      standardised: give ``centre`` + ``spread`` · the network's output; both are fixed, 0 and 1
+        until they are assigned, and what never changes need not be learned. False by default.
 
     Raises:
       UserError: ``kind`` is unknown.
     """
 
-    def __init__(self, kind, frame_shape, units, precision="float32", **kwargs):
+    def __init__(self, kind, frame_shape, units, precision="float32", standardised=False, **kwargs):
         super().__init__(**({"dtype": "float32"} | kwargs))
+        self.standardised = standardised
         self.kind = kind
         self.frame_shape = tuple(frame_shape)
         self.units = tuple(units)
@@ -175,6 +187,8 @@ class FrameDecoder(keras.layers.Layer):
 
     def build(self, input_shape):
         shape = (None, input_shape[-1])
+        if self.standardised:
+            self.centre, self.spread = _moments(self, self.frame_shape)
         if self.kind == "cnn":
             self.stem.build(shape)
             shape = (None, *self.grid)
@@ -200,6 +214,8 @@ class FrameDecoder(keras.layers.Layer):
             x = x[:, :height, :width]
         lead = tf.shape(encodings)[:-1]
         x = tf.reshape(x, tf.concat([lead, self.frame_shape], axis=0))
+        if self.standardised:
+            x = self.centre + self.spread * x
         return tf.ensure_shape(x, [*encodings.shape[:-1], *self.frame_shape])
 
     def get_config(self):
@@ -208,7 +224,17 @@ class FrameDecoder(keras.layers.Layer):
             "frame_shape": self.frame_shape,
             "units": self.units,
             "precision": self.precision,
+            "standardised": self.standardised,
         }
+
+
+def _moments(layer, shape):
+    """The fixed weights ``centre`` and ``spread``, ``[H, W, C]``."""
+    kinds = {"centre": "zeros", "spread": "ones"}
+    return [
+        layer.add_weight(shape=shape, initializer=kind, trainable=False, name=name)
+        for name, kind in kinds.items()
+    ]
 
 
 def _with_mask(vectors, standardise):

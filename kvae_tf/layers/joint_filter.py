@@ -61,12 +61,14 @@ class FilterStep(NamedTuple):
       mean: ``[B, n]``, filtered mean of z_t.
       covariance: ``[B, n, n]``, filtered covariance of z_t.
       emission: ``[B, m, n]``, C_t.
+      log_likelihood: ``[B]``, log p(a_t | a_{1:t-1}), nats; 0 where the frame is missing.
     """
 
     encoding: tf.Tensor
     mean: tf.Tensor
     covariance: tf.Tensor
     emission: tf.Tensor
+    log_likelihood: tf.Tensor
 
 
 def joint_filter(
@@ -159,7 +161,9 @@ def filter_step(
     mean, covariance, weights, *inner = carry
     dtype = state.mean.dtype
     mean, covariance = cast((mean, covariance), dtype)
-    moments = cast((filtered.mean, filtered.covariance, emission), dtype)
+    mask = tf.cast(tf.transpose(seen) if len(seen.shape) == 2 else seen[tf.newaxis], tf.float64)
+    likelihood = steps.log_likelihoods(filtered.innovations, filtered.variances, mask)
+    moments = cast((filtered.mean, filtered.covariance, emission, likelihood), dtype)
     result = FilterStep(encoding, *map(batch_first, moments))
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), result
 

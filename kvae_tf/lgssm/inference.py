@@ -245,4 +245,7 @@ def _filter_result(ssm, result):
         result.predicted_means,
         result.predicted_covariances,
     )
-    return FilterResult(sequential.log_likelihood(ssm, result), *map(batch_first, moments))
+    step_terms = sequential.step_log_likelihoods(ssm, result)  # [T, B]
+    return FilterResult(
+        tf.reduce_sum(step_terms, axis=0), *map(batch_first, moments), batch_first(step_terms)
+    )

@@ -139,15 +139,20 @@ def _filter(model, observations, observed):
     v = observations - _mv(C, predicted_means)
     weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]
     held = tf.stop_gradient(weighted)
-    square = tf.reduce_sum(v * weighted - held * _mv(_change(S), held), axis=[1, 2])
+    square = tf.reduce_sum(v * weighted - held * _mv(_change(S), held), axis=2)
     pivots = 2.0 * tf.math.log(tf.abs(tf.linalg.diag_part(root)))
-    log_det = tf.reduce_sum(observed * pivots, axis=[1, 2]) + tf.reduce_sum(
-        tf.linalg.trace(tf.linalg.cholesky_solve(root, _change(S))), axis=1
+    log_det = tf.reduce_sum(observed * pivots, axis=2) + tf.linalg.trace(
+        tf.linalg.cholesky_solve(root, _change(S))
     )
-    constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=[1, 2])
-    log_likelihood = -0.5 * (square + log_det + constant)
+    constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=2)
+    step_log_likelihoods = -0.5 * (square + log_det + constant)  # [B, T]
     result = FilterResult(
-        log_likelihood, means, covariances, predicted_means, predicted_covariances
+        tf.reduce_sum(step_log_likelihoods, axis=1),
+        means,
+        covariances,
+        predicted_means,
+        predicted_covariances,
+        step_log_likelihoods,
     )
     return result, root, fixed
 

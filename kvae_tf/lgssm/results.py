@@ -16,6 +16,8 @@ class FilterResult(NamedTuple):
       filtered_covariances: ``[B, T, n, n]``.
       predicted_means: ``[B, T, n]``, E[z_t | y_{1:t-1}]; the initial mean at t = 0.
       predicted_covariances: ``[B, T, n, n]``.
+      step_log_likelihoods: ``[B, T]``, log p(y_t | y_{1:t-1}) of what was seen at step t, nats; 0
+        where nothing was. Their sum over t is ``log_likelihood``.
     """
 
     log_likelihood: tf.Tensor
@@ -23,6 +25,7 @@ class FilterResult(NamedTuple):
     filtered_covariances: tf.Tensor
     predicted_means: tf.Tensor
     predicted_covariances: tf.Tensor
+    step_log_likelihoods: tf.Tensor
 
 
 class SmoothResult(NamedTuple):

@@ -14,7 +14,6 @@ with noise q, so n rank-1 updates give both for all steps at once. Only positive
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -151,13 +150,13 @@ def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
 
 
 def log_likelihood(ssm: BatchLastLGSSM, result: FilterPass) -> tf.Tensor:
-    """log p(y) of each sequence, ``[B]``: the sum of log N(v; 0, s) over what was seen."""
-    terms = (
-        tf.math.log(result.variances)
-        + tf.square(result.innovations) / result.variances
-        + math.log(2.0 * math.pi)
-    )
-    return -0.5 * tf.reduce_sum(ssm.observed * terms, axis=[0, 1])
+    """log p(y) of each sequence, ``[B]``."""
+    return tf.reduce_sum(step_log_likelihoods(ssm, result), axis=0)
+
+
+def step_log_likelihoods(ssm: BatchLastLGSSM, result: FilterPass) -> tf.Tensor:
+    """log p(y_t | y_{1:t-1}) of what was seen at each step, ``[T, B]``."""
+    return steps.log_likelihoods(result.innovations, result.variances, ssm.observed)
 
 
 def backward(ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False) -> SmootherPass:

@@ -23,6 +23,7 @@ compiled.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -206,3 +207,18 @@ def update(
         innovations.append(v)
         variances.append(s)
     return Update(mean, covariance, tf.stack(gains), tf.stack(innovations), tf.stack(variances))
+
+
+def log_likelihoods(innovations: tf.Tensor, variances: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
+    """log p(y_t | y_{1:t-1}): the sum of log N(v; 0, s) over the numbers seen at a step.
+
+    Args:
+      innovations: ``[..., m, B]``, 0 where unobserved.
+      variances: ``[..., m, B]``, 1 where unobserved.
+      observed: ``[..., m, B]``, 1 = seen.
+
+    Returns:
+      ``[..., B]``, nats; 0 where nothing was seen.
+    """
+    terms = tf.math.log(variances) + tf.square(innovations) / variances + math.log(2.0 * math.pi)
+    return -0.5 * tf.reduce_sum(observed * terms, axis=-2)

@@ -82,7 +82,12 @@ def _filter(model, observations, observed):
     )
     log_likelihood = tf.reduce_sum(log_likelihoods, axis=-1)
     result = FilterResult(
-        log_likelihood, means, covariances, predicted_means, predicted_covariances
+        log_likelihood,
+        means,
+        covariances,
+        predicted_means,
+        predicted_covariances,
+        log_likelihoods,
     )
     return result, distribution
 

@@ -22,6 +22,7 @@ QUERIES = (
     "impute",
     "forecast",
     "generate",
+    "score",
     "filter_start",
     "filter_step",
     "locate",
@@ -78,6 +79,23 @@ class Frames(NamedTuple):
     latents: tf.Tensor
     mode_weights: tf.Tensor
     stds: tf.Tensor | None = None
+
+
+class Scores(NamedTuple):
+    """How well each frame fits what came before it: log densities, nats; low = surprising.
+
+    All three are 0 where a frame is missing.
+
+    Attributes:
+      scores: ``[B, T]``, log p(x_t | a_t) + log p(a_t | a_{1:t-1}), the sum of the other two.
+      encoding_scores: ``[B, T]``, log p(a_t | a_{1:t-1}), density of the frame's encoding given
+        those of the seen frames before it, and the controls. They add up to log p(a | u).
+      reconstruction_scores: ``[B, T]``, log p(x_t | a_t), density of the frame given its encoding.
+    """
+
+    scores: tf.Tensor
+    encoding_scores: tf.Tensor
+    reconstruction_scores: tf.Tensor
 
 
 class VideoModel(Protocol):
@@ -138,6 +156,9 @@ class VideoModel(Protocol):
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None) -> Frames:
         """Sequences from the prior."""
+
+    def score(self, frames, observed=None, controls=None, num_objects=None) -> Scores:
+        """Log densities of the frames, each given those before it."""
 
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame."""

@@ -277,6 +277,24 @@ def subsample_observed(count: int, sampler: Sampler, seen: tf.Tensor, *sequences
     return kept, scale, *(tf.gather(x, steps, batch_dims=1) for x in sequences)
 
 
+def random_clip(length: int, sampler: Sampler, *sequences: tf.Tensor):
+    """``length`` frames in a row of each sequence, from a drawn start.
+
+    Args:
+      length: number of frames; sequences that are shorter stay whole.
+      sampler: source of the noise; its rows are the B sequences.
+      *sequences: tensors ``[B, T, ...]``.
+
+    Returns:
+      The sequences, ``[B, length, ...]``.
+    """
+    shape = tf.shape(sequences[0])
+    length = tf.minimum(length, shape[1])
+    starts = sampler.uniform([shape[0], 1]) * tf.cast(shape[1] - length + 1, tf.float32)
+    steps = tf.cast(starts, tf.int32) + tf.range(length)
+    return tuple(tf.gather(x, tf.minimum(steps, shape[1] - 1), batch_dims=1) for x in sequences)
+
+
 def encode_observed(encode, frames: tf.Tensor, seen: tf.Tensor):
     """Encodes the seen frames only, to save time; an unseen frame gets mean 0 and std 1.
 

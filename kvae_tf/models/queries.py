@@ -170,6 +170,29 @@ class Queries:
         counts = inputs.check_counts(self, num_objects, controls)
         return self._generate(controls, num_steps, as_sampler(seed), counts)
 
+    def score(self, frames, observed=None, controls=None, num_objects=None):
+        """How well each frame fits what came before it; low values are surprising.
+
+        The encoding of a frame is the mean of q(a | x), nothing is drawn. Its score depends on the
+        frames up to its own only. Frames at the start of a sequence have low scores, as nothing is
+        known of their motion yet.
+
+        Args:
+          frames: ``[B, T, H, W, C]``, float in [0, 1] or uint8; NaN: missing (see ``filter``).
+          observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
+          controls: ``[B, T, U]``; None: zeros.
+          num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+
+        Returns:
+          ``Scores``: ``scores``, ``encoding_scores`` and ``reconstruction_scores``, each
+          ``[B, T]`` nats, 0 where a frame is missing.
+
+        Raises:
+          UserError: an input does not fit, or the model does not score.
+        """
+        self._need("score")
+        return self._score(inputs.check(self, frames, observed, controls, num_objects))
+
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame.
 
@@ -197,7 +220,8 @@ class Queries:
         Returns:
           The next state; and a dictionary of filtered ``frames [B, H, W, C]`` (for a missing frame
           its expectation), ``encodings [B, m]``, ``encoding_stds [B, m]``, ``latents [B, n]`` and
-          ``latent_covariances [B, n, n]``.
+          ``latent_covariances [B, n, n]``; if the model can ``score``, also the frame's ``scores``,
+          ``encoding_scores`` and ``reconstruction_scores``, ``[B]`` (see ``Scores``).
 
         Raises:
           UserError: an input does not fit, the state is that of another number of sequences, or the
@@ -277,6 +301,10 @@ class Queries:
 
     def _generate(self, controls, num_steps, sampler: Sampler, num_objects):
         """``Frames`` from the prior; controls ``[B, T, U]``."""
+        raise NotImplementedError
+
+    def _score(self, given: Inputs):
+        """``Scores``."""
         raise NotImplementedError
 
     def _filter_start(self, batch_size):

@@ -17,15 +17,15 @@ from kvae_tf.errors import UserError
 _FLOAT16_SCALE = 1024.0
 
 
-class FinalPhase(NamedTuple):
-    """The last part of a training, with which the learning-rate schedule starts again.
+class SchedulePart(NamedTuple):
+    """A part of a training that has the learning-rate schedule to itself.
 
     Attributes:
-      epochs: number of epochs of this part; 0: there is no such part (default).
+      epochs: number of epochs of this part.
       rate: factor of the learning rates in this part, 1 by default.
     """
 
-    epochs: int = 0
+    epochs: int
     rate: float = 1.0
 
 
@@ -47,14 +47,13 @@ class ModelSettings:
         del epochs
         check(self)
 
-    def final_phase(self, epochs: int) -> FinalPhase:
-        """The part of the training with which the learning-rate schedule starts again.
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """The parts of the training with each of which the learning-rate schedule starts again.
 
         Args:
           epochs: number of epochs of the whole training.
         """
-        del epochs
-        return FinalPhase()
+        return [SchedulePart(epochs)]
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class FrameSettings(ModelSettings):
         "Of the frame networks' inner layers; the dynamics stay in float32. bfloat16 is faster "
         "where the processor has it, float16 on older GPUs.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        of_training=True,
     )
 
     @property
@@ -98,6 +98,7 @@ class EncodingSettings(ModelSettings):
         "Number of seen frames of a sequence, drawn at each update, from which the reconstruction "
         "term is estimated; 0: all.",
         least=0,
+        of_training=True,
     )
 
 
@@ -151,10 +152,11 @@ class SettlingSettings(ModelSettings):
                 f"--settling_epochs is {self.settling_epochs}, expected less than --epochs"
             )
 
-    def final_phase(self, epochs: int) -> FinalPhase:
-        """The settling epochs and their factor of the learning rates."""
-        del epochs
-        return FinalPhase(self.settling_epochs, self.settling_rate)
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """All epochs but the settling ones, and these with their factor of the learning rates."""
+        parts = super().schedule_parts(epochs - self.settling_epochs)
+        settling = SchedulePart(self.settling_epochs, self.settling_rate)
+        return [*parts, settling] if self.settling_epochs else parts
 
     def settling_start(self, epochs: int) -> int:
         """Number of epochs before the settling epochs; 0 where there are no settling epochs.
@@ -179,7 +181,10 @@ class NonlinearSettings(FrameSettings, LatentSettings):
         128, "Width of the features that convolutions take from a frame.", least=1
     )
     initial_variance_floor: float = setting(
-        0.01, "Gaussian pixels: initial floor of the variance in training.", least=1e-8
+        0.01,
+        "Gaussian pixels: initial floor of the variance in training.",
+        least=1e-8,
+        of_training=True,
     )
     floor_epochs: int = setting(
         0,
@@ -188,11 +193,14 @@ class NonlinearSettings(FrameSettings, LatentSettings):
         least=0,
     )
     annealing_updates: int = setting(
-        0, "Updates over which an inverse temperature rises to 1; 0: it is 1.", least=0
+        0,
+        "Updates over which an inverse temperature rises to 1; 0: it is 1.",
+        least=0,
+        of_training=True,
     )
     annealing_start: float = setting(
-        0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0
+        0.01, "Initial value of the inverse temperature.", least=0.0, most=1.0, of_training=True
     )
     annealing_every: int = setting(
-        1, "Updates between two steps of the inverse temperature.", least=1
+        1, "Updates between two steps of the inverse temperature.", least=1, of_training=True
     )

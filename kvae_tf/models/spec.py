@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import keras
@@ -24,6 +24,7 @@ FRAME_STUDIES = (
     "forecast",
     "coverage",
     "quality",
+    "anomalies",
 )
 STATE_STUDIES = ("regression", "walk", "controls")
 OBJECT_STUDIES = ("objects", "continuations")
@@ -81,6 +82,11 @@ def _no_callbacks(setup):
     return []
 
 
+def _no_recipe(train, given):
+    del train, given
+    return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """A model, as flags, training, evaluation, cards and tables see it.
@@ -96,9 +102,13 @@ class ModelSpec:
       prepare: called with the built model before the first update, for an initialisation in closed
         form; by default nothing is done.
       callbacks: makes the model's own Keras callbacks of the training; none by default.
+      recipe: chooses settings for data that nobody tuned the model for, by flag name, from the
+        training part and the settings that are given; by default none.
       studies: names of the studies of ``kvae_tf.studies`` that apply to the model.
       accepts_vectors: whether the model, with given settings, takes vectors in place of images;
         by default it does not.
+      from_data: names of the constructor's arguments that ``create`` takes from the data; a model
+        that starts from the weights of another one keeps those of the other.
       older_exports: values of ``VideoModel`` attributes that exports of earlier versions lack, by
         attribute name, from the values of their ``settings.json``.
     """
@@ -112,6 +122,8 @@ class ModelSpec:
     describe: Callable[[ModelSettings], str]
     prepare: Callable[[SequenceModel, Setup], None] = _nothing
     callbacks: Callable[[Setup], list[keras.callbacks.Callback]] = _no_callbacks
+    recipe: Callable[[SequenceData, Mapping[str, object]], dict[str, object]] = _no_recipe
     studies: tuple[str, ...] = (*FRAME_STUDIES, *STATE_STUDIES)
     accepts_vectors: Callable[[ModelSettings], bool] = lambda settings: False
+    from_data: tuple[str, ...] = ()
     older_exports: Callable[[dict], dict[str, object]] = lambda values: {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.studies import frames, latents, objects
+from kvae_tf.studies import anomalies, frames, latents, objects
 from kvae_tf.studies.report import EvaluationTarget, Report
 from kvae_tf.visualisation import images
 
@@ -25,6 +25,7 @@ STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
         frames.forecast,
         frames.coverage,
         frames.quality,
+        anomalies.anomalies,
         latents.regression,
         latents.walk,
         latents.controls,

@@ -38,13 +38,21 @@ class TrainingPlan(NamedTuple):
     training: TrainingSettings
 
 
-def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> SequenceModel:
+def build(
+    plan: TrainingPlan,
+    train: data.SequenceData,
+    start: int = 0,
+    arguments: dict[str, object] | None = None,
+) -> SequenceModel:
     """The model of a plan, built and reproducibly initialised.
 
     Args:
       plan: the whole training.
       train: the training part, for its shapes and for initialisations in closed form.
       start: number of the initialisation where several are compared (``--starts``), 0 by default.
+      arguments: arguments of the model's constructor, in place of those of the plan, for a model
+        whose weights are then set: it has no initialisation in closed form. None: all are those of
+        the plan (default).
 
     Raises:
       UserError: the model does not fit the data.
@@ -61,8 +69,11 @@ def build(plan: TrainingPlan, train: data.SequenceData, start: int = 0) -> Seque
     keras.utils.set_random_seed(seed)
     setup = model_setup(plan, train)
     model = plan.spec.create(setup)
+    if arguments is not None:
+        model = type(model).from_config(model.get_config() | arguments)
     model.build()
-    plan.spec.prepare(model, setup)
+    if arguments is None:
+        plan.spec.prepare(model, setup)
     return model
 
 
@@ -140,10 +151,10 @@ def optimizer(
 
 
 def _learning_rate(plan, steps):
-    """The learning-rate schedule; it starts again where the model has a final phase."""
+    """The learning-rate schedule; it starts again with each part of the training."""
     training, schedules = plan.training, keras.optimizers.schedules
 
-    def schedule(epochs, factor=1.0):
+    def schedule(epochs, factor):
         rate = factor * training.learning_rate
         return {
             "constant": lambda: schedules.ExponentialDecay(rate, 1, 1.0),
@@ -153,9 +164,8 @@ def _learning_rate(plan, steps):
             ),
         }[training.schedule]()
 
-    last, factor = plan.model.final_phase(training.epochs)
-    parts = [(epochs, f) for epochs, f in ((training.epochs - last, 1.0), (last, factor)) if epochs]
-    pieces = [SchedulePiece(epochs * steps, schedule(epochs, f)) for epochs, f in parts]
+    parts = plan.model.schedule_parts(training.epochs)
+    pieces = [SchedulePiece(epochs * steps, schedule(epochs, rate)) for epochs, rate in parts]
     return pieces[0].schedule if len(pieces) == 1 else PiecewiseSchedule(pieces)
 
 

@@ -142,6 +142,15 @@ class Checkpoints:
         return True
 
 
+def exist(folder: Path) -> bool:
+    """Whether a run has written checkpoints, readable or not.
+
+    Args:
+      folder: folder of the run's checkpoints.
+    """
+    return bool(_paths(folder / "last"))
+
+
 def kept(folder: Path) -> str:
     """What a run that ends now leaves, in words.
 

@@ -2,7 +2,8 @@
 
 The first epochs of a training of latent dynamics mostly decide in which local optimum it ends: for
 instance whether the states hold a velocity, or which object attention follows. The best
-initialisation has the lowest training loss on held-out sequences; true states are not used.
+initialisation has the lowest training loss on held-out sequences, or fills in their hidden frames
+best; true states are not used.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data import storage
 from kvae_tf.errors import DivergedError, UserError
+from kvae_tf.evaluation import imputation
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.training import callbacks
 from kvae_tf.training.build import TrainingPlan, build, compile_model
@@ -35,8 +37,9 @@ def select_best(
     """Trains ``--starts`` initialisations for ``--starting_epochs`` and restores the best.
 
     Each initialisation has its own folder ``RUN_DIR/starts/NUMBER``, so that a resumed run goes on
-    where it was. ``RUN_DIR/starts/losses.json`` has the loss of each initialisation, null where the
-    loss is no longer a number; ``RUN_DIR/time.json`` has the seconds of all of them together.
+    where it was. ``RUN_DIR/starts/losses.json`` has the loss of each initialisation, or its error
+    (``--starts_by``), null where it is no longer a number; ``RUN_DIR/time.json`` has the seconds of
+    all of them together.
 
     Args:
       model: a model that is built and compiled; its values are replaced.
@@ -58,7 +61,7 @@ def select_best(
         states.restore_last()
         try:
             train(one, states, plan, splits, folder, epochs)
-            losses.append(held_out_loss(one, splits.validation))
+            losses.append(held_out_error(one, splits.validation, plan.training.starts_by))
         except DivergedError as error:
             # On a line of its own, after the unfinished one of Keras' progress bar.
             print(f"\nstart {start + 1} of {len(folders)} is out: {error.what}")
@@ -85,13 +88,24 @@ def select_best(
     print(f"start {best + 1} goes on: losses {', '.join(f'{loss:.3f}' for loss in losses)}")
 
 
-def held_out_loss(model: SequenceModel, validation: data.SequenceData) -> float:
-    """The current training loss on up to 250 held-out sequences, with fixed noise.
+def held_out_error(model: SequenceModel, validation: data.SequenceData, by: str = "loss") -> float:
+    """The current training loss on up to 250 held-out sequences, with fixed noise; or an error.
 
     Args:
       model: a compiled model.
       validation: the held-out sequences.
+      by: ``"loss"`` (default), or ``"imputation"``: root mean squared error of filled-in frames.
+
+    Raises:
+      UserError: the model or the sequences do not allow imputation.
     """
     part = validation.select(slice(0, _HELD_OUT))
+    if by == "imputation":
+        if "impute" not in model.supports or part.num_steps < 3:
+            raise UserError(
+                "--starts_by is imputation, expected loss for a model that cannot impute, or for "
+                f"sequences of {part.num_steps} frames"
+            )
+        return imputation(model, part)[f"imputation/{model.imputation_methods[0]}_rmse"]
     batch = next(iter(data.evaluation_batches(part, len(part))))
     return float(tf.function(model.held_out_loss, autograph=False)(batch))

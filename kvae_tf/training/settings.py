@@ -22,6 +22,16 @@ class TrainingSettings:
         least=1,
     )
     starting_epochs: int = setting(0, "Epochs before the best start is chosen.", least=0)
+    starts_by: str = setting(
+        "loss",
+        "What the best start is best at on held-out sequences: loss, or imputation.",
+        choices=("loss", "imputation"),
+    )
+    init_from: str = setting(
+        "",
+        "Start from the weights of a trained model: a name, as box, or the path of an export, a "
+        "run or a file *.weights.h5. Its settings of the model hold where none are given.",
+    )
     steps_per_epoch: int = setting(0, "Updates in an epoch; 0: one pass over the data.", least=0)
     batch_size: int = setting(32, "Sequences in a batch.", least=1)
     batch_parts: int = setting(
@@ -79,6 +89,11 @@ class TrainingSettings:
         """Raises a ``UserError`` where a value is outside its limits."""
         check(self)
         check_count(self, "profile_updates", 2)
+        if self.starts > 1 and self.init_from:
+            raise UserError(
+                f"--starts is {self.starts}, but --init_from={self.init_from} is one start: "
+                "expected --starts=1"
+            )
         if self.starts > 1 and not 0 < self.starting_epochs < self.epochs:
             raise UserError(
                 f"--starting_epochs is {self.starting_epochs}, expected 1 or more and less than "

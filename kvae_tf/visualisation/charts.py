@@ -59,6 +59,36 @@ def curves(
     return render(figure)
 
 
+def scores(
+    values: dict[str, np.ndarray],
+    observed: np.ndarray,
+    flagged: np.ndarray,
+    thresholds: dict[str, float],
+) -> np.ndarray:
+    """Scores of the frames of a film, one panel each.
+
+    Args:
+      values: name -> ``[T]``, nats.
+      observed: ``[T]``, 1 = seen; missing frames have no value.
+      flagged: ``[T]`` bool, frames that are marked by a red dot where there is a threshold.
+      thresholds: name -> threshold, a dashed line in the panel of that name.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    figure, axes = new_figure(7, 1.8 * len(values), len(values), 1)
+    steps = np.arange(len(observed))
+    for axis, (name, line) in zip(axes[:, 0], values.items(), strict=True):
+        axis.plot(steps, np.where(observed > 0, line, np.nan), "-", lw=1.2, marker=".", ms=3)
+        if name in thresholds:
+            axis.axhline(thresholds[name], ls="--", lw=1, color="0.4")
+            axis.plot(steps[flagged], line[flagged], "o", ms=4, color="tab:red")
+        axis.set(ylabel=f"{name}, nats".replace("_", "\n"))
+        axis.grid(alpha=0.3)
+    axes[-1, 0].set(xlabel="frame")
+    return render(figure)
+
+
 def mode_map(
     encodings: np.ndarray,
     weights: np.ndarray,

@@ -18,7 +18,10 @@ _HEADER, _DPI = 18, 100  # pixels of the names' line
 
 
 def side_by_side(
-    films: dict[str, np.ndarray], observed: np.ndarray | None = None, scale: int | None = None
+    films: dict[str, np.ndarray],
+    observed: np.ndarray | None = None,
+    scale: int | None = None,
+    flagged: np.ndarray | None = None,
 ) -> np.ndarray:
     """Films of equal length side by side, each below its name.
 
@@ -28,6 +31,7 @@ def side_by_side(
         all are seen (default).
       scale: screen pixels per side of a pixel; None: such that the longer side of a frame is about
         128 screen pixels (default).
+      flagged: ``[T]`` bool, frames that have a red border; None: none (default).
 
     Returns:
       Pictures, uint8 ``[T, height, width, 3]``.
@@ -36,7 +40,8 @@ def side_by_side(
       UserError: there are no films, or they differ in shape.
     """
     framed = {
-        name: images.framed(film, observed, scale, target=128) for name, film in films.items()
+        name: images.framed(film, observed, scale, target=128, flagged=flagged)
+        for name, film in films.items()
     }
     shapes = {pictures.shape for pictures in framed.values()}
     if len(shapes) != 1:

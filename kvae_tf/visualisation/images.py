@@ -22,6 +22,7 @@ from kvae_tf.errors import UserError
 
 MISSING = np.array([230, 126, 34], np.uint8)
 FRAME_PIXELS = 48  # of a frame's longer side in a film strip, about
+FLAGGED = np.array([214, 39, 40], np.uint8)
 _SEEN = np.array([96, 96, 96], np.uint8)
 _GAP, _BAR = 4, 6  # pixels between the frames of a strip; height of its bar
 _COLOURS = ("0.6", "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
@@ -141,30 +142,30 @@ def framed(
     observed: np.ndarray | None = None,
     scale: int | None = None,
     target: int = 64,
+    flagged: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Enlarged frames, with an orange border where they are missing, else a grey one.
+    """Enlarged frames: the border is orange where they are missing, red if flagged, else grey.
 
     Args:
       frames: ``[T, H, W, C]``.
       observed: ``[T]``, 1 = seen; None: all are seen (default).
       scale: screen pixels per side of a pixel; None: given by ``target`` (default).
       target: length of a frame's longer side in screen pixels, about; 64 by default.
+      flagged: ``[T]`` bool, the frames to mark; None: none (default).
 
     Returns:
       Pictures, uint8 ``[T, height, width, 3]``.
 
     Raises:
-      UserError: ``frames`` or ``observed`` has another shape, or ``scale`` is no positive integer.
+      UserError: ``frames`` or a mask has another shape, or ``scale`` is no positive integer.
     """
     frames = _frames(frames)
     seen = _mask(observed, frames.shape[:1])
+    marked = _mask(flagged, frames.shape[:1], "flagged") & (flagged is not None)
+    colours = np.where(marked[:, np.newaxis], FLAGGED, _SEEN)
+    colours = np.where(seen[:, np.newaxis], colours, MISSING)
     scale = _scale(scale, target, *frames.shape[1:3])
-    return np.stack(
-        [
-            _border(_enlarge(frame, scale), _SEEN if seen[t] else MISSING)
-            for t, frame in enumerate(frames)
-        ]
-    )
+    return np.stack([_border(_enlarge(frame, scale), colours[t]) for t, frame in enumerate(frames)])
 
 
 def overlay(frames: np.ndarray, scale: int | None = None) -> np.ndarray:
@@ -362,12 +363,12 @@ def _frames(frames):
     return np.broadcast_to(np.round(levels).astype(np.uint8), (*frames.shape[:3], 3))
 
 
-def _mask(observed, shape):
-    """A mask as booleans; all seen where none is given."""
+def _mask(observed, shape, name="observed"):
+    """A mask as booleans; ones where none is given."""
     if observed is None:
         return np.ones(shape, bool)
     if np.shape(observed) != shape:
-        raise UserError(f"observed has shape {np.shape(observed)}, expected {shape}")
+        raise UserError(f"{name} has shape {np.shape(observed)}, expected {shape}")
     return np.asarray(observed) > 0
 
 

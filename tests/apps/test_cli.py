@@ -19,7 +19,8 @@ from kvae_tf.models import registry
 from kvae_tf.training import callbacks
 
 COMMANDS = ROOT / "kvae_tf" / "apps" / "commands"
-LIGHT = ["impute", "forecast", "simulate", "report", "sweep", "compare", "record", "export_litert"]
+LIGHT = ["impute", "forecast", "score", "simulate", "report", "sweep", "compare", "record",
+         "export_litert"]  # fmt: skip
 
 # Runs a command, and says last whether TensorFlow was imported.
 LIGHTLY = """
@@ -80,8 +81,9 @@ def check_page(result):
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_help_and_a_missing_flag_come_without_tensorflow(name):
-    names, required = defined(*(["impute"] if name == "forecast" else []), name)
-    if name == "forecast":
+    of_videos = name in ("forecast", "score")  # these share flags with impute
+    names, required = defined(*(["impute"] if of_videos else []), name)
+    if of_videos:
         names = [n for n in names if n not in ("hide", "method")]
     command = [sys.executable, "-c", LIGHTLY, name]
     for word in ("--help", "-h"):

@@ -34,6 +34,7 @@ class Lamp:
 
     def reset(self, seed):
         self.episode, self.t, self.light = self.episode + 1, 0, 0
+        return None, {}
 
     def render(self):
         return np.full((20, 40, 3), 100 * self.light, np.uint8)
@@ -110,3 +111,40 @@ def test_refusals(gymnasium, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(UserError, match="pip install 'gymnasium"):
         recording.record("Lamp", tmp_path / "out")
+
+
+def test_short_episodes_are_replaced(gymnasium, tmp_path):
+    summary = recording.record("Lamp", tmp_path / "out", 3, steps=6, size=16, min_steps=5)
+    assert summary.lengths == [6, 6, 6]
+    assert summary.dropped == 1  # the second one, of 4 frames
+    assert "3 videos of 6 to 6 frames (median 6), 18 in all, 8x16 pixels" in str(summary)
+    with pytest.raises(UserError, match="--min_steps is 7, expected at most --steps=6"):
+        recording.record("Lamp", tmp_path / "other", steps=6, min_steps=7)
+
+
+def test_episodes_that_are_always_too_short(gymnasium, monkeypatch, tmp_path):
+    monkeypatch.setattr(Lamp, "step", lambda self, action: (None, 0.0, True, False, {}))
+    with pytest.raises(UserError, match="has episodes of fewer than --min_steps=3 frames"):
+        recording.record("Lamp", tmp_path / "out", 1, steps=6, min_steps=3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_policies(gymnasium, tmp_path):
+    def actions(name, policy):
+        recording.record("Lamp", tmp_path / name, 1, steps=4, hold=2, size=16, policy=policy)
+        with open(tmp_path / name / "actions.csv") as file:
+            rows = list(csv.reader(file))[1:]
+        return np.array([row[2:] for row in rows], int).argmax(1).tolist()
+
+    assert actions("random", "random") == [1, 2, 0, 1]
+    own = tmp_path / "own.py"
+    own.write_text("def act(observation, step, action_space, rng):\n    return step // 3\n")
+    assert actions("own", str(own)) == [0, 0, 0, 1]
+    own.write_text("def walk():\n    pass\n")
+    for policy, words in {
+        "greedy": "--policy is 'greedy', expected random, hold or PATH.py",
+        str(tmp_path / "none.py"): "does not exist, expected a Python file",
+        str(own): "has no function act",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(words)):
+            recording.record("Lamp", tmp_path / "out", 1, policy=policy)

@@ -22,9 +22,10 @@ CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "configs", "kvae_tf")
 
 
-def call(folder, *command):
+def call(folder, *command, **variables):
     """What a command printed in a folder, where no clone is on Python's path."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= variables
     result = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True,
         timeout=600,
@@ -55,14 +56,37 @@ def environment(folder):
     return folder / "venv" / "bin"
 
 
-def test_wheel_alone(clone, tmp_path):
+def wheel_of(clone, folder, **variables):
     call(clone, sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps",
-         "--no-build-isolation", f"--wheel-dir={tmp_path}")  # fmt: skip
-    (wheel,) = tmp_path.glob("*.whl")
+         "--no-build-isolation", f"--wheel-dir={folder}", **variables)  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_wheel_with_models(clone, tmp_path):
+    for name in ("box", "pendulum"):
+        shutil.copytree(ROOT / "saved_models" / name, clone / "saved_models" / name)
+    try:
+        wheel = wheel_of(clone, tmp_path, KVAE_TF_MODELS="pendulum")
+    finally:
+        shutil.rmtree(clone / "saved_models")
+    held = [n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("kvae_tf/saved_models/")]
+    assert {name.split("/")[2] for name in held} == {"pendulum"}
+    assert not [name for name in held if name.endswith((".png", ".gif"))]
+    programs = environment(tmp_path)
+    call(tmp_path, programs / "python", "-m", "pip", "install", "-q", "--no-deps", wheel)
+    load = "import kvae_tf; print([kvae_tf.load('pendulum', t).frame_shape for t in (True, False)])"
+    assert "[(16, 16, 1), (16, 16, 1)]" in call(tmp_path, programs / "python", "-c", load)
+
+
+def test_wheel_alone(clone, tmp_path):
+    wheel = wheel_of(clone, tmp_path)
+    assert wheel.stat().st_size < 1e6
     assert wheel.name.startswith(f"kvae_tf-{kvae_tf.__version__}-")
     held = zipfile.ZipFile(wheel).namelist()
     assert sorted(Path(n).name for n in held if n.startswith("kvae_tf/configs/")) == CONFIGS
     assert "kvae_tf/py.typed" in held
+    assert not [name for name in held if "saved_models" in name]
     assert {name.split("/")[0].partition("-")[0] for name in held} == {"kvae_tf"}
     programs = environment(tmp_path)
     call(tmp_path, programs / "python", "-m", "pip", "install", "-q", "--no-deps", wheel)

@@ -70,7 +70,7 @@ def film(count=100, rows="", **options):
     def call(folder):
         if rows:
             (folder / "mine.csv").write_text(rows)
-            options["annotations_path"] = folder / "mine.csv"
+            options["annotations"] = folder / "mine.csv"
         data.load(pictures(count, folder / "mine"), 0, **options)
 
     return call

@@ -25,7 +25,7 @@ from kvae_tf.data.settings import LARGEST_SEED
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import compare, locks, presets, results_tables, run, sweep
 from kvae_tf.experiments import flags as settings_flags
-from kvae_tf.experiments.settings import Settings
+from kvae_tf.experiments.settings import Settings, read
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.training import callbacks, checkpoints
 from kvae_tf.visualisation import report
@@ -82,7 +82,7 @@ def cropped(folder, *crop):
 READERS = {
     "resume": resumed,
     "restore": lambda folder: run.restore(folder / "run"),
-    "read": lambda folder: run.read_settings(folder / "run" / "settings.json"),
+    "read": lambda folder: read(folder / "run" / "settings.json"),
     "report": lambda folder: report.write(folder / "run", folder / "report.html"),
     "compare": lambda folder: compare.compare([folder / "run"], folder / "compared.json"),
     "export": older_facts,
@@ -127,7 +127,7 @@ def test_settings_of_another_kind(changes, words, folder):
     path = folder / "run" / "settings.json"
     path.write_text(json.dumps(mine(folder, **changes)))
     with pytest.raises(UserError) as error:
-        run.read_settings(path)
+        read(path)
     assert str(error.value).startswith(f"{path}: {words}")
 
 

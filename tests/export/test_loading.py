@@ -9,7 +9,9 @@ import tensorflow as tf
 from conftest import SAVED_MODELS
 
 from kvae_tf.errors import UserError
+from kvae_tf.export import saved_model
 from kvae_tf.export.loading import LoadedModel
+from kvae_tf.models import FrameRNN
 
 PENDULUM = SAVED_MODELS / "pendulum" / "1"
 LIMIT = 60  # seconds, after which a call hangs
@@ -84,6 +86,28 @@ def test_settings_of_another_form_are_refused(content, tmp_path):
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "settings.json").write_text(content)
     assert "settings.json" in refusal(tmp_path / "1")
+
+
+def test_a_bound_that_is_named_as_a_query_is_no_query(tmp_path):
+    """Exports of earlier versions: the bound of a plain auto-encoder was called score."""
+
+    class Earlier(FrameRNN):
+        bound_name = "score"
+        supports = property(lambda self: super().supports - {"score"})
+
+    model = Earlier((6, 6, 1), units=(8,), dynamics_units=4, variational=False)
+    model.build()
+    saved_model.export(model, tmp_path / "1")
+    export = LoadedModel(tmp_path / "1")
+    assert export.bound_name == "score"
+    assert "seed" in export.signatures["score"][0]
+    assert export.supports == {"encode", "decode", "impute", "forecast", "generate"}
+    frames = np.random.default_rng(0).random((2, 4, 6, 6, 1), np.float32)
+    one, other = (x.elbo({"frames": frames}, 0) for x in (export, model))
+    np.testing.assert_allclose(one.elbo, other.elbo, rtol=1e-5)
+    assert one.terms.keys() == other.terms.keys()
+    with pytest.raises(UserError, match="LoadedModel does not score"):
+        export.score(frames)
 
 
 def together(*calls):

@@ -31,7 +31,7 @@ class StraightLine(SequenceModel):
     """An auto-encoder whose encodings move along straight lines."""
 
     term_names = ("reconstruction", "motion")
-    bound_name = "score"  # the terms bound nothing
+    bound_name = "joint_log_density"  # of frames and encodings, which bounds nothing
     imputation_methods = ("filter",)
 
     def __init__(

@@ -132,6 +132,8 @@ def test_killed_and_resumed_training_is_bit_equal(model, tmp_path):
     assert np.isfinite(metrics[0]["test/elbo_per_frame"])
     assert (parts / "saved_model" / "1" / "saved_model.pb").exists()
     assert (parts / "saved_model" / "README.md").exists()
+    # Of scores, where the model gives any.
+    assert (parts / "saved_model" / "scores.json").exists() == (model == "kvae")
 
 
 BAD_FLAGS = [

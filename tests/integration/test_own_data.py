@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kvae_tf.data import FrameTransform, load
+from kvae_tf.data import load
 from kvae_tf.experiments import run
 from kvae_tf.experiments.settings import Settings
 
@@ -30,7 +30,7 @@ def test_colour_unequal_lengths_and_missing_frames(tmp_path):
         for step, picture in enumerate(film(rng, length)):
             (folder / f"{number:02}").mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(folder / f"{number:02}" / f"{step:02}.png")
-    splits = load(str(folder), 0, transform=FrameTransform(None, None, 3))
+    splits = load(str(folder), 0, channels=3)
     assert splits.train.frame_shape == (10, 10, 3)
     assert sum(part.observed.sum() for part in splits) == lengths.sum()
     values = {

@@ -23,7 +23,7 @@ def test_a_model_of_ones_own_goes_all_the_way(tmp_path):
     assert trained.returncode == 0, trained.stderr
     assert "epoch 2 of 2: " in trained.stdout
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    assert np.isfinite(metrics["test/score_per_frame"])
+    assert np.isfinite(metrics["test/joint_log_density_per_frame"])
     assert metrics["imputation/filter_rmse"] < 0.5
 
     card = (run_dir / "saved_model" / "README.md").read_text()

@@ -138,6 +138,36 @@ def test_eager_calls_take_numpy_arrays(method):
     reference.assert_moments_close(result, expected, 1e-8)
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("sequential", "per_step"),
+        ("sequential", "per_dimension"),
+        ("parallel", "per_dimension"),
+        ("tfp", "per_step"),
+    ],
+)
+def test_step_log_likelihoods_follow_the_chain_rule(method, kind):
+    """Each is log p of the observations up to its step minus that of those before it."""
+    rng = np.random.default_rng(7)
+    model = reference.random_model(rng, B, 6, 3, 2, step_noises=True)
+    mask = reference.random_mask(rng, kind, B, 6, 2)
+    y = reference.simulate(rng, model, B, 6)[1]
+    seen, step = reference.seen_entries(y, mask), np.arange(6)[:, None]
+    totals = [reference.dense_trajectory(model, y, seen & (step < t))[2] for t in range(7)]
+    ours, values = engine_model(model), tf.constant(y)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values)
+        steps = lgssm.filter(ours, values, mask, method=method).step_log_likelihoods
+        total = lgssm.log_likelihood(ours, values, mask, method=method)
+    assert reference.scaled_error(steps, np.diff(totals, axis=0).T) < 1e-10
+    nothing = ~seen.any(-1)
+    assert nothing.any()
+    np.testing.assert_array_equal(steps.numpy()[nothing], 0.0)
+    one, other = (tape.gradient(x, values) for x in (steps, total))
+    assert reference.scaled_error(one, other) < 1e-10
+
+
 @pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
 def test_masks_of_any_dtype(dtype):
     model, y, mask, expected = case("n7_m3_T2")

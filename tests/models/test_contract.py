@@ -52,7 +52,7 @@ EXPORTED_CASES = [
     for case in EXPORTED
 ]
 SEED = tf.constant([0, 7], tf.int64)
-SEQUENCE_QUERIES = ("filter", "smooth", "impute", "forecast")
+SEQUENCE_QUERIES = ("filter", "smooth", "impute", "forecast", "score")
 HIDDEN = np.array([[1, 1, 0, 0, 1], [1, 0, 1, 1, 1]], np.float32)
 
 
@@ -186,6 +186,9 @@ def check_shapes(model, shape, found):
             means, covariances = answer
             assert means.shape[:2] == shape
             assert covariances.shape == (*means.shape, means.shape[-1])
+        elif query == "score":
+            assert all(x.shape == shape for x in answer)
+            np.testing.assert_allclose(answer[0], answer[1] + answer[2], rtol=1e-5, atol=1e-5)
         elif query == "locate":
             assert all(x.shape == (*shape, model.max_objects, 2) for x in answer)
         else:
@@ -247,7 +250,9 @@ def test_a_frame_at_a_time(model):
         "encoding_stds": filled.encoding_stds, "latents": filtered.means,
         "latent_covariances": filtered.covariances,
     }  # fmt: skip
-    for name, value in expected.items():
+    scored = model.score(frames, HIDDEN, given.get("controls"))._asdict()
+    assert scored.keys() <= found[0].keys()
+    for name, value in (expected | scored).items():
         value = value.numpy()
         steps = np.stack([step[name] for step in found], axis=1)
         np.testing.assert_allclose(

@@ -88,7 +88,7 @@ def test_imputation_feeds_back_predictions():
 
 def test_no_smoothing():
     model = new()
-    assert model.supports == {"encode", "decode", "impute", "forecast", "generate"}
+    assert model.supports == {"encode", "decode", "impute", "forecast", "generate", "score"}
     with pytest.raises(UserError, match="'smooth', expected one of filter"):
         model.impute(FRAMES, OBSERVED, CONTROLS, method="smooth")
     with pytest.raises(UserError, match="FrameRNN does not smooth"):
@@ -98,9 +98,23 @@ def test_no_smoothing():
 def test_a_plain_autoencoder_has_no_noise_and_no_bound():
     model = new(variational=False)
     np.testing.assert_array_equal(model.encode(FRAMES).std, 0.0)
-    assert model.bound_name == "score"
+    assert model.bound_name == "joint_log_density"
     one, two = (model.elbo(BATCH, tf.constant([0, s], tf.int64)).elbo for s in (1, 2))
     np.testing.assert_array_equal(one, two)
+
+
+def test_scores_are_the_terms_of_the_joint_density():
+    """At the encodings themselves, which a plain auto-encoder's terms are taken at."""
+    model = new(variational=False)
+    for mask in (None, OBSERVED):
+        found = model.score(FRAMES, mask, CONTROLS)
+        batch = BATCH | {"observed": np.ones((B, T), np.float32) if mask is None else mask}
+        bound = model.elbo(batch, tf.constant([0, 1], tf.int64))
+        for part, term in (("encoding", "prediction"), ("reconstruction", "reconstruction")):
+            total = tf.reduce_sum(getattr(found, f"{part}_scores"), axis=1)
+            np.testing.assert_allclose(total, bound.terms[term], rtol=1e-5, atol=1e-4)
+        if mask is not None:
+            np.testing.assert_array_equal(found.scores.numpy()[mask == 0], 0.0)
 
 
 def test_forecast_goes_on_from_the_context():

@@ -10,6 +10,7 @@ import reference
 import tensorflow as tf
 from scipy import special, stats
 
+from kvae_tf import lgssm
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.models import QUERIES, SequenceModel
@@ -411,16 +412,52 @@ def test_generated_sequences_follow_the_model():
     z, a = drawn.latents.numpy(), drawn.encodings.numpy()
     weights = model.network(a).mode_weights
     np.testing.assert_allclose(drawn.mode_weights, weights[:, :-1], atol=1e-4)
-    lgssm = reference.Model(**model.mixture(weights, controls)._asdict()).expand(size, steps)
-    w = z[:, 1:] - np.einsum("btij,btj->bti", lgssm.transition, z)[:, :-1]
-    w = (w - lgssm.transition_offset[:, :-1]).reshape(-1, N)
-    v = (a - np.einsum("btij,btj->bti", lgssm.emission, z)).reshape(-1, M)
+    ssm = reference.Model(**model.mixture(weights, controls)._asdict()).expand(size, steps)
+    w = z[:, 1:] - np.einsum("btij,btj->bti", ssm.transition, z)[:, :-1]
+    w = (w - ssm.transition_offset[:, :-1]).reshape(-1, N)
+    v = (a - np.einsum("btij,btj->bti", ssm.emission, z)).reshape(-1, M)
     # 4500 and 6000 residuals: the standard error of a variance is 2 %.
     np.testing.assert_allclose(np.cov(w.T), 0.08 * np.eye(N), atol=0.008)
     np.testing.assert_allclose(np.cov(v.T), 0.03 * np.eye(M), atol=0.003)
     np.testing.assert_allclose(w.mean(0), 0, atol=0.02)
     np.testing.assert_allclose(v.mean(0), 0, atol=0.012)
     np.testing.assert_allclose(np.cov(z[:, 0].T), 20.0 * np.eye(N), atol=3.5)
+
+
+# Scores.
+
+
+@pytest.mark.parametrize("kind", ["seen", "gapped"])
+def test_scores_are_log_densities_of_a_dense_gaussian(kind):
+    """Chain rule: each is log p of the frames up to it minus log p of those before it."""
+    model = shared()[0]
+    observed = BATCHES[kind].get("observed", np.ones((B, T), np.float32))
+    found = model.score(FRAMES, BATCHES[kind].get("observed"), CONTROLS)
+    a = model.encode(FRAMES).mean
+    prior, filled, _ = model._dynamics(a, tf.constant(observed), tf.constant(CONTROLS))
+    oracle = reference.Model(*(x.numpy() for x in prior)).cast(np.float64)
+    exact = reference.dense_posterior(oracle, a.numpy().astype(np.float64), observed)
+    steps = exact.filter.step_log_likelihoods
+    assert reference.scaled_error(found.encoding_scores, steps) < 1e-4
+    total = lgssm.log_likelihood(prior, filled, observed)
+    np.testing.assert_allclose(found.encoding_scores.numpy().sum(1), total, rtol=1e-5)
+    pixels = model.decode(a).numpy()
+    terms = FRAMES * np.log(pixels) + (1 - FRAMES) * np.log1p(-pixels)
+    expected = observed * terms.sum((2, 3, 4))
+    np.testing.assert_allclose(found.reconstruction_scores, expected, rtol=1e-4)
+    np.testing.assert_allclose(found.scores, steps + expected, rtol=1e-4, atol=1e-4)
+    for score in found:
+        np.testing.assert_array_equal(score.numpy()[observed == 0], 0.0)
+
+
+def test_scores_look_back_only_and_find_the_odd_frame():
+    model = shared()[0]
+    odd = FRAMES.copy()
+    odd[:, 3] = 1.0 - odd[:, 3]
+    before, after = (model.score(x, None, CONTROLS) for x in (FRAMES, odd))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one[:, :3], other[:, :3], rtol=1e-5, atol=1e-5)
+        assert np.abs(one[:, 3] - other[:, 3]).min() > 1e-3
 
 
 # The contract.

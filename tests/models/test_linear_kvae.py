@@ -114,12 +114,17 @@ def test_imputation_is_the_conditional_gaussian():
 def test_a_row_at_a_time_is_the_filter(num_modes, kind):
     model, _ = linear(num_modes, kind)
     expected = model.impute(VECTORS, None, CONTROLS, method="filter")
-    state, rows = model.filter_start(B), []
+    state, rows, scores = model.filter_start(B), [], []
     for t in range(T):
         seen = 1.0 - np.isnan(VECTORS[:, t]).all(1)
         state, step = model.filter_step(state, VECTORS[:, t], seen, CONTROLS[:, t])
         rows.append(step["frames"])
+        scores.append(step["scores"])
     np.testing.assert_allclose(tf.stack(rows, 1), expected.frames, rtol=1e-4, atol=1e-4)
+    found = model.score(VECTORS, None, CONTROLS).scores
+    np.testing.assert_allclose(tf.stack(scores, 1), found, rtol=1e-4, atol=1e-4)
+    bound = model.elbo({"frames": VECTORS[:, :, None, :, None], "controls": CONTROLS}, 0)
+    np.testing.assert_allclose(tf.reduce_sum(found, axis=1), bound.elbo, rtol=1e-4)
 
 
 def test_padding_changes_nothing():

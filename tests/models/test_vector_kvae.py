@@ -64,6 +64,9 @@ def test_bound_is_exact_for_a_linear_gaussian_decoder(monkeypatch):
     expected = lgssm.log_likelihood(exact, x, there.astype("f4")).numpy()
     expected -= (there * np.log(STANDARDISE[1])).sum((1, 2))
     np.testing.assert_allclose(found, expected, atol=0.25)
+    # So are scores: the posterior of a linear model is as wide everywhere.
+    scores = model.score(VECTORS, None, CONTROLS).scores
+    np.testing.assert_allclose(tf.reduce_sum(scores, axis=1), expected, rtol=1e-3, atol=1e-2)
     answer = model.impute(VECTORS, None, CONTROLS)
     smoothed = lgssm.smooth(exact, x, there.astype("f4"))
     mean = tf.linalg.matvec(exact.emission, smoothed.smoothed_means) * STANDARDISE[1]
@@ -83,12 +86,15 @@ def test_bound_is_exact_for_a_linear_gaussian_decoder(monkeypatch):
 def test_a_row_at_a_time_is_the_filter(num_modes, kind):
     model = vector(num_modes, kind)
     expected = model.impute(VECTORS, None, CONTROLS, method="filter")
-    state, rows = model.filter_start(B), []
+    state, rows, scores = model.filter_start(B), [], []
     for t in range(T):
         seen = 1.0 - np.isnan(VECTORS[:, t]).all(1)
         state, step = model.filter_step(state, VECTORS[:, t], seen, CONTROLS[:, t])
         rows.append(step["frames"])
+        scores.append(step["scores"])
     np.testing.assert_allclose(tf.stack(rows, 1), expected.frames, rtol=1e-4, atol=1e-4)
+    found = model.score(VECTORS, None, CONTROLS).scores
+    np.testing.assert_allclose(tf.stack(scores, 1), found, rtol=1e-4, atol=1e-4)
 
 
 def test_what_an_entry_says_reaches_other_rows():

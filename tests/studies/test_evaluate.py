@@ -16,9 +16,9 @@ from kvae_tf.experiments import targets
 from kvae_tf.studies.frames import GENERATED_STEPS
 
 STUDIES = set(studies.STUDIES)
-# A file has no longer sequences and counts no objects; a baseline has no modes and no moments of
-# latent states.
-OF_A_FILE = STUDIES - {"walk", "controls", "objects", "continuations"}
+# A file has no longer sequences, no simulator, and counts no objects; a baseline has no modes and
+# no moments of latent states.
+OF_A_FILE = STUDIES - {"walk", "controls", "objects", "continuations", "anomalies"}
 KINDS = {"kvae": OF_A_FILE, "ae_rnn": OF_A_FILE - {"modes", "regression"}}
 
 
@@ -57,6 +57,8 @@ def test_a_released_file_trains_binarised(run):
     assert set(np.unique(subject.splits.train.frames)) == {0, 255}
     metrics = json.loads((folder / "metrics.json").read_text())
     assert len(metrics["missing_at_random/filter"]) == 10
+    scores = json.loads((folder / "saved_model" / "scores.json").read_text())
+    assert np.isfinite(scores["quantiles"]["scores"]).all()
 
 
 @pytest.mark.slow
@@ -101,7 +103,7 @@ def test_baselines_are_told_apart(run):
     if kind == "kvae":
         assert "test/elbo_per_frame" in metrics
     else:
-        assert "test/score_per_frame" in metrics
+        assert "test/joint_log_density_per_frame" in metrics
         assert "missing_at_random/smooth" not in metrics
         result = script("evaluate", f"--run={folder}", "--experiment=modes")
         assert result.returncode == 1

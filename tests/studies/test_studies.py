@@ -3,12 +3,15 @@
 import keras
 import numpy as np
 import pytest
+from conftest import SAVED_MODELS
 
 from kvae_tf import evaluation
 from kvae_tf.data import Splits
 from kvae_tf.data.worlds import bouncing_ball, pendulum
-from kvae_tf.models import DVBF, KVAE, FrameRNN
-from kvae_tf.studies import EvaluationTarget, frames, latents
+from kvae_tf.errors import UserError
+from kvae_tf.experiments.load import load
+from kvae_tf.models import DVBF, KVAE, FrameRNN, Scores
+from kvae_tf.studies import EvaluationTarget, anomalies, frames, latents
 
 STEPS = 12
 
@@ -77,6 +80,33 @@ def test_modes_say_whether_weights_are_a_function_of_the_last_encoding(
     assert ("path" in drawn[0]) is is_function
     assert ("title" in drawn[0]) is not is_function
     assert report.picture.dtype == np.uint8
+
+
+def test_anomalies_need_scores_and_a_world_that_has_them(splits):
+    model = kvae(splits)
+    with pytest.raises(UserError, match="a world has no anomalies, expected one of box, pendulum"):
+        anomalies.anomalies(target(model, splits))
+    report = anomalies.anomalies(target(model, splits)._replace(dataset="box"))
+    assert set(report.numbers["kinds"]) == {row[0] for row in report.rows}
+    assert report.numbers["score"] in Scores._fields
+    for measures in report.numbers["kinds"].values():
+        assert all(0.0 <= value <= 1.0 for value in measures.values())
+    blind = DVBF(splits.test.frame_shape, units=(8,), latent_size=3, dynamics_units=6)
+    with pytest.raises(UserError, match="the model cannot score, which the experiment needs"):
+        anomalies.anomalies(target(blind, splits))
+
+
+def test_anomalies_are_found_by_a_trained_model():
+    parts = Splits(*(pendulum.simulate(60, 15, seed) for seed in range(3)))
+    model = load(SAVED_MODELS / "pendulum", trainable=True)
+    films = target(model, parts, lambda steps: pendulum.simulate(20, steps, 5))
+    numbers = anomalies.anomalies(films._replace(dataset="pendulum")).numbers
+    assert len(numbers["false_alarms_of_long_films"]) == 5
+    assert max(numbers["false_alarms_of_long_films"]) < 0.3
+    for kind, measures in numbers["kinds"].items():
+        assert measures["sequence_auroc"] > 0.95, kind
+        assert measures["frames_flagged"] > 0.8, kind
+    assert numbers["false_alarms"] < 0.05
 
 
 def test_a_walk_begins_where_states_are_filtered():

@@ -74,6 +74,26 @@ for case in sys.argv[1:]:
             for two in strategy.experimental_local_results(found):
                 np.testing.assert_allclose(two, one, atol=1e-5 * scale, err_msg=case)
 """
+# Trains a whole run on two logical CPUs from given weights.
+FROM_WEIGHTS = """
+import sys
+import numpy as np, tensorflow as tf
+import kvae_tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+splits = kvae_tf.data.WORLDS["pendulum"].splits(0, num_sequences=(24, 4, 4), num_steps=8)
+def train(**more):
+    return kvae_tf.train(splits, run_dir=sys.argv[1], init_from="dkf_pendulum", batch_size=12,
+                         steps_per_epoch=2, image_epochs=0, learning_rate=1e-5,
+                         strategy="mirrored", **more)
+train(epochs=1)
+model = train(epochs=2, resume=True)
+assert model.history.history["val_elbo"][-1] > 900
+for found in (kvae_tf.load(sys.argv[1]),
+              kvae_tf.load(sys.argv[1] + "/saved_model", trainable=True)):
+    for one, two in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+"""
 TINY = ["--flagfile=configs/pendulum_smoke.cfg", "--batch_size=16", "--steps_per_epoch=6",
         "--test_sequences=10", "--clip_norm=5", "--jit=off"]  # fmt: skip
 
@@ -91,6 +111,13 @@ def test_devices_share_a_batch(model, tmp_path):
             found.append([arrays[name] for name in arrays.files])
     for one, two in zip(*found, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_devices_start_from_weights(tmp_path):
+    command = [sys.executable, "-c", FROM_WEIGHTS, str(tmp_path / "run")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def test_a_start_that_diverges_is_out(values, tmp_path, monkeypatch, capsys):
     assert " not finite after update " in lines[0]
 
 
-def test_a_held_out_loss_that_is_no_number_is_never_the_best(values, tmp_path, monkeypatch):
+def test_a_held_out_error_that_is_no_number_is_never_the_best(values, tmp_path, monkeypatch):
     losses = iter([np.nan, 2.0, -np.inf, 1.0])
-    monkeypatch.setattr(restarts, "held_out_loss", lambda *given: next(losses))
+    monkeypatch.setattr(restarts, "held_out_error", lambda *given: next(losses))
     monkeypatch.setattr(restarts, "train", lambda *given: given[1].save(is_best=True))
     begin(values, tmp_path / "run", 4)
     written = json.loads((tmp_path / "run" / "starts" / "losses.json").read_text())
@@ -120,14 +120,14 @@ def test_a_held_out_loss_that_is_no_number_is_never_the_best(values, tmp_path, m
 
 
 def test_all_starts_diverge(values, tmp_path, monkeypatch):
-    monkeypatch.setattr(restarts, "held_out_loss", lambda *given: np.nan)
+    monkeypatch.setattr(restarts, "held_out_error", lambda *given: np.nan)
     monkeypatch.setattr(restarts, "train", lambda *given: given[1].save(is_best=True))
     with pytest.raises(UserError, match=r"--starts=2: no initialisation has a finite loss"):
         begin(values, tmp_path / "run", 2)
     assert not (tmp_path / "run" / "starts" / "losses.json").exists()
 
 
-def test_held_out_loss_is_the_weighted_bound(values, tmp_path):
+def test_held_out_error_is_the_weighted_bound(values, tmp_path):
     settings = Settings.from_dict(values | {"run_dir": str(tmp_path / "run"), "model": "kvae"})
     splits = run.load_data(settings)
     model = building.build(settings.plan, splits.train)
@@ -135,7 +135,7 @@ def test_held_out_loss_is_the_weighted_bound(values, tmp_path):
     batch = next(iter(data.evaluation_batches(splits.validation, len(splits.validation))))
     bound = model.elbo(batch, tf.constant([0, 1], tf.int64))
     terms = 0.1 * bound.terms["reconstruction"] + bound.terms["regularisation"]
-    loss = restarts.held_out_loss(model, splits.validation)
+    loss = restarts.held_out_error(model, splits.validation)
     np.testing.assert_allclose(loss, -np.mean(terms / bound.num_frames), rtol=1e-5)
 
 

@@ -27,6 +27,20 @@ def test_curves_need_a_value_for_each_x():
         charts.curves([1, 2, 3], {"a": [1, 2, 3]}, dashed={"b": [1, 2]})
 
 
+def test_scores_mark_what_is_flagged():
+    values = {"scores": np.arange(6.0), "others": np.zeros(6)}
+    none, some = np.zeros(6, bool), np.arange(6) < 3
+    plain = charts.scores(values, np.ones(6), none, {"scores": 2.5})
+    marked = charts.scores(values, np.ones(6), some, {"scores": 2.5})
+    assert plain.shape == marked.shape
+
+    def red(picture):
+        return int(((picture[..., 0] > 180) & (picture[..., 1:] < 90).all(-1)).sum())
+
+    assert red(plain) == 0 < red(marked)
+    assert red(charts.scores(values, np.ones(6), some, {})) == 0
+
+
 @pytest.mark.parametrize("num_modes", [1, 3, 5])
 def test_mode_map_has_a_panel_for_each_mode(num_modes):
     rng = np.random.default_rng(0)

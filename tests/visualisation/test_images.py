@@ -102,6 +102,17 @@ def test_grid_gif_places_sequences_and_marks_missing_frames():
     assert orange[2].sum() == 12 * 12 - 8 * 8
 
 
+def test_flagged_frames_have_a_red_border():
+    frames, observed = np.zeros((3, 4, 4, 1)), np.array([1, 1, 0])
+    plain = images.framed(frames, observed)
+    found = images.framed(frames, observed, flagged=np.array([False, True, True]))
+    assert tuple(found[1, 0, 0]) == tuple(images.FLAGGED)
+    np.testing.assert_array_equal(found[[0, 2]], plain[[0, 2]])  # a missing one stays orange
+    np.testing.assert_array_equal(found[1, 2:-2, 2:-2], plain[1, 2:-2, 2:-2])
+    with pytest.raises(UserError, match=r"flagged has shape \(2,\), expected \(3,\)"):
+        images.framed(frames, observed, flagged=np.ones(2, bool))
+
+
 def test_grid_gif_of_all_levels_and_the_marker_moves_one_level_by_one():
     ramp = np.arange(256.0).reshape(1, 1, 16, 16, 1) / 255
     (picture,), _ = read_back(images.grid_gif(ramp, observed=np.zeros((1, 1)), scale=1))

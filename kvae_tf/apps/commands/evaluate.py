@@ -30,6 +30,9 @@ def define() -> None:
     flags.DEFINE_string("annotations", "", "A CSV file for the videos of --dataset.")
     flags.DEFINE_float("max_memory", None, "GiB that files may take; unset: as in the training.")
     flags.DEFINE_integer("seed", None, "Another seed of the data.", 0, cli.LARGEST_SEED)
+    flags.DEFINE_bool(
+        "live", False, "Take the live model of an export, for what an earlier version lacks."
+    )
     flags.DEFINE_bool("validation", False, "Look at the validation part instead of the test part.")
 
 
@@ -42,7 +45,7 @@ def call() -> None:
     values = flags.FLAGS
     subject = targets.find(
         values.run, values.saved_model, values.dataset, values.seed, values.validation,
-        values.annotations, values.max_memory,
+        values.annotations, values.max_memory, values.live,
     )  # fmt: skip
     model_folder = Path(values.run) if values.run else Path(values.saved_model).parent
     folder = storage.make_folder(values.output or model_folder / "evaluation", "output")

@@ -15,15 +15,19 @@ from absl import flags
 from kvae_tf.apps import cli
 
 
-def define_video(required: tuple[str, ...] = ("saved_model", "video", "output")) -> None:
+def define_video(
+    files: str = "film, strip.png, frames.npz, latents.csv",
+    required: tuple[str, ...] = ("saved_model", "video", "output"),
+) -> None:
     """The flags of commands that answer about one video.
 
     Args:
+      files: what the commands write.
       required: names of the flags that have to be given.
     """
     flags.DEFINE_string("saved_model", None, "An export's version folder, as saved_models/box/1.")
     flags.DEFINE_string("video", None, "A video, a folder of pictures, or an .npz or HDF5 file.")
-    flags.DEFINE_string("output", None, "A folder for film, strip.png, frames.npz, latents.csv.")
+    flags.DEFINE_string("output", None, f"A folder for {files}.")
     flags.DEFINE_integer("sequence", 0, "Which sequence of an .npz or HDF5 file.")
     flags.DEFINE_list("crop", [], "TOP,LEFT,HEIGHT,WIDTH of the part to keep, before resizing.")
     flags.DEFINE_string("annotations", "", "A CSV file: frame, observed, one column a control.")
@@ -35,7 +39,7 @@ def define_video(required: tuple[str, ...] = ("saved_model", "video", "output"))
 
 def define() -> None:
     """The flags."""
-    define_video(("output",))
+    define_video(required=("output",))
     flags.DEFINE_string(
         "table", "", "In place of a video, a CSV table: its empty cells are filled in."
     )

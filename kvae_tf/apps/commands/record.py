@@ -17,6 +17,15 @@ def define() -> None:
     flags.DEFINE_integer(
         "steps", 60, "Frames of each, unless the episode ends before.", lower_bound=2
     )
+    flags.DEFINE_integer(
+        "min_steps", 2, "Frames that a video has at least; shorter episodes are dropped.", 2
+    )
+    flags.DEFINE_string(
+        "policy",
+        "hold",
+        "Random actions, kept for --hold steps (hold) or another one at each step (random); "
+        "or PATH.py, a file with a function act(observation, step, action_space, rng).",
+    )
     flags.DEFINE_integer("hold", 4, "Steps for which a random action is kept.", lower_bound=1)
     flags.DEFINE_integer("size", 96, "Pixels of a frame's longer side.", lower_bound=8)
     flags.DEFINE_integer("seed", 0, "Of the actions and of the environment.", 0, cli.LARGEST_SEED)
@@ -29,7 +38,7 @@ def call() -> None:
     from kvae_tf.apps import recording
 
     values = flags.FLAGS
-    recording.record(
+    summary = recording.record(
         values.environment,
         Path(values.output),
         values.episodes,
@@ -37,8 +46,10 @@ def call() -> None:
         values.hold,
         values.size,
         values.seed,
+        values.policy,
+        values.min_steps,
     )
-    print(values.output)
+    print(f"{values.output}: {summary}")
 
 
 def main() -> None:

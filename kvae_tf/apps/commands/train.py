@@ -48,9 +48,10 @@ def sections(arguments: list[str]) -> cli.Sections:
 def call() -> None:
     """Flags to one call."""
     from kvae_tf.experiments import flags as settings_flags
-    from kvae_tf.experiments import run
+    from kvae_tf.experiments import recipe, run
 
-    run.run(settings_flags.settings())
+    values = settings_flags.checked()
+    run.run(*recipe.complete(values, settings_flags.is_on_command_line("flagfile")))
 
 
 def main() -> None:

@@ -35,7 +35,10 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         choices=("attention", "smoothed"),
     )
     kl_weight: float = setting(
-        1.0, "Initial weight of the bound's terms apart from the reconstruction.", least=1e-6
+        1.0,
+        "Initial weight of the bound's terms apart from the reconstruction.",
+        least=1e-6,
+        of_training=True,
     )
     kl_epochs: int = setting(0, "Epochs over which --kl_weight falls geometrically to 1.", least=0)
     frozen_epochs: int = setting(
@@ -116,5 +119,6 @@ SPEC = ModelSpec(
     callbacks=_callbacks,
     describe=_describe,
     studies=(*FRAME_STUDIES, *OBJECT_STUDIES),
+    from_data=("max_objects",),
     older_exports=lambda values: {"elbo_is_log_weight": values.get("posterior") == "smoothed"},
 )

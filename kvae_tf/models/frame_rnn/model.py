@@ -27,7 +27,7 @@ from kvae_tf import lgssm
 from kvae_tf.layers import Encoding, FrameDecoder, FrameEncoder, frame_likelihood
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.contract import Bound, Frames
+from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
@@ -130,8 +130,8 @@ class FrameRNN(SequenceModel):
 
     @property
     def bound_name(self):
-        """``"elbo"``; ``"score"`` for a plain auto-encoder, whose terms add up to no bound."""
-        return "elbo" if self.variational else "score"
+        """``"elbo"``; a plain auto-encoder has ``"joint_log_density"``, log p(x, a | u)."""
+        return "elbo" if self.variational else "joint_log_density"
 
     @property
     def elbo_is_log_weight(self):
@@ -222,10 +222,14 @@ class FrameRNN(SequenceModel):
 
     def _log_prior(self, a, observed, controls):
         """log p(a | u) of the encodings of the seen frames, ``[B]``, nats."""
+        return tf.reduce_sum(self._step_log_priors(a, observed, controls), axis=1)
+
+    def _step_log_priors(self, a, observed, controls):
+        """log p(a_t | a_{1:t-1}, u) of each step, ``[B, T]`` nats; 0 where frames are missing."""
         a, predicted, _ = self._run(a, observed, controls)
         log_std = self._log_stds(tf.shape(a)[1])
         log_p = inputs.log_normal((a - predicted) / tf.exp(log_std), log_std)
-        return tf.reduce_sum(log_p if observed is None else observed * log_p, axis=1)
+        return log_p if observed is None else observed * log_p
 
     def _run(self, a, observed, controls):
         """The LSTM over a sequence.
@@ -286,6 +290,14 @@ class FrameRNN(SequenceModel):
         unsure = tf.exp(self._log_stds(tf.shape(a)[1]))
         stds = tf.where(given.seen[..., tf.newaxis] > 0, std, unsure)
         return Frames(self._decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
+
+    def _score(self, given):
+        frames, observed, controls, _ = given
+        a = self._encode(frames).mean
+        prior = self._step_log_priors(a, observed, controls)
+        log_p = self.likelihood.log_prob(self.decoder(a), frames)
+        reconstruction = log_p if observed is None else observed * log_p
+        return Scores(prior + reconstruction, prior, reconstruction)
 
     def _forecast(self, given, num_steps):
         return inputs.forecast_by_imputation(self, given, num_steps)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kvae_tf.data.settings import setting
 from kvae_tf.errors import UserError
 from kvae_tf.models.frame_rnn.model import FrameRNN
-from kvae_tf.models.settings import EncodingSettings, FinalPhase, FrameSettings
+from kvae_tf.models.settings import EncodingSettings, FrameSettings, SchedulePart
 from kvae_tf.models.spec import FRAME_STUDIES, ModelSpec, Setup
 
 _PAPER = (
@@ -41,9 +41,10 @@ class FrameRNNSettings(FrameSettings, EncodingSettings):
                 "auto-encoder learns in these epochs only"
             )
 
-    def final_phase(self, epochs: int) -> FinalPhase:
-        """The epochs that train the LSTM."""
-        return FinalPhase(epochs - self.pretraining_epochs)
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """The epochs that train the auto-encoder, and those that train the LSTM."""
+        first = self.pretraining_epochs
+        return [SchedulePart(first), SchedulePart(epochs - first)]
 
 
 def _create(setup: Setup, variational: bool) -> FrameRNN:

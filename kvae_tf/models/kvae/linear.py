@@ -18,7 +18,7 @@ from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding, StandardisedEntries, filter_step
 from kvae_tf.models import inputs
-from kvae_tf.models.contract import Bound, Frames
+from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae.model import KVAE
 from kvae_tf.models.training_step import Phase
@@ -38,9 +38,8 @@ class LinearKVAE(KVAE):
         of its range.
     """
 
-    def _create_frame_layers(self, network, encoding_size, *options):
-        del network
-        standardise = options[-1]
+    def _create_frame_layers(self, *, encoding_size, standardise, **options):
+        del options
         if standardise is None:
             raise UserError(
                 f"frame_shape is {self.frame_shape} and standardise None, expected vectors and "
@@ -125,18 +124,26 @@ class LinearKVAE(KVAE):
         frames, stds = self._restored(given.frames, there, q)
         return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)
 
+    def _score(self, given):
+        model, a, there, _, _ = self._infer(given)
+        prior = lgssm.filter(model, a, there).step_log_likelihoods
+        units = self.encoder.log_density_scale(there)
+        return Scores(prior + units, prior, units)
+
     def _filter_step(self, state, given):
         frames, seen, controls, _ = given
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
         entries, there = self._entries(frames, seen)
         state, step = filter_step(self.network, self.mixture, state, entries, there, controls)
         q = self._filled_in(entries, there, step.emission, step.mean, step.covariance)
+        units = self.encoder.log_density_scale(there)
         return state, {
             "frames": self._restored(frames, there, q)[0],
             "encodings": q.mean,
             "encoding_stds": q.std,
             "latents": step.mean,
             "latent_covariances": step.covariance,
+            **Scores(step.log_likelihood + units, step.log_likelihood, units)._asdict(),
         }
 
     # Helpers.

@@ -16,10 +16,14 @@ alpha   ``mode_weights``  ``[B, T, K]``
 
 The bound (equation 6) is log p(x | a) - log q(a | x) + log p(a | u) at a ~ q(a | x). As p(z | a, u)
 is the exact posterior, log p(a | u) = log p(a, z | u) - log p(z | a, u) for every z: the collapsed
-objective takes it from the filter, the sampled one (equation 7) draws z and evaluates both.
+objective takes it from the filter, the sampled one (equation 7) draws z and evaluates both. The
+constrained objective maximises the collapsed bound of the dynamics subject to a good
+reconstruction, see ``constraint``.
 """
 
 from __future__ import annotations
+
+import math
 
 import keras
 import tensorflow as tf
@@ -39,12 +43,18 @@ from kvae_tf.layers import (
 )
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.contract import Bound, Frames, Latents
+from kvae_tf.models.contract import Bound, Frames, Latents, Scores
 from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.kvae.constraint import ReconstructionConstraint
 from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
-OBJECTIVES = ("collapsed", "sampled")
+OBJECTIVES = ("collapsed", "sampled", "constrained")
+_CLIP = 8  # frames of a sequence that an update of the auto-encoder sees
+# Weights in the auto-encoder's loss, in shares of the mean frame's distortion.
+_KL_WEIGHT = 1e-4
+_BEND_WEIGHT = 1e-3
+_LOSS_SCALE = 100.0  # gradients of about the size that the constrained objective begins with
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -79,8 +89,14 @@ class KVAE(SequenceModel):
       initial_variance: variance Σ_1 of z_1, initial value if learned; 20 by default.
       learn_noise: learn Q and R; False by default.
       learn_initial: learn mean and covariance of z_1; False by default.
-      objective: form of the bound: ``"collapsed"`` (default), latent states integrated out, or
-        ``"sampled"``, latent states drawn.
+      objective: form of the bound: ``"collapsed"`` (default), latent states integrated out;
+        ``"sampled"``, latent states drawn; or ``"constrained"``, the collapsed bound of the
+        dynamics subject to a good reconstruction.
+      pretraining_updates: number of first updates, which train the auto-encoder only; for the
+        constrained objective, 0 by default. After them ``initialise_dynamics`` sets dynamics and
+        constraint.
+      standardised: encode and decode frames as differences from a mean frame, in standard
+        deviations, which ``initialise_frames`` sets; False by default.
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
         estimates the reconstruction term without bias; saves time, since the decoder costs most. 0:
         all frames are decoded (default).
@@ -127,6 +143,8 @@ class KVAE(SequenceModel):
         learn_noise=False,
         learn_initial=False,
         objective="collapsed",
+        pretraining_updates=0,
+        standardised=False,
         decoded_frames=0,
         jit_engine=False,
         frozen_updates=0,
@@ -142,6 +160,10 @@ class KVAE(SequenceModel):
         self.frame_shape = tuple(frame_shape)
         self.control_size = control_size
         self.objective = objective
+        self.pretraining_updates = pretraining_updates
+        self.constraint = (
+            ReconstructionConstraint(name="constraint") if objective == "constrained" else None
+        )
         self.decoded_frames = decoded_frames
         self._jit_engine = jit_engine
         self.frozen_updates = frozen_updates
@@ -152,15 +174,16 @@ class KVAE(SequenceModel):
             else self._log_prior
         )
         self._create_frame_layers(
-            network,
-            encoding_size,
-            units,
-            max_encoding_variance,
-            precision,
-            likelihood,
-            per_pixel_std,
-            variance_floor,
-            standardise,
+            network=network,
+            encoding_size=encoding_size,
+            units=units,
+            max_encoding_variance=max_encoding_variance,
+            precision=precision,
+            likelihood=likelihood,
+            per_pixel_std=per_pixel_std,
+            variance_floor=variance_floor,
+            standardise=standardise,
+            standardised=standardised,
         )
         self.is_vector = standardise is not None
         learned_controls = latent_size if learn_controls else 0
@@ -197,6 +220,7 @@ class KVAE(SequenceModel):
         per_pixel_std,
         variance_floor,
         standardise,
+        standardised,
     ):
         """The layers between frames and encodings."""
         self.encoder = FrameEncoder(
@@ -206,10 +230,11 @@ class KVAE(SequenceModel):
             max_encoding_variance,
             precision,
             standardise,
+            standardised,
             name="encoder",
         )
         self.decoder = FrameDecoder(
-            network, self.frame_shape, units[::-1], precision, name="decoder"
+            network, self.frame_shape, units[::-1], precision, standardised, name="decoder"
         )
         self.likelihood = frame_likelihood(
             likelihood, self.frame_shape, per_pixel_std, variance_floor, standardise
@@ -225,6 +250,8 @@ class KVAE(SequenceModel):
         self.likelihood.build((None, *self.frame_shape))
         self.network.build((None, None, m))
         self.mixture.build()
+        if self.constraint:
+            self.constraint.build(self.frame_shape)
         self.built = True
 
     @property
@@ -233,17 +260,20 @@ class KVAE(SequenceModel):
 
     @property
     def phases(self):
-        """Phases: dynamics parameter network frozen; nothing frozen; encoder frozen."""
-        network = {id(variable) for variable in self.network.trainable_variables}
+        """Phases: auto-encoder only; dynamics network frozen; nothing frozen; encoder frozen."""
+        frozen = {id(variable) for variable in self.network.trainable_variables}
         everything = self.trainable_variables
-        others = [variable for variable in everything if id(variable) not in network]
-        phases = [Phase(self.training_bound, everything, self.settling_start - self.frozen_updates)]
+        others = [variable for variable in everything if id(variable) not in frozen]
+        frames = [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
+        whole = self.settling_start - self.frozen_updates - self.pretraining_updates
+        phases = [Phase(self.training_bound, everything, whole)]
         if self.frozen_updates:
             phases.insert(0, Phase(self.training_bound, others, self.frozen_updates))
+        if self.pretraining_updates:
+            auto_encoder = [*self.encoder.trainable_variables, *frames]
+            phases.insert(0, Phase(self.auto_encoder_bound, auto_encoder, self.pretraining_updates))
         if self.settling_start:
-            frames = (self.decoder, self.likelihood)
-            settling = [variable for layer in frames for variable in layer.trainable_variables]
-            phases.append(Phase(self.settled_bound, [*settling, *self.dynamics_variables]))
+            phases.append(Phase(self.settled_bound, [*frames, *self.dynamics_variables]))
         return phases
 
     @property
@@ -289,28 +319,66 @@ class KVAE(SequenceModel):
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
-        terms = {
-            "reconstruction": self._reconstruction(a, frames, seen, decoded_frames, sampler),
-            "regularisation": log_p - tf.reduce_sum(seen * log_q, axis=1),
-        }
+        constrained = training and self.constraint is not None
+        reconstruction, share = self._reconstruction(
+            a, frames, seen, decoded_frames, sampler, constrained
+        )
+        regularisation = log_p - tf.reduce_sum(seen * log_q, axis=1)
+        penalty = self.constraint.penalty(share) if constrained else None
+        return _bound(reconstruction, regularisation, seen, penalty)
+
+    def auto_encoder_bound(self, batch, seed):
+        """The bound of single frames under a_t ~ N(0, I), from a few frames in a row.
+
+        Its gradient is that of the share of the frames that is not explained, plus small weights of
+        the Kullback-Leibler divergence, which bounds the encodings, and of their second
+        differences, which keeps them smooth in time.
+        """
+        frames, observed, _, _ = inputs.of_batch(self, batch)
+        clip_sampler, encoding_sampler = lgssm.as_sampler(seed).split(2)
+        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        frames, seen = inputs.random_clip(_CLIP, clip_sampler, frames, seen)
+        q = self._encode(frames)
+        a, log_q = self._sample(q, encoding_sampler)
+        log_p = inputs.log_normal(a, tf.zeros_like(a))
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
-        return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
+        reconstruction, share = self._reconstruction(a, frames, seen, 0, None, True)
+        kl = tf.square(q.mean) + tf.square(q.std) - 2.0 * tf.math.log(q.std) - 1.0
+        kl = tf.reduce_sum(seen * 0.5 * tf.reduce_sum(kl, axis=-1), axis=1) / num_frames
+        loss = share + _KL_WEIGHT * kl + _BEND_WEIGHT * _bend(q.mean, seen)
+        loss *= _LOSS_SCALE
+        regularisation = tf.stop_gradient(tf.reduce_sum(seen * (log_p - log_q), axis=1))
+        return _bound(reconstruction, regularisation, seen, loss)
 
     def _sample(self, q, sampler):
         """A draw of the encodings and its log q, ``[B, T]``."""
         noise = sampler.normal(tf.shape(q.mean))
         return q.mean + q.std * noise, inputs.log_normal(noise, tf.math.log(q.std))
 
-    def _reconstruction(self, a, frames, seen, decoded_frames, sampler):
-        """Σ_t log p(x_t | a_t) over the seen frames ``[B]``, or its estimate from a few of them."""
+    def _reconstruction(self, a, frames, seen, decoded_frames, sampler, constrained):
+        """Σ_t log p(x_t | a_t) over the seen frames ``[B]``, or its estimate from a few of them.
+
+        Where it is constrained, only the likelihood's own variables learn from it; the second value
+        is then the distortion of a frame as a share of the mean frame's, ``[B]``.
+        """
         kept, scale, a, frames = inputs.subsample_observed(decoded_frames, sampler, seen, a, frames)
-        log_p = self.likelihood.log_prob(self.decoder(a), frames)
-        return tf.reduce_sum(scale * kept * log_p, axis=1)
+        weight = scale * kept
+        decoded = self.decoder(a)
+        if not constrained:
+            return tf.reduce_sum(weight * self.likelihood.log_prob(decoded, frames), axis=1), None
+        log_p = self.likelihood.log_prob(tf.stop_gradient(decoded), frames)
+        # It fits the pixels' standard deviation only: its gradient must not dwarf all others.
+        fit = (log_p - tf.stop_gradient(log_p)) / math.prod(self.frame_shape)
+        log_p = tf.stop_gradient(log_p) + fit
+        share = self.constraint.share(self.likelihood, decoded, frames)
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        share = tf.reduce_sum(weight * share, axis=1) / num_frames
+        return tf.reduce_sum(weight * log_p, axis=1), share
 
     def _log_prior(self, a, observed, controls, sampler):
         """log p(a | u) of the encodings of the seen frames, ``[B]``, nats."""
         model, a, _ = self._dynamics(a, observed, controls)
-        if self.objective == "collapsed":
+        if self.objective != "sampled":
             return lgssm.log_likelihood(model, a, observed)
         result = lgssm.filter(model, a, observed)
         z = lgssm.posterior_sample(model, a, observed, sampler)[0]
@@ -396,6 +464,15 @@ class KVAE(SequenceModel):
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self._decode(a), a, tf.zeros_like(a), z, weights)
 
+    def _score(self, given):
+        frames, observed, controls, _ = given
+        encodings = self._encode(frames).mean
+        model, a, _ = self._dynamics(encodings, observed, controls)
+        prior = lgssm.filter(model, a, observed).step_log_likelihoods
+        log_p = self.likelihood.log_prob(self.decoder(encodings), frames)
+        reconstruction = log_p if observed is None else observed * log_p
+        return Scores(prior + reconstruction, prior, reconstruction)
+
     # Filtering frame by frame.
 
     def _filter_start(self, batch_size):
@@ -407,12 +484,17 @@ class KVAE(SequenceModel):
         q = self._encode(frames)
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
         q = self._completed(q, seen, step.emission, step.mean, step.covariance)
+        decoded = self.decoder(q.mean)
+        reconstruction = seen * self.likelihood.log_prob(decoded, frames)
         return state, {
-            "frames": self._decode(q.mean),
+            "frames": self.likelihood.mean(decoded),
             "encodings": q.mean,
             "encoding_stds": q.std,
             "latents": step.mean,
             "latent_covariances": step.covariance,
+            **Scores(
+                step.log_likelihood + reconstruction, step.log_likelihood, reconstruction
+            )._asdict(),
         }
 
     # Helpers.
@@ -430,3 +512,24 @@ class KVAE(SequenceModel):
         q = self._encode(given.frames)
         model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
         return model, a, given.seen, q.std, weights
+
+
+def _bound(reconstruction, regularisation, seen, loss=None):
+    """The ``Bound`` of its two terms.
+
+    Where there is a ``loss [B]``, nats per frame, it takes the place of the reconstruction in the
+    gradient of what training maximises; the value stays that of the bound.
+    """
+    terms = {"reconstruction": reconstruction, "regularisation": regularisation}
+    num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+    elbo = reconstruction + regularisation
+    if loss is None:
+        return Bound(elbo, terms, num_frames)
+    return Bound(elbo, terms, num_frames, elbo - num_frames * (loss - tf.stop_gradient(loss)))
+
+
+def _bend(a, seen):
+    """Mean square of the second differences between frames that are all seen, ``[B]``."""
+    whole = seen[:, 2:] * seen[:, 1:-1] * seen[:, :-2]
+    bend = tf.reduce_sum(tf.square(a[:, 2:] - 2.0 * a[:, 1:-1] + a[:, :-2]), axis=-1)
+    return tf.reduce_sum(whole * bend, axis=1) / tf.maximum(tf.reduce_sum(whole, axis=1), 1.0)

@@ -1,40 +1,66 @@
-"""The settings with which vectors are learned well, from the size of the data alone."""
+"""Settings for frames that nobody tuned a KVAE for, from the frames themselves.
+
+Few things depend on the data: what scales with the frames is standardised, the weight between
+pixels and dynamics is found by the constrained objective, and dynamics start at constant velocity.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from kvae_tf.data import SequenceData
+from kvae_tf.models.kvae.vector_recipe import vector_recipe
 
-_MOST_FACTORS = 4
-_MOST_OWN = 30  # entries that have a state of their own, as the cost grows with n cubed
+_BINARY = 0.99  # share of the pixels that are black or white
+_EXTREME = 0.02  # from 0 or 1
+_SEQUENCES = 200  # looked at
+_EPOCHS = 24
+_TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
-def vector_recipe(train: SequenceData) -> dict[str, object]:
-    """Settings for vectors, by name: a linear model with one mode that EM fits.
-
-    There is a state for each of D entries, and beside these D/2 common factors, at least 1 and at
-    most 4. With more than 30 entries there are factors only, D/4, at most 20.
-
-    >>> import numpy as np
-    >>> from kvae_tf.data import from_vectors
-    >>> vector_recipe(from_vectors(np.zeros((1, 200, 12))))["latent_size"]
-    16
+def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object]:
+    """Values of settings by flag name, for all that matter and are not given.
 
     Args:
-      train: training sequences, vectors.
-
-    Returns:
-      Name of a setting -> value.
+      train: the training part.
+      given: settings that the user has chosen, by flag name.
     """
-    D = train.frame_shape[1]
-    own = D + min(max(D // 2, 1), _MOST_FACTORS)
-    return {
-        "network": "linear",
-        "latent_size": own if D <= _MOST_OWN else min(D // 4, 20),
-        "num_modes": 1,
-        "dynamics_network": "constant",
-        "em_epochs": 10,
-        "epochs": 10,
-        "steps_per_epoch": 1,
-        # The prior of EM is not part of the bound, which gradients would therefore overfit.
-        "learning_rate": 0.0,
+    if train.is_vector:
+        # With an encoder or several modes, EM and what goes with it does not apply.
+        is_plain = given.get("network", "linear") == "linear" and given.get("num_modes", 1) == 1
+        chosen = vector_recipe(train) if is_plain else {}
+        return {name: value for name, value in chosen.items() if name not in given}
+    epochs = int(given.get("epochs", _EPOCHS))
+    chosen = {
+        "network": "mlp",
+        "units": (256, 128),
+        "standardised": True,
+        "likelihood": "bernoulli" if _is_binary(train) else "gaussian",
+        "per_pixel_std": False,
+        "encoding_size": 8,
+        "latent_size": 2 * int(given.get("encoding_size", 8)),
+        "num_modes": 4,
+        "max_encoding_variance": 1.0,
+        "learn_noise": True,
+        "learn_initial": True,
+        "decoded_frames": 8,
+        "epochs": epochs,
+        "steps_per_epoch": 250,
+        "batch_size": 32,
+        "learning_rate": 0.001,
+        "schedule": "cosine",
     }
+    if epochs > 1:  # one for the auto-encoder at least
+        first = max(1, epochs // 5)
+        chosen |= {"objective": "constrained", "pretraining_epochs": first}
+        if epochs > first + _TRIAL:
+            chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}
+    return {name: value for name, value in chosen.items() if name not in given}
+
+
+def _is_binary(train):
+    part = train.select(slice(0, _SEQUENCES))
+    pixels = part.unit_frames[part.observed > 0]
+    return np.mean(np.minimum(pixels, 1.0 - pixels) < _EXTREME) > _BINARY

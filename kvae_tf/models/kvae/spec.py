@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from kvae_tf.data.settings import setting
 from kvae_tf.errors import UserError
 from kvae_tf.models.kvae import linear_em
+from kvae_tf.models.kvae.initialisation import DynamicsInitialisation, initialise_frames
 from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.recipe import recipe
 from kvae_tf.models.kvae.vectors import VectorKVAE
 from kvae_tf.models.settings import (
     EncodingSettings,
     FrameSettings,
     LatentSettings,
     NoiseSettings,
+    SchedulePart,
     SettlingSettings,
 )
 from kvae_tf.models.spec import ModelSpec, Setup
@@ -50,8 +54,28 @@ class KVAESettings(
     learn_initial: bool = setting(False, "Learn the moments of the first latent state.")
     objective: str = setting(
         "collapsed",
-        "Form of the bound: latent states integrated out, or drawn.",
-        choices=("collapsed", "sampled"),
+        "Form of the bound: latent states integrated out (collapsed), or drawn (sampled); or "
+        "integrated out, and the reconstruction no weighted term but a constraint (constrained).",
+        choices=("collapsed", "sampled", "constrained"),
+        of_training=True,
+    )
+    pretraining_epochs: int = setting(
+        0,
+        "Constrained objective: number of first epochs, which train the auto-encoder only and find "
+        "out how good a reconstruction can be; then the dynamics start at constant velocity.",
+        least=0,
+    )
+    tolerance: float = setting(
+        1.5,
+        "Constrained objective: by which factor the squared error (Bernoulli pixels: the cross "
+        "entropy) of a reconstruction may exceed the auto-encoder's.",
+        least=1.0,
+        of_training=True,
+    )
+    standardised: bool = setting(
+        False,
+        "Encode and decode frames as differences from the mean training frame, in standard "
+        "deviations of each pixel.",
     )
     frozen_epochs: int = setting(
         0,
@@ -69,11 +93,18 @@ class KVAESettings(
         f"--network=linear with one mode: number of first epochs that begin with "
         f"{linear_em.ROUNDS} rounds of expectation maximisation.",
         least=0,
+        of_training=True,
     )
 
     def validate(self, epochs: int) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
         super().validate(epochs)
+        first, objective = self.pretraining_epochs, self.objective
+        if objective == "constrained" and not 0 < first < epochs - self.settling_epochs:
+            raise UserError(
+                f"--pretraining_epochs is {first}, expected 1 or more and less than --epochs "
+                "without --settling_epochs, with --objective=constrained"
+            )
         is_linear = self.network == "linear"
         if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
             raise UserError(
@@ -85,15 +116,34 @@ class KVAESettings(
                 f"--settling_epochs is {self.settling_epochs}, expected 0 with --network=linear, "
                 "which has no encoder"
             )
-        if is_linear and self.objective != "collapsed":
-            raise UserError(
-                f"--objective is {self.objective}, expected collapsed with --network=linear"
-            )
+        if is_linear and objective != "collapsed":
+            raise UserError(f"--objective is {objective}, expected collapsed with --network=linear")
+
+    @property
+    def auto_encoder_epochs(self) -> int:
+        """Number of first epochs that train the auto-encoder only."""
+        return self.pretraining_epochs if self.objective == "constrained" else 0
+
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """The epochs of the auto-encoder, those of the whole model, and those that settle."""
+        first, parts = self.auto_encoder_epochs, super().schedule_parts(epochs)
+        if not first:
+            return parts
+        whole = SchedulePart(parts[0].epochs - first, parts[0].rate)
+        return [SchedulePart(first), whole, *parts[1:]]
 
 
 def _create(setup: Setup) -> KVAE:
     settings = setup.settings
-    arguments = setup.arguments("frozen_epochs", "settling_epochs", "settling_rate", "em_epochs")
+    if setup.train.is_vector and (settings.objective == "constrained" or settings.standardised):
+        raise UserError(
+            f"--dataset={setup.dataset} holds vectors, which are standardised in any case: "
+            "expected --objective=collapsed or sampled, and no --standardised"
+        )
+    arguments = setup.arguments(
+        "frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
+        "em_epochs",
+    )  # fmt: skip
     is_linear = settings.network == "linear"
     if is_linear and not setup.train.is_vector:
         raise UserError(
@@ -106,6 +156,7 @@ def _create(setup: Setup) -> KVAE:
         **arguments,
         seed=setup.seed,
         jit_engine=setup.jit_engine,
+        pretraining_updates=setup.updates(settings.auto_encoder_epochs),
         frozen_updates=setup.updates(settings.frozen_epochs),
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
         standardise=_moments(setup.train) if setup.train.is_vector else None,
@@ -115,11 +166,17 @@ def _create(setup: Setup) -> KVAE:
 def _prepare(model: KVAE, setup: Setup) -> None:
     if isinstance(model, LinearKVAE):
         linear_em.initialise(model, setup.train)
+    else:
+        initialise_frames(model, setup.train)
 
 
-def _callbacks(setup: Setup) -> list:
-    epochs = setup.settings.em_epochs
-    return [linear_em.LinearEM(setup.train, epochs)] if epochs else []
+def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
+    s = setup.settings
+    if s.em_epochs:
+        return [linear_em.LinearEM(setup.train, s.em_epochs)]
+    if s.objective != "constrained":
+        return []
+    return [DynamicsInitialisation(setup.train, s.pretraining_epochs, s.tolerance, setup.seed)]
 
 
 def _moments(train):
@@ -152,9 +209,11 @@ SPEC = ModelSpec(
     "Unsupervised Learning",
     settings=KVAESettings,
     create=_create,
-    describe=_describe,
     prepare=_prepare,
     callbacks=_callbacks,
+    recipe=recipe,
+    describe=_describe,
+    from_data=("standardise",),
     accepts_vectors=lambda settings: settings.network in ("mlp", "linear"),
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )

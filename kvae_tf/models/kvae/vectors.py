@@ -32,7 +32,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding, filter_step, joint_filter
 from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
-from kvae_tf.models.contract import Bound, Frames
+from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.kvae.model import KVAE
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
@@ -67,8 +67,8 @@ class VectorKVAE(KVAE):
             else self._posterior
         )
 
-    def _create_frame_layers(self, network, encoding_size, units, max_encoding_variance, *options):
-        super()._create_frame_layers(network, encoding_size, units, _WIDEST, *options)
+    def _create_frame_layers(self, *, max_encoding_variance, **options):
+        super()._create_frame_layers(max_encoding_variance=_WIDEST, **options)
         self._first_variance = min(max_encoding_variance, 0.99 * _WIDEST)
 
     def build(self, input_shape=None):
@@ -198,6 +198,17 @@ class VectorKVAE(KVAE):
         means = tf.where(there, frames, tf.reduce_mean(decoded, axis=-4))
         return means, tf.where(there, 0.0, tf.sqrt(variance))
 
+    def _score(self, given):
+        model, mu, seen, _, _ = self._infer(given)
+        prior = lgssm.filter(model, mu, seen).step_log_likelihoods
+        return self._scores(prior, self._encode(given.frames), seen, given.frames)
+
+    def _scores(self, prior, psi, seen, frames):
+        """``Scores`` at a = mu: log p(mu_t | before) - log psi(mu_t), and log p(x_t | mu_t)."""
+        prior -= seen * inputs.log_normal(tf.zeros_like(psi.std), tf.math.log(psi.std))
+        log_p = seen * self.likelihood.log_prob(self.decoder(psi.mean), frames)
+        return Scores(prior + log_p, prior, log_p)
+
     def _filter_step(self, state, given):
         frames, seen, controls, _ = given
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
@@ -206,10 +217,12 @@ class VectorKVAE(KVAE):
             self.network, self.mixture, state, psi.mean, seen, controls, tf.square(psi.std)
         )
         q, covariance = self._encoding_moments(psi, seen, step.emission, step.mean, step.covariance)
+        scores = self._scores(step.log_likelihood, psi, seen, frames)
         return state, {
             "frames": self._entries_of(frames, seen, q.mean, covariance)[0],
             "encodings": q.mean,
             "encoding_stds": q.std,
             "latents": step.mean,
             "latent_covariances": step.covariance,
+            **scores._asdict(),
         }

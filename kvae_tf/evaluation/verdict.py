@@ -1,0 +1,295 @@
+"""What a trained model is worth, in one word and one number a question.
+
+Errors are root mean squares over the pixels that change within a sequence, as shares of these
+pixels' standard deviation: 0 is perfect, 1 no better than a grey mean. So thin and grey objects
+count, and a still background does not.
+
+The questions, in the order in which they are asked; the first one that is answered badly gives the
+word, and what to try:
+
+======================  ==================  ==============================================  ========
+word                    number              question                                        bad
+======================  ==================  ==============================================  ========
+``too_few_sequences``   ``sequences``       are there enough test sequences to say?         < 10
+``collapsed``           ``information``     do encodings say anything of frames?            < 0.5
+``poor_reconstruction`` ``reconstruction``  are seen frames drawn well?                     > 0.35
+``no_dynamics``         ``to_last_frame``   is a gap filled in better than by its last      > 0.75
+                                            frame before it?
+``no_smoothing``        ``to_filtering``    is smoothing better than filtering?             >= 1
+``poor_generation``     ``generation``      do generated frames vary as real ones?          < 0.5
+``good``
+======================  ==================  ==============================================  ========
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from kvae_tf.data import SequenceData, gap
+from kvae_tf.evaluation import compiled_queries
+from kvae_tf.evaluation.imputation import Gap, last_seen
+from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.models.contract import VideoModel
+
+GAP = 5  # frames
+FEWEST = 10  # sequences
+_LEAST_CHANGE = 0.02  # standard deviation of a pixel within a sequence
+_SHARE_OF_MOST = 0.1  # of that of the pixel that changes most
+
+
+class Questions(NamedTuple):
+    """The numbers behind a verdict; NaN where a model cannot answer.
+
+    Attributes:
+      sequences: number of test sequences, or of videos' windows.
+      information: nats that an encoding says of its frame, the sum over its entries of
+        ½ log(1 + Var[mean] / E[variance]).
+      reconstruction: relative error of seen frames.
+      smoothing: relative error of the middle frame of a gap of five, filled in by the model's best
+        method.
+      filtering: the same, filled in from earlier frames only.
+      last_frame: the same, the last frame before the gap repeated.
+      to_last_frame: ``smoothing`` / ``last_frame``.
+      to_filtering: ``smoothing`` / ``filtering``.
+      generation: standard deviation of generated frames' changing pixels as a share of real ones'.
+    """
+
+    sequences: int
+    information: float
+    reconstruction: float
+    smoothing: float
+    filtering: float
+    last_frame: float
+    to_last_frame: float
+    to_filtering: float
+    generation: float
+
+
+# Word -> number, whether it is bad, and what to try.
+_RULES = {
+    "too_few_sequences": (
+        "sequences",
+        lambda x: x < FEWEST,
+        "--stride smaller, or more videos: the test part is too small to tell",
+    ),
+    "collapsed": (
+        "information",
+        lambda x: x < 0.5,
+        "--objective=constrained, or a larger --reconstruction_weight",
+    ),
+    "poor_reconstruction": (
+        "reconstruction",
+        lambda x: x > 0.35,
+        "--encoding_size larger, with twice as large a --latent_size, or more --epochs",
+    ),
+    "no_dynamics": (
+        "to_last_frame",
+        lambda x: x > 0.75,
+        "--objective=constrained, or a smaller --reconstruction_weight",
+    ),
+    "no_smoothing": (
+        "to_filtering",
+        lambda x: x >= 1.0,
+        "--missing_rate=0.8 --mixed_rates, so that training sees gaps",
+    ),
+    "poor_generation": (
+        "generation",
+        lambda x: x < 0.5,
+        "--learn_initial and --learn_noise",
+    ),
+}
+WORDS = (*_RULES, "good")
+
+
+def word(questions: Questions) -> str:
+    """The verdict, out of ``WORDS``; questions that a model cannot answer are not asked."""
+    for name, (number, is_bad, _) in _RULES.items():
+        value = getattr(questions, number)
+        if not math.isnan(value) and is_bad(value):
+            return name
+    return "good"
+
+
+def advice(verdict: str) -> str:
+    """The flag to try next, in words; empty where the verdict is good."""
+    return _RULES[verdict][2] if verdict in _RULES else ""
+
+
+def ask(model: VideoModel, data: SequenceData) -> Questions:
+    """The numbers behind a verdict.
+
+    Args:
+      model: a model that can ``impute``.
+      data: test sequences of at least 3 frames.
+    """
+    changing, std = changing_pixels(data)
+    start = max(1, (data.num_steps - GAP) // 2)
+    hidden = Gap(start, min(start + GAP, data.num_steps - 1))
+    middle = (hidden.start + hidden.stop - 1) // 2
+    best = model.imputation_methods[0]
+    fill, decode = compiled_queries.fill(model), compiled_queries.decode(model)
+    moments = compiled_queries.encoding_moments(model)
+    errors = {name: _MeanSquare() for name in ("seen", *model.imputation_methods, "last")}
+    means, variances = [], []
+    for batch, rows in masked_batches(data, gap(len(data), data.num_steps, *hidden)):
+        kept = rows.stop - rows.start
+        frames, observed, controls = batch["frames"], batch["observed"], batch["controls"]
+        known, counts = batch["known"][:kept] > 0, batch.get("num_objects")
+
+        def add(name, guess, steps, frames=frames, kept=kept):
+            difference = (guess[:kept] - frames[:kept])[steps][..., changing]
+            errors[name].add(difference)
+
+        at_middle = np.zeros_like(known)
+        at_middle[:, middle] = known[:, middle]
+        for method in model.imputation_methods:
+            a = fill(frames, observed, controls, method=method, num_objects=counts)
+            guess = decode(a, num_objects=counts).numpy()
+            add(method, guess, at_middle)
+            if method == best:
+                add("seen", guess, observed[:kept] > 0)
+        add("last", last_seen(frames, observed), at_middle)
+        mean, spread = moments(frames, batch["known"], controls, num_objects=counts)
+        means.append(mean.numpy()[:kept][known])
+        variances.append(np.square(spread.numpy()[:kept][known]))
+    relative = {name: _ratio(error.root(), std) for name, error in errors.items()}
+    filtering = relative.get("filter", math.nan)
+    return Questions(
+        sequences=len(data),
+        information=_information(np.concatenate(means), np.concatenate(variances)),
+        reconstruction=relative["seen"],
+        smoothing=relative[best],
+        filtering=filtering,
+        last_frame=relative["last"],
+        to_last_frame=_ratio(relative[best], relative["last"]),
+        to_filtering=_ratio(relative[best], filtering) if best != "filter" else math.nan,
+        generation=_generated(model, data, changing, std),
+    )
+
+
+def changing_pixels(data: SequenceData) -> tuple[np.ndarray, float]:
+    """The pixels that change within sequences ``[H, W, C]`` bool; and their standard deviation.
+
+    The standard deviation is the root mean square over these pixels and all seen frames of the
+    difference from the pixel's mean.
+
+    Args:
+      data: any sequences.
+    """
+    seen = data.observed > 0
+    frames = data.unit_frames
+    count = np.maximum(seen.sum(axis=1), 1)[:, np.newaxis, np.newaxis, np.newaxis]
+    mask = seen[..., np.newaxis, np.newaxis, np.newaxis]
+    own = np.where(mask, frames, 0).sum(axis=1) / count
+    within = np.where(mask, np.square(frames - own[:, np.newaxis]), 0)
+    change = np.sqrt(within.sum(axis=(0, 1)) / max(seen.sum(), 1))
+    changing = change >= max(_LEAST_CHANGE, _SHARE_OF_MOST * change.max())
+    if not changing.any():  # a still film: all count
+        changing = np.ones_like(changing)
+    variances = frames[seen].var(axis=0, dtype=np.float64)[changing]
+    return changing, float(np.sqrt(variances.mean()))
+
+
+class _MeanSquare:
+    def __init__(self):
+        self.sum, self.count = 0.0, 0
+
+    def add(self, values):
+        self.sum += float(np.square(values, dtype=np.float64).sum())
+        self.count += values.size
+
+    def root(self):
+        return math.sqrt(self.sum / self.count) if self.count else math.nan
+
+
+def _information(means, variances):
+    """Nats that encodings ``[L, m]`` say, as those of Gaussian channels."""
+    noise = variances.mean(axis=0, dtype=np.float64)
+    signal = means.var(axis=0, dtype=np.float64)
+    # Without noise any signal says more than is asked for.
+    ratio = np.divide(signal, noise, out=np.where(signal > 0, 1e12, 0.0), where=noise > 0)
+    return float(0.5 * np.log1p(ratio).sum())
+
+
+def _generated(model, data, changing, std):
+    """Spread of generated frames as a share of the real ones'; NaN of a model without."""
+    if "generate" not in model.supports:
+        return math.nan
+    count = min(len(data), 100)
+    controls = data.controls[:count] if data.control_size else None
+    counts = None if data.num_objects is None else data.num_objects[:count]
+    frames = model.generate(
+        count, data.num_steps, controls, seed=model.noise_seed, num_objects=counts
+    ).frames
+    pixels = np.asarray(frames)[..., changing].reshape(-1, int(changing.sum()))
+    return _ratio(float(np.sqrt(pixels.var(axis=0, dtype=np.float64).mean())), std)
+
+
+def _ratio(value, other):
+    return value / other if other > 0 else math.nan
+
+
+def judge(model: VideoModel, data: SequenceData) -> dict[str, object]:
+    """The verdict as metrics: ``verdict``, a word out of ``WORDS``, and ``verdict/<number>``.
+
+    Numbers of questions that the model cannot answer are left out.
+
+    Args:
+      model: a model that can ``impute``.
+      data: test sequences of at least 3 frames.
+    """
+    questions = ask(model, data)
+    numbers = {f"verdict/{name}": value for name, value in questions._asdict().items()}
+    known = {name: value for name, value in numbers.items() if not math.isnan(value)}
+    return {"verdict": word(questions), **known}
+
+
+def paragraph(metrics: Mapping[str, object]) -> str:
+    """The verdict in plain words; empty where metrics hold none.
+
+    Args:
+      metrics: what ``judge`` gives, among other metrics.
+    """
+    found = metrics.get("verdict")
+    if found not in WORDS:
+        return ""
+
+    def number(name):
+        return float(metrics.get(f"verdict/{name}", math.nan))
+
+    smoothing, last, filtering = map(number, ("smoothing", "last_frame", "filtering"))
+    sentences = [
+        f"{_TITLES[found]}",
+        f"Seen frames are drawn with {_percent(number('reconstruction'))} of the moving pixels' "
+        "standard deviation as error.",
+        f"In the middle of a gap of {GAP} frames it is {_percent(smoothing)}; "
+        f"{_percent(filtering)} from earlier frames only; {_percent(last)} if the last frame is "
+        "repeated.",
+        f"Encodings say {number('information'):.1f} nats of their frame.",
+    ]
+    if not math.isnan(number("generation")):
+        sentences.append(
+            f"Generated frames vary by {_percent(number('generation'))} of what real ones do."
+        )
+    if advice(found):
+        sentences.append(f"To try next: {advice(found)}.")
+    return " ".join(sentences)
+
+
+_TITLES = {
+    "too_few_sequences": "Too few test sequences to say.",
+    "collapsed": "Collapsed: the encodings say nothing of the frames.",
+    "poor_reconstruction": "Seen frames are drawn badly.",
+    "no_dynamics": "No dynamics were learned: repeating the last frame is about as good.",
+    "no_smoothing": "Later frames do not help: smoothing is no better than filtering.",
+    "poor_generation": "Hidden frames are filled in well, but generated ones hardly vary.",
+    "good": "Good: hidden frames are filled in well.",
+}
+
+
+def _percent(share):
+    return "an unknown share" if math.isnan(share) else f"{100 * share:.0f} %"

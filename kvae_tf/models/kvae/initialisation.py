@@ -1,0 +1,181 @@
+r"""Initialisations of a KVAE from data: the mean frame; dynamics of constant velocity.
+
+What moves in a video mostly goes on as before. So the latent state starts as the encodings and
+their change from step to step, z = (a, v), and every mode as
+
+    a_{t+1} = a_t + v_t,    v_{t+1} = v_t
+
+With n < 2 m the first n - m encodings have a velocity. The noises are those that an auto-encoder's
+encodings show: Var[a_{t+1} - 2 a_t + a_{t-1}], the variance of the second differences, is that of a
+change of velocity, plus 6 times that of the emission noise.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData, evaluation_batches
+
+_SEQUENCES = 1000  # more change the moments little
+_BATCH = 50
+_FRAMES = 5000  # of which distortions are computed at once
+_SPREAD = 0.01  # standard deviation by which the modes differ at first
+_LEAST = 1e-4  # variance of an encoding
+_LEAST_SPREAD = 0.2  # of a pixel, as a share of the moving pixels'
+_LEAST_WEIGHT = 0.02  # of a pixel
+_TINY = 1e-6
+
+
+def initialise_frames(model, train: SequenceData) -> None:
+    """Sets what encoder, decoder and constraint take from the training frames.
+
+    The constraint weights a pixel by the share of its variance that is change within sequences.
+    What only differs between sequences, a background for instance, then does not hide what moves.
+
+    Args:
+      model: a built KVAE; if it is ``standardised``, centre and spread of encoder and decoder are
+        changed, and weights and scale of its constraint, if it has one.
+      train: training sequences.
+    """
+    standardised = model.encoder.standardised
+    if not standardised and not model.constraint:
+        return
+    mean, variance, within = _pixel_moments(train)
+    centre = model.likelihood.inverse_mean(tf.constant(mean, tf.float32))
+    if standardised:
+        # Pixels that hardly change are not blown up.
+        moving = np.sqrt(np.average(variance, weights=variance + _TINY))
+        spread = np.maximum(np.sqrt(variance), _LEAST_SPREAD * moving + _TINY)
+        model.encoder.centre.assign(mean)
+        model.encoder.spread.assign(spread)
+        model.decoder.centre.assign(centre)
+        if model.variance_floor is not None:  # the decoder gives means, no logits
+            model.decoder.spread.assign(spread)
+    if model.constraint:
+        weights = np.clip(within / (variance + _TINY), _LEAST_WEIGHT, 1.0)
+        model.constraint.pixel_weights.assign(weights)
+        frames = train.unit_frames[train.observed > 0]
+        parts = np.array_split(frames, -(-len(frames) // _FRAMES))
+        shares = [model.constraint.share(model.likelihood, centre, tf.constant(x)) for x in parts]
+        model.constraint.scale.assign(max(np.mean(np.concatenate(shares)), _TINY))
+
+
+def _pixel_moments(train):
+    """Mean of each pixel, its variance, and its variance within sequences, ``[H, W, C]``."""
+    seen = train.observed[..., np.newaxis, np.newaxis, np.newaxis] > 0
+    count = max(seen.sum(), 1)
+    total, square, within = (np.zeros(train.frame_shape) for _ in range(3))
+    for frames, mask in zip(train.frames, seen, strict=True):  # one by one, to save memory
+        if not mask.any():
+            continue
+        x = np.where(mask, frames, 0).astype(np.float64)
+        x = x / 255.0 if frames.dtype == np.uint8 else x
+        own = x.sum(axis=0) / mask.sum()
+        total += x.sum(axis=0)
+        square += np.square(x).sum(axis=0)
+        within += np.square(np.where(mask, x - own, 0.0)).sum(axis=0)
+    mean = total / count
+    return mean, np.maximum(square / count - np.square(mean), 0.0), within / count
+
+
+class DynamicsInitialisation(keras.callbacks.Callback):
+    """Calls ``initialise_dynamics`` before the first epoch that trains the dynamics.
+
+    Adds the constraint's ``multiplier`` to the epochs' logs.
+
+    Args:
+      train: training sequences.
+      epoch: number of epochs before it.
+      tolerance: how much larger than the auto-encoder's the distortion may become.
+      seed: seed of the differences between the modes, an int.
+    """
+
+    def __init__(self, train: SequenceData, epoch: int, tolerance: float, seed: int):
+        super().__init__()
+        self.train = train
+        self.epoch = epoch
+        self.tolerance = tolerance
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            initialise_dynamics(self.model, self.train, self.tolerance, self.seed)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["multiplier"] = float(self.model.constraint.multiplier)
+
+
+def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int) -> None:
+    """Dynamics of constant velocity and the constraint's target, from an auto-encoder.
+
+    Args:
+      model: a built KVAE with a trained auto-encoder; mixture and constraint are changed.
+      train: training sequences.
+      tolerance: the target, as a multiple of the auto-encoder's distortion.
+      seed: seed of the differences between the modes, an int.
+    """
+    train = train.select(slice(0, _SEQUENCES))
+    encodings, share = _encoded(model, train)
+    model.constraint.target.assign(tolerance * share)
+    start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
+
+
+def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
+    """Dynamics of constant velocity, scaled to encodings.
+
+    Args:
+      mixture: a built ``ModeMixture``; it is changed.
+      encodings: ``[N, T, m]``.
+      seen: bool ``[N, T]``.
+      seed: seed of the differences between the modes, an int.
+    """
+    s = mixture.settings
+    K, n, m = s["num_modes"], s["latent_size"], s["encoding_size"]
+    held, moving = min(m, n), min(m, max(n - m, 0))
+    transition = np.tile(np.eye(n), (K, 1, 1))
+    transition[:, range(moving), range(m, m + moving)] = 1.0
+    rng = np.random.default_rng(seed)
+    mixture.transition.assign(transition + _SPREAD * rng.normal(size=transition.shape))
+    mixture.emission.assign(np.tile(np.eye(m, n), (K, 1, 1)))
+    values = encodings[seen]
+    variance = values.var(axis=0) + _LEAST
+    once, twice = (_variance_of_differences(encodings, seen, order) for order in (1, 2))
+    q, start = np.full(n, _LEAST), np.ones(n)
+    q[:held] = _LEAST * variance[:held]
+    start[:held] = variance[:held]
+    q[m : m + moving] = twice[:moving] / 3.0
+    start[m : m + moving] = once[:moving]
+    mixture.log_transition_noise.assign(np.log(q))
+    mixture.log_emission_noise.assign(np.log(twice / 10.0))
+    mean = np.zeros(n)
+    mean[:held] = values.mean(axis=0)[:held]
+    mixture.initial_mean.assign(mean)
+    mixture.initial_log_scale.assign(np.log(start) / 2.0)
+
+
+def _variance_of_differences(encodings, seen, order):
+    """Variances of the differences of an order between steps that are all seen, ``[m]``."""
+    steps = seen.shape[1] - order
+    whole = np.all([seen[:, k : k + steps] for k in range(order + 1)], axis=0)
+    if steps < 1 or not whole.any():
+        return np.full(encodings.shape[-1], _LEAST)
+    return np.diff(encodings, order, axis=1)[whole].var(axis=0) + _LEAST
+
+
+def _encoded(model, train):
+    """Means of the encodings ``[N, T, m]``; and the share of the frames they do not explain."""
+
+    @tf.function(autograph=False)
+    def encode(frames):
+        a = model.encoder(frames).mean
+        return a, model.constraint.share(model.likelihood, model.decoder(a), frames)
+
+    encodings, shares = [], []
+    for batch in evaluation_batches(train, min(_BATCH, len(train))):
+        rows = batch["weight"].numpy() > 0
+        a, share = (x.numpy()[rows] for x in encode(batch["frames"]))
+        encodings.append(a)
+        shares.append(share[batch["observed"].numpy()[rows] > 0])
+    return np.concatenate(encodings), float(np.mean(np.concatenate(shares), dtype=np.float64))
