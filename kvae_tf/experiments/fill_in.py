@@ -9,13 +9,12 @@ from kvae_tf import data
 from kvae_tf.data.settings import DataSettings
 from kvae_tf.errors import UserError
 from kvae_tf.models import registry
-from kvae_tf.models.kvae import vector_recipe
 from kvae_tf.training.build import TrainingPlan, build, jit, model_setup, optimizer, steps_per_epoch
 from kvae_tf.training.settings import TrainingSettings
 
 
 def fill_in(series: data.SequenceData, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Fills in all series by a linear model trained on them, with settings of ``vector_recipe``.
+    """Fills in all series by a linear model that is trained on them, with the recipe's settings.
 
     >>> table = np.sin(np.arange(60.0))[:, np.newaxis] * [1.0, 2.0]
     >>> table[10:13, 0] = np.nan
@@ -36,7 +35,8 @@ def fill_in(series: data.SequenceData, seed: int = 0) -> tuple[np.ndarray, np.nd
     """
     if not series.is_vector:
         raise UserError(f"series has frames {series.frame_shape}, expected vectors")
-    spec, given = registry.get(registry.DEFAULT), vector_recipe(series)
+    spec = registry.get(registry.DEFAULT)
+    given = spec.recipe(series, {})
     own = {name: x for name, x in given.items() if name in spec.settings.__dataclass_fields__}
     training = {name: x for name, x in given.items() if name not in own}
     plan = TrainingPlan(
