@@ -11,7 +11,7 @@ from kvae_tf.experiments.settings import Settings
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
 from kvae_tf.lgssm import LGSSM
-from kvae_tf.models import KVAE
+from kvae_tf.models import KVAE, registry
 from kvae_tf.models.kvae import LinearKVAE, linear_em, vector_recipe
 
 B, T, D, N, U = 2, 5, 3, 4, 2
@@ -294,3 +294,12 @@ def test_recipe_does_not_look_at_values():
     vectors = walk(1, 30, seed=0)
     assert isinstance(from_vectors(vectors), SequenceData)
     assert vector_recipe(from_vectors(vectors)) == vector_recipe(from_vectors(10 * vectors))
+
+
+def test_the_recipe_of_a_users_vectors_keeps_to_what_is_given():
+    train = from_vectors(walk(1, 30, seed=0))
+    spec = registry.get("kvae")
+    assert spec.recipe(train, {}) == vector_recipe(train)
+    assert "latent_size" not in spec.recipe(train, {"latent_size": 3})
+    for given in ({"network": "mlp"}, {"num_modes": 2}):  # no EM for these
+        assert spec.recipe(train, given) == {}
