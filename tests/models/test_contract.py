@@ -561,6 +561,9 @@ def test_an_export_answers_as_its_model(case, live, exported, loaded):
             np.testing.assert_allclose(one, other, atol=1e-5)
     if "generate" in model.supports:
         for one, other in zip(*(x.generate(3, 4, seed=5) for x in (export, model)), strict=True):
+            if other is None:
+                assert one is None
+                continue
             np.testing.assert_allclose(
                 one, other, atol=1e-4 * max(1.0, np.max(np.abs(other), initial=0))
             )
