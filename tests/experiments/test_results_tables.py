@@ -65,6 +65,14 @@ def test_compare_names_what_is_missing(tmp_path, name):
 def saved_models(tmp_path):
     folder = tmp_path / "saved_models"
     write(folder / "pendulum" / "metrics.json", {"test/elbo_per_frame": 939.123456, "x": [1]})
+    filled = {
+        method: {"rmse": [0.5, 0.7], "coverage": coverage}
+        for method, coverage in (
+            ("interpolation", [None, None]), ("UnobservedComponents", [0.9, 0.94]),
+            ("DynamicFactorMQ", [0.9, 0.9]), ("kvae_tf", [0.88, 0.9]),
+        )
+    }  # fmt: skip
+    write(folder / "tables" / "filling.json", {"sea": {"shape": [61, 12], "20 %": filled}})
     for world in results_tables.WORLDS:
         write(folder / world / "metrics.json", metrics())
         runs = [
@@ -145,6 +153,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| p = 0.5, smoothing | 0.0080 ± 0.0040 | 0.0040, 0.0080, 0.0120 |",
         "| seeds that failed to learn | 0 of 3 |",
         "| 40 % | 6000 | 0.0080 |",
+        "| sea (61 x 12) | 20 % | 0.600 ± 0.141 | 0.600 ± 0.141 (0.92) | 0.600 ± 0.141 (0.90) |",
         "| lstm | 2 | 0.0060 ± 0.0028 |",
         "| mlp | 1 | 0.0120 ± 0.0000 |",
         "| KVAE, mlp | 2 | 901.00 ± 1.41 | 905.00 ± 0.00 | -5.00 ± 0.00 | 0.00 ± 0.00 |",
