@@ -206,7 +206,7 @@ def test_learns_to_fill_in():
 
 
 def test_resumed_bit_for_bit(tmp_path):
-    """A checkpoint from before the dynamics' initialisation, and one from after it."""
+    """From a checkpoint of before the dynamics were initialised."""
     splits = data.load("pendulum", 0, num_sequences=(20, 4, 4))
     own = {"units": (8,), "pretraining_epochs": 1, "epochs": 3, "steps_per_epoch": 2}
     plan = Settings.from_dict(FLAGS | own | {"run_dir": "unused", "image_epochs": 0}).plan
@@ -219,5 +219,5 @@ def test_resumed_bit_for_bit(tmp_path):
             fit(model, states, plan, splits, folder, stop)
         return model.get_weights()
 
-    at_once, resumed = trained(tmp_path / "one", 3), trained(tmp_path / "two", 1, 2, 3)
+    at_once, resumed = trained(tmp_path / "one", 3), trained(tmp_path / "two", 1, 3)
     assert all(map(np.array_equal, at_once, resumed))
