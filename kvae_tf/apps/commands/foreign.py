@@ -13,7 +13,7 @@ def define() -> None:
     """The flags."""
     flags.DEFINE_string("output", None, "A folder for films, runs, pictures/ and results.json.")
     flags.DEFINE_list("worlds", [], "Names with commas between; empty: all.")
-    flags.DEFINE_list("flags", [], "Further flags of the training, with commas between.")
+    flags.DEFINE_list("training_flags", [], "Further flags of the training, with commas between.")
     flags.DEFINE_integer("seed", 0, "Of films and trainings.", 0, cli.LARGEST_SEED)
     flags.mark_flags_as_required(["output"])
 
@@ -24,12 +24,8 @@ def call() -> None:
     from kvae_tf.apps import foreign
 
     values = flags.FLAGS
-    results = foreign.run(
-        Path(values.output),
-        values.worlds or tuple(foreign.WORLDS),
-        values.seed,
-        values["flags"].value,
-    )
+    worlds = values.worlds or tuple(foreign.WORLDS)
+    results = foreign.run(Path(values.output), worlds, values.seed, values.training_flags)
     for world, row in results.items():
         print(f"{world}: {row['verdict']}")
 
