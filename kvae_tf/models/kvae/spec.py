@@ -62,7 +62,8 @@ class KVAESettings(
     pretraining_epochs: int = setting(
         0,
         "Constrained objective: number of first epochs, which train the auto-encoder only and find "
-        "out how good a reconstruction can be; then the dynamics start at constant velocity.",
+        "out how good a reconstruction can be; then the dynamics start at constant velocity. 1 or "
+        "more without --init_from.",
         least=0,
     )
     tolerance: float = setting(
@@ -96,11 +97,11 @@ class KVAESettings(
         of_training=True,
     )
 
-    def validate(self, epochs: int) -> None:
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
-        super().validate(epochs)
-        first, objective = self.pretraining_epochs, self.objective
-        if objective == "constrained" and not 0 < first < epochs - self.settling_epochs:
+        super().validate(epochs, from_scratch)
+        first, most = self.pretraining_epochs, epochs - self.settling_epochs
+        if self.objective == "constrained" and not int(from_scratch) <= first < most:
             raise UserError(
                 f"--pretraining_epochs is {first}, expected 1 or more and less than --epochs "
                 "without --settling_epochs, with --objective=constrained"
@@ -116,8 +117,10 @@ class KVAESettings(
                 f"--settling_epochs is {self.settling_epochs}, expected 0 with --network=linear, "
                 "which has no encoder"
             )
-        if is_linear and objective != "collapsed":
-            raise UserError(f"--objective is {objective}, expected collapsed with --network=linear")
+        if is_linear and self.objective != "collapsed":
+            raise UserError(
+                f"--objective is {self.objective}, expected collapsed with --network=linear"
+            )
 
     @property
     def auto_encoder_epochs(self) -> int:
@@ -176,7 +179,7 @@ def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
         return [linear_em.LinearEM(setup.train, s.em_epochs)]
     if s.objective != "constrained":
         return []
-    return [DynamicsInitialisation(setup.train, s.pretraining_epochs, s.tolerance, setup.seed)]
+    return [DynamicsInitialisation(setup.train, s.auto_encoder_epochs, s.tolerance, setup.seed)]
 
 
 def _moments(train):
@@ -214,6 +217,7 @@ SPEC = ModelSpec(
     recipe=recipe,
     describe=_describe,
     from_data=("standardise",),
+    first_updates=("pretraining_updates", "frozen_updates"),
     accepts_vectors=lambda settings: settings.network in ("mlp", "linear"),
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )
