@@ -34,7 +34,6 @@ from kvae_tf.data.sequence_data import (
     check_alike,
     from_vectors,
     partition,
-    split_in_time,
 )
 from kvae_tf.errors import UserError
 
@@ -126,11 +125,7 @@ def _splits(arrays, names, path, seed, fractions):
     wanted = {name: share for name, share in shares.items() if name == "train" or name not in parts}
     if len(wanted) > 1:
         try:
-            # Fewer series than parts, one above all, are cut in time.
-            if parts["train"].is_vector and len(parts["train"]) < len(wanted):
-                parts |= split_in_time(parts["train"], wanted)
-            else:
-                parts |= partition(parts["train"], wanted, seed)
+            parts |= partition(parts["train"], wanted, seed)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
     return Splits(**parts)

@@ -283,6 +283,8 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
 def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[str, SequenceData]:
     """Splits shuffled sequences into named parts in proportion to ``shares``.
 
+    Fewer series of vectors than parts, one table above all, are cut in time (``split_in_time``).
+
     Args:
       data: all sequences.
       shares: name of a part -> its share, not negative.
@@ -291,6 +293,8 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
     Raises:
       UserError: a part gets no sequence, or none with a seen frame; the message names it.
     """
+    if data.is_vector and len(data) < len(shares):
+        return split_in_time(data, shares)
     order = np.random.default_rng(number_checks.integer("seed", seed, minimum=0)).permutation(
         len(data)
     )

@@ -28,7 +28,6 @@ from kvae_tf.data.sequence_data import (
     Splits,
     from_vectors,
     partition,
-    split_in_time,
 )
 from kvae_tf.errors import UserError
 
@@ -79,8 +78,6 @@ def load_table(
     shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
     data = read(path, max_memory).data
     try:
-        if len(data) < len(shares):
-            return Splits(**split_in_time(data, shares))
         return Splits(**partition(data, shares, seed))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

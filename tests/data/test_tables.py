@@ -104,8 +104,10 @@ def test_one_series_is_cut_in_time(tmp_path):
     np.testing.assert_array_equal(joined, values)
     np.savez(tmp_path / "v.npz", vectors=values.reshape(1, 20, 1))
     again = data.load_arrays(tmp_path / "v.npz")
-    for one, other in zip(splits, again, strict=True):
+    parts = data.split(data.from_vectors(values.reshape(1, 20, 1)))
+    for one, other, third in zip(splits, again, parts, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.frames, third.frames)
     with pytest.raises(UserError, match=r"t\.csv: the .* part is empty: 1 steps"):
         data.load(str(written(tmp_path, "a\n1\n")), seed=0)
 
