@@ -6,6 +6,7 @@ The names in ``KEPT_OUT`` took no part in any choice of the recipe.
 from __future__ import annotations
 
 import importlib.util
+import resource
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def run(
 
     Returns:
       What ``results.json`` holds: world -> the verdict and its numbers, ``kept_out``, the number of
-      ``updates``, and ``minutes`` of the whole command, training, evaluation and export.
+      ``updates``, and of the whole command, with training, evaluation and export, ``minutes`` and
+      ``cpu_minutes``, those of all cores together.
 
     Raises:
       UserError: a name is unknown, a package is missing, or a training ends with an error.
@@ -116,26 +118,34 @@ def _train(films_of, run_dir, seed, flags):
     ]  # fmt: skip
     if (films_of / "actions.csv").exists():
         command.append(f"--annotations={films_of / 'actions.csv'}")
-    start = time.monotonic()
+    start, cpu = time.monotonic(), _cpu_of_children()
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(run_dir / "training.log", "a") as log:
         status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
     if status:
         raise UserError(f"the training in {run_dir} ended with status {status}: see training.log")
-    storage.write_json(run_dir / "minutes.json", {"minutes": (time.monotonic() - start) / 60})
+    passed = {"minutes": time.monotonic() - start, "cpu_minutes": _cpu_of_children() - cpu}
+    passed = {name: round(seconds / 60, 1) for name, seconds in passed.items()}
+    storage.write_json(run_dir / "minutes.json", passed)
+
+
+def _cpu_of_children():
+    """Seconds of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _keep(output, name, run_dir):
     """Adds a world to ``results.json`` and ``pictures``."""
     metrics = read(run_dir / "metrics.json", "the metrics of a run")
     numbers = {key.partition("/")[2]: x for key, x in metrics.items() if key.startswith("verdict/")}
-    minutes = storage.read_json(run_dir / "minutes.json", "the minutes of a run")["minutes"]
+    minutes = storage.read_json(run_dir / "minutes.json", "the minutes of a run")
     row = {
         "verdict": metrics["verdict"],
         **{key: round(value, 4) for key, value in numbers.items()},
         "kept_out": name in KEPT_OUT,
         "updates": metrics["train/updates"],
-        "minutes": round(minutes, 1),
+        **minutes,
     }
     path = output / "results.json"
     known = storage.read_json(path, "the results of this command") if path.exists() else {}
