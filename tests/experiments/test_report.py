@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from kvae_tf.visualisation import report
+from kvae_tf.experiments import report
 
 HOSTILE = "<img src=x onerror=alert(1)>`${1}`\n</td>\"'&{x}"
 FIELDS = ("model", "dataset", "seed", "run_dir", HOSTILE)
