@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 _STYLE = """
@@ -34,6 +35,8 @@ td, th { border-bottom: 1px solid var(--line); padding: .25rem .9rem .25rem 0; t
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 td:first-child { min-width: 8rem; }
+.names td:first-child, code { white-space: nowrap; }
+.names td:nth-child(4) { min-width: 14rem; }
 .beyond td { color: var(--bad); font-weight: 600; }
 figure { margin: 0 0 1.2rem; }
 figcaption { color: var(--soft); font-size: .9rem; max-width: 46rem; }
@@ -84,8 +87,9 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph, empty where its text is."""
-    return f"<p>{html.escape(text)}</p>\n" if text else ""
+    """A paragraph, in which flags are not broken; empty where its text is."""
+    words = re.sub(r"(--\w+)", r"<code>\1</code>", html.escape(text))
+    return f"<p>{words}</p>\n" if text else ""
 
 
 def label(text: str, kind: str) -> str:
@@ -99,7 +103,10 @@ def label(text: str, kind: str) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], beyond: Sequence[bool] | None = None
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    beyond: Sequence[bool] | None = None,
+    of_names: bool = False,
 ) -> str:
     """A table that scrolls sideways where the page is narrow; empty without rows.
 
@@ -107,6 +114,7 @@ def table(
       header: texts.
       rows: texts, one for each column.
       beyond: whether a row is marked; None: none (default).
+      of_names: the first column holds names, which are not broken; False by default.
     """
     lines = list(rows)
     if not lines:
@@ -116,7 +124,8 @@ def table(
         f"<tr{' class=beyond' if mark else ''}>{_cells('td', line)}</tr>"
         for line, mark in zip(lines, marks, strict=True)
     )
-    return f'<div class="wide"><table>\n<tr>{_cells("th", header)}</tr>\n{body}\n</table></div>\n'
+    kind = "wide names" if of_names else "wide"
+    return f'<div class="{kind}"><table>\n<tr>{_cells("th", header)}</tr>\n{body}\n</table></div>\n'
 
 
 def _cells(tag, texts):
