@@ -36,6 +36,7 @@ td, th { border-bottom: 1px solid var(--line); padding: .25rem .9rem .25rem 0; t
 th { color: var(--soft); font-weight: 600; }
 td:first-child { min-width: 8rem; }
 .names td:first-child, code { white-space: nowrap; }
+.names td:nth-child(2) { min-width: 7rem; overflow-wrap: anywhere; }
 .names td:nth-child(4) { min-width: 14rem; }
 .beyond td { color: var(--bad); font-weight: 600; }
 figure { margin: 0 0 1.2rem; }

@@ -185,7 +185,7 @@ def test_without_a_verdict(metrics, files, words, page):
 
 
 def test_a_run_that_is_not_finished(page, tmp_path):
-    with pytest.raises(UserError, match=r"metrics.json does not exist, expected the metrics"):
+    with pytest.raises(UserError, match="has neither metrics.json nor logs, expected a run"):
         page()
     log(tmp_path / "run", "validation", 3)
     found = page(time={"seconds": 60.0, "epochs": 3})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kvae_tf import evaluation
 from kvae_tf.data import storage
+from kvae_tf.errors import UserError
 from kvae_tf.experiments.report import errors, pictures, settings_tables
 from kvae_tf.export import weights
 from kvae_tf.training import callbacks
@@ -25,12 +26,17 @@ def write(folder: Path, output: Path) -> None:
       output: the HTML file, with embedded pictures.
 
     Raises:
-      UserError: the folder holds no run, or nothing but its settings, or a file in it is of another
+      UserError: the folder holds no run, or one without a finished epoch, or a file in it is of another
         form.
     """
     settings = storage.read_json(folder / "settings.json", "the settings of a run")
     path, logs = folder / "metrics.json", folder / "logs"
-    is_finished = path.exists() or not logs.is_dir()
+    is_finished = path.exists()
+    if not is_finished and not logs.is_dir():
+        raise UserError(
+            f"{folder} has neither metrics.json nor logs, expected a run with a finished epoch, or "
+            "an export"
+        )
     metrics = evaluation.read(path, "the metrics of a finished run") if is_finished else {}
     shown = pictures.read(folder / "saved_model") | pictures.read(folder)
     drawn = events.images(logs / "validation")
