@@ -50,6 +50,7 @@ img { display: block; max-width: 100%; height: auto; }
 .grid { display: grid; gap: 0 1.5rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); }
 summary { cursor: pointer; color: var(--soft); }
+@media (max-width: 30rem) { .names :is(td, th):nth-child(4) { display: none; } }
 @media (prefers-color-scheme: dark) { .beyond td { color: #ff8a80; } }
 """
 

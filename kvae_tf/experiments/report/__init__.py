@@ -26,8 +26,8 @@ def write(folder: Path, output: Path) -> None:
       output: the HTML file, with embedded pictures.
 
     Raises:
-      UserError: the folder holds no run, or one without a finished epoch, or a file in it is of another
-        form.
+      UserError: the folder holds no run, or one without a finished epoch, or a file in it is of
+        another form.
     """
     settings = storage.read_json(folder / "settings.json", "the settings of a run")
     path, logs = folder / "metrics.json", folder / "logs"

@@ -14,10 +14,10 @@ _WIDE = 2.2  # of width by height, from which on a picture has a row to itself
 _FILMS = {
     "imputations": (
         "strip",
-        "Frames filled in. From top to bottom: a test sequence; what the model sees of it, the "
-        "frames below an orange bar being hidden (black); and what it makes of that, a row for "
-        "each method. Smoothing knows the frames before and after the gap, filtering only those "
-        "before.",
+        "Frames filled in. From top to bottom: a sequence that the training did not have; what the "
+        "model sees of it, the frames below an orange bar being hidden (black); and what it makes "
+        "of that, a row for each method. Smoothing knows the frames before and after the gap, "
+        "filtering only those before.",
     ),
     "generated": (
         "film",
@@ -26,14 +26,14 @@ _FILMS = {
     ),
     "reconstructions": (
         "strip",
-        "A test sequence, and below it each frame after it was encoded and decoded again, without "
-        "any dynamics.",
+        "A sequence that the training did not have, and below it each frame after it was encoded "
+        "and decoded again, without any dynamics.",
     ),
 }
 _LATENTS = {
     "trajectories": (
         "chart strip",
-        "Encodings of three test sequences in time: grey those of the true frames, coloured what "
+        "Encodings of three sequences in time: grey those of the true frames, coloured what "
         "the model infers where frames are hidden (hollow marks).",
     ),
     "mode_weights": (
@@ -41,7 +41,7 @@ _LATENTS = {
         "How much each mode of the dynamics counts at each frame of the first of them; hatched "
         "where frames are hidden.",
     ),
-    "objects": ("chart strip", "Paths of the objects that the model infers in test sequences."),
+    "objects": ("chart strip", "Paths of the objects that the model infers in sequences."),
     "stages": (
         "chart strip",
         "The same paths in validation sequences after the first, a middle and the last epoch.",
@@ -49,7 +49,7 @@ _LATENTS = {
 }
 _VECTORS = (
     "chart strip",
-    "Entries of three test sequences in time: grey the true ones, coloured what the model fills in "
+    "Entries of three sequences in time: grey the true ones, coloured what the model fills in "
     "where rows are hidden (hollow marks).",
 )
 
