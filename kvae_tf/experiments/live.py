@@ -34,8 +34,11 @@ def from_source(source: Source) -> SequenceModel:
         steps_per_epoch=description.steps_per_epoch,
     )
     like = _like(description)
+    arguments = dict(description.arguments)
+    if source.kind != "run":
+        arguments |= dict.fromkeys(settings.spec.first_updates, 0)
     try:
-        model = build(settings.plan, like, arguments=description.arguments)
+        model = build(settings.plan, like, arguments=arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"{source.folder / weights.MODEL} does not fit: {error}") from None
     if source.kind == "run":

@@ -113,6 +113,24 @@ def coverage(saved_models: Path) -> str:
     return _markdown(("export", "method", "inside the 90 % interval"), rows)
 
 
+def foreign(saved_models: Path) -> str:
+    """Worlds that no config knows, trained with the recipe alone."""
+    rows = []
+    for name, found in _read(saved_models / "tables" / "foreign.json").items():
+        errors = ("reconstruction", "smoothing", "filtering", "last_frame")
+        rows.append((
+            f"{name}, kept out" if found["kept_out"] else name,
+            f"`{found['verdict']}`",
+            *(f"{found[error]:.2f}" for error in errors),
+            f"{found['to_last_frame']:.2f}",
+            found["sequences"],
+            f"{found['cpu_minutes']:.0f}",
+        ))  # fmt: skip
+    header = ("world", "verdict", "seen frames", "smoothing", "filtering", "last frame",
+              "smoothing / last frame", "test sequences", "CPU minutes")  # fmt: skip
+    return _markdown(header, rows)
+
+
 def anomalies(saved_models: Path) -> str:
     """How well scores tell sequences and frames with an anomaly from those without."""
     rows = []
@@ -349,6 +367,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         summary,
         coverage,
         anomalies,
+        foreign,
         false_alarms,
         pendulum,
         pendulum_bounds,

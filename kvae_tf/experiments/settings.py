@@ -71,7 +71,7 @@ class Settings:
     def __post_init__(self):
         self.data.validate()
         self.training.validate()  # before the model, which looks at the number of epochs
-        self.model.validate(self.training.epochs)
+        self.model.validate(self.training.epochs, from_scratch=not self.training.init_from)
         self.run.validate()
 
     @property

@@ -38,13 +38,15 @@ class ModelSettings:
         """Factor of the loss before gradients are computed, 1 for none; see ``TrainableModel``."""
         return 1.0
 
-    def validate(self, epochs: int) -> None:
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits.
 
         Args:
           epochs: number of epochs of the whole training.
+          from_scratch: whether the training starts from random weights, and not from those of a
+            trained model; True by default.
         """
-        del epochs
+        del epochs, from_scratch
         check(self)
 
     def schedule_parts(self, epochs: int) -> list[SchedulePart]:
@@ -144,9 +146,9 @@ class SettlingSettings(ModelSettings):
         1.0, "Factor of the learning rates in the --settling_epochs.", least=0.0
     )
 
-    def validate(self, epochs: int) -> None:
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
-        super().validate(epochs)
+        super().validate(epochs, from_scratch)
         if self.settling_epochs >= epochs:
             raise UserError(
                 f"--settling_epochs is {self.settling_epochs}, expected less than --epochs"

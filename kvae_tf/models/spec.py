@@ -105,6 +105,8 @@ class ModelSpec:
       recipe: chooses settings for data that nobody tuned the model for, by flag name, from the
         training part and the settings that are given; by default none.
       studies: names of the studies of ``kvae_tf.studies`` that apply to the model.
+      first_updates: names of constructor arguments that are numbers of a training's first updates,
+        which a trained model has behind it; none by default.
       accepts_vectors: whether the model, with given settings, takes vectors in place of images;
         by default it does not.
       from_data: names of the constructor's arguments that ``create`` takes from the data; a model
@@ -124,6 +126,7 @@ class ModelSpec:
     callbacks: Callable[[Setup], list[keras.callbacks.Callback]] = _no_callbacks
     recipe: Callable[[SequenceData, Mapping[str, object]], dict[str, object]] = _no_recipe
     studies: tuple[str, ...] = (*FRAME_STUDIES, *STATE_STUDIES)
+    first_updates: tuple[str, ...] = ()
     accepts_vectors: Callable[[ModelSettings], bool] = lambda settings: False
     from_data: tuple[str, ...] = ()
     older_exports: Callable[[dict], dict[str, object]] = lambda values: {}

@@ -28,14 +28,14 @@ class FrameRNNSettings(FrameSettings, EncodingSettings):
         least=0,
     )
 
-    def validate(self, epochs: int) -> None:
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
-        super().validate(epochs)
+        super().validate(epochs, from_scratch)
         if self.pretraining_epochs >= epochs:
             raise UserError(
                 f"--pretraining_epochs is {self.pretraining_epochs}, expected less than --epochs"
             )
-        if not self.pretraining_epochs:
+        if from_scratch and not self.pretraining_epochs:
             raise UserError(
                 "--pretraining_epochs is 0, expected 1 or more for ae_rnn and vae_rnn, whose "
                 "auto-encoder learns in these epochs only"
@@ -64,7 +64,12 @@ def _describe(settings: FrameRNNSettings) -> str:
     )
 
 
-_ALIKE = {"settings": FrameRNNSettings, "describe": _describe, "studies": FRAME_STUDIES}
+_ALIKE = {
+    "settings": FrameRNNSettings,
+    "first_updates": ("pretraining_updates",),
+    "describe": _describe,
+    "studies": FRAME_STUDIES,
+}
 
 AE_RNN = ModelSpec(
     name="ae_rnn",

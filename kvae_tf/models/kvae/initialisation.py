@@ -87,7 +87,7 @@ class DynamicsInitialisation(keras.callbacks.Callback):
 
     Args:
       train: training sequences.
-      epoch: number of epochs before it.
+      epoch: number of epochs before it; 0: dynamics and constraint are those of a trained model.
       tolerance: how much larger than the auto-encoder's the distortion may become.
       seed: seed of the differences between the modes, an int.
     """
@@ -100,7 +100,7 @@ class DynamicsInitialisation(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
+        if self.epoch and epoch == self.epoch:  # not where the dynamics are there already
             initialise_dynamics(self.model, self.train, self.tolerance, self.seed)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -118,7 +118,7 @@ def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int)
     """
     train = train.select(slice(0, _SEQUENCES))
     encodings, share = _encoded(model, train)
-    model.constraint.target.assign(tolerance * share)
+    model.constraint.target.assign(min(tolerance * share, 1.0))
     start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
 
 

@@ -52,7 +52,8 @@ class KVAESettings(
     pretraining_epochs: int = setting(
         0,
         "Constrained objective: number of first epochs, which train the auto-encoder only and find "
-        "out how good a reconstruction can be; then the dynamics start at constant velocity.",
+        "out how good a reconstruction can be; then the dynamics start at constant velocity. 1 or "
+        "more without --init_from.",
         least=0,
     )
     tolerance: float = setting(
@@ -79,11 +80,11 @@ class KVAESettings(
         least=0,
     )
 
-    def validate(self, epochs: int) -> None:
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
-        super().validate(epochs)
-        first, objective = self.pretraining_epochs, self.objective
-        if objective == "constrained" and not 0 < first < epochs - self.settling_epochs:
+        super().validate(epochs, from_scratch)
+        first, most = self.pretraining_epochs, epochs - self.settling_epochs
+        if self.objective == "constrained" and not int(from_scratch) <= first < most:
             raise UserError(
                 f"--pretraining_epochs is {first}, expected 1 or more and less than --epochs "
                 "without --settling_epochs, with --objective=constrained"
@@ -132,8 +133,7 @@ def _callbacks(setup: Setup) -> list[DynamicsInitialisation]:
     s = setup.settings
     if s.objective != "constrained":
         return []
-    first = s.pretraining_epochs
-    return [DynamicsInitialisation(setup.train, first, s.tolerance, setup.seed)]
+    return [DynamicsInitialisation(setup.train, s.auto_encoder_epochs, s.tolerance, setup.seed)]
 
 
 def _moments(train):
@@ -166,6 +166,7 @@ SPEC = ModelSpec(
     recipe=recipe,
     describe=_describe,
     from_data=("standardise",),
+    first_updates=("pretraining_updates", "frozen_updates"),
     accepts_vectors=lambda settings: settings.network == "mlp",
     older_exports=lambda values: {"elbo_is_log_weight": True},
 )

@@ -1,0 +1,97 @@
+"""What is chosen from the data, what is left alone, and what a user's word is worth."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kvae_tf import data
+from kvae_tf.experiments import recipe
+from kvae_tf.experiments.settings import Settings
+
+RUN = {"run_dir": "unused"}
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    def write(images, name="own.npz"):
+        np.savez(tmp_path / name, images=images)
+        return {"dataset": str(tmp_path / name), **RUN}
+
+    return write
+
+
+def grey(count=20):
+    return np.random.default_rng(0).uniform(0, 1, (count, 6, 8, 8)).astype(np.float32)
+
+
+def test_frames_decide(arrays):
+    settings, splits = recipe.complete(arrays(grey()))
+    assert (settings.model.likelihood, settings.model.objective) == ("gaussian", "constrained")
+    assert settings.model.standardised
+    assert settings.training.starts > 1
+    assert settings.training.starts_by == "imputation"
+    assert len(splits.train) == 16
+    settings, _ = recipe.complete(arrays((grey() > 0.5).astype(np.uint8) * 255))
+    assert settings.model.likelihood == "bernoulli"
+
+
+def test_a_users_word_goes_first(arrays, capsys):
+    own = {"encoding_size": 3, "epochs": 2, "likelihood": "bernoulli"}
+    settings, _ = recipe.complete(arrays(grey()) | own)
+    assert settings.model.encoding_size == 3
+    assert settings.model.latent_size == 6
+    assert settings.model.likelihood == "bernoulli"
+    assert (settings.training.epochs, settings.model.pretraining_epochs) == (2, 1)
+    assert settings.training.starts == 1  # too few epochs to compare any
+    printed = capsys.readouterr().out
+    assert printed.startswith("chosen from the data: ")
+    assert "--latent_size=6" in printed
+    assert "--encoding_size" not in printed
+    # What was printed says it all.
+    again = dict(word.removeprefix("--").partition("=")[::2] for word in printed.split()[4:])
+    assert int(again["pretraining_epochs"]) == settings.model.pretraining_epochs
+    one = recipe.complete(arrays(grey()) | {"epochs": 1})[0]
+    assert one.model.objective == "collapsed"
+
+
+def test_where_it_does_not_apply(arrays):
+    world = {"dataset": "pendulum", **RUN}
+    assert recipe.complete(world) == (Settings.from_dict(world), None)
+    own = arrays(grey())
+    for values, is_configured in ((own, True), (own | {"recipe": "off"}, False)):
+        settings, splits = recipe.complete(values, is_configured)
+        assert settings == Settings.from_dict(values)
+        assert splits is None
+    settings, splits = recipe.complete(own | {"recipe": "on"}, True)
+    assert settings.model.objective == "constrained"
+    assert splits is not None
+
+
+def test_other_models_and_vectors_have_none(arrays, tmp_path):
+    settings, _ = recipe.complete(arrays(grey()) | {"model": "dkf"})
+    assert settings == Settings.from_dict(arrays(grey()) | {"model": "dkf"})
+
+
+def test_videos_are_framed(tmp_path):
+    folder = tmp_path / "films"
+    for number in range(10):
+        (folder / str(number)).mkdir(parents=True)
+        for t in range(4):
+            picture = np.full((40, 60, 3), 20 * t + number, np.uint8)
+            Image.fromarray(picture).save(folder / str(number) / f"{t}.png")
+    settings, splits = recipe.complete({"dataset": str(folder), **RUN})
+    assert settings.data.frame_size == (21, 32)
+    assert (settings.data.channels, settings.data.window, settings.data.stride) == (1, 4, 1)
+    assert splits.train.frame_shape == (21, 32, 1)
+    settings, splits = recipe.complete(
+        {"dataset": str(folder), "frame_size": (10, 12), "window": 2, **RUN}
+    )
+    assert splits.train.frame_shape == (10, 12, 1)
+    assert splits.train.num_steps == 2
+
+
+def test_data_in_memory(arrays):
+    splits = data.split(data.SequenceData.from_arrays(grey()))
+    settings, same = recipe.complete({"dataset": "<arrays>", **RUN}, splits=splits)
+    assert same is splits
+    assert settings.model.objective == "constrained"
