@@ -36,12 +36,14 @@ from kvae_tf.evaluation.scores import (
 )
 from kvae_tf.evaluation.summary import evaluate, format_value, read
 from kvae_tf.evaluation.verdict import WORDS as VERDICTS
-from kvae_tf.evaluation.verdict import Questions, ask, judge, paragraph, word
+from kvae_tf.evaluation.verdict import Answer, Questions, answers, ask, judge, paragraph, word
 
 __all__ = [
     "GAPS",
     "VERDICTS",
+    "Answer",
     "Questions",
+    "answers",
     "ask",
     "judge",
     "paragraph",

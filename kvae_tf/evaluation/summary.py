@@ -96,7 +96,8 @@ def read(path: Path, expected: str) -> dict[str, object]:
       expected: what the file should be, in words, for the messages.
 
     Raises:
-      UserError: the file is missing, or a metric is neither a number nor a list of numbers.
+      UserError: the file is missing, a metric is neither a number nor a list of numbers, or the
+        verdict is none.
     """
     metrics = storage.read_json(path, expected)
     verdict = metrics.get("verdict", WORDS[0])
@@ -105,6 +106,8 @@ def read(path: Path, expected: str) -> dict[str, object]:
     for name, value in metrics.items():
         if name == "verdict":
             continue
+        if name.startswith("verdict/") and isinstance(value, list):
+            raise UserError(f"{path} has {name} {value!r}, expected a number")
         for number in value if isinstance(value, list) else [value]:
             if not isinstance(number, (int, float)):
                 raise UserError(f"{path} has {name} {number!r}, expected a number")

@@ -24,7 +24,7 @@ word                    number              question                            
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -69,36 +69,89 @@ class Questions(NamedTuple):
     generation: float
 
 
-# Word -> number, whether it is bad, and what to try.
+class Answer(NamedTuple):
+    """A question of the verdict and its answer.
+
+    Attributes:
+      question: in words.
+      value: the number, as people read it.
+      limit: what a good number is, in words.
+      is_bad: whether the number is beyond its limit.
+    """
+
+    question: str
+    value: str
+    limit: str
+    is_bad: bool
+
+
+class _Rule(NamedTuple):
+    """A question: its number, whether that is bad, its words, its format, and what to try."""
+
+    number: str
+    is_bad: Callable[[float], bool]
+    question: str
+    limit: str
+    form: Callable[[float], str]
+    advice: str
+
+
+def _percent(share):
+    return "an unknown share" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _nats(value):
+    return f"{value:.1f} nats"
+
+
+# By word, in the order in which the questions are asked.
 _RULES = {
-    "too_few_sequences": (
+    "too_few_sequences": _Rule(
         "sequences",
         lambda x: x < FEWEST,
+        "Are there enough test sequences to say?",
+        f"at least {FEWEST}",
+        lambda x: f"{x:.0f}",
         "--stride smaller, or more videos: the test part is too small to tell",
     ),
-    "collapsed": (
+    "collapsed": _Rule(
         "information",
         lambda x: x < 0.5,
+        "What do encodings say of their frame?",
+        "at least 0.5 nats",
+        _nats,
         "--objective=constrained, or a larger --reconstruction_weight",
     ),
-    "poor_reconstruction": (
+    "poor_reconstruction": _Rule(
         "reconstruction",
         lambda x: x > 0.35,
+        "Error of seen frames, of the moving pixels' standard deviation",
+        "at most 35 %",
+        _percent,
         "--encoding_size larger, with twice as large a --latent_size, or more --epochs",
     ),
-    "no_dynamics": (
+    "no_dynamics": _Rule(
         "to_last_frame",
         lambda x: x > 0.75,
+        "Error of hidden frames, of that of the last frame repeated",
+        "at most 75 %",
+        _percent,
         "--objective=constrained, or a smaller --reconstruction_weight",
     ),
-    "no_smoothing": (
+    "no_smoothing": _Rule(
         "to_filtering",
         lambda x: x >= 1.0,
+        "Error of hidden frames, of that from earlier frames only",
+        "below 100 %",
+        _percent,
         "--missing_rate=0.8 --mixed_rates, so that training sees gaps",
     ),
-    "poor_generation": (
+    "poor_generation": _Rule(
         "generation",
         lambda x: x < 0.5,
+        "Spread of generated frames, of that of real ones",
+        "at least 50 %",
+        _percent,
         "--learn_initial and --learn_noise",
     ),
 }
@@ -107,16 +160,16 @@ WORDS = (*_RULES, "good")
 
 def word(questions: Questions) -> str:
     """The verdict, out of ``WORDS``; questions that a model cannot answer are not asked."""
-    for name, (number, is_bad, _) in _RULES.items():
-        value = getattr(questions, number)
-        if not math.isnan(value) and is_bad(value):
+    for name, rule in _RULES.items():
+        value = getattr(questions, rule.number)
+        if not math.isnan(value) and rule.is_bad(value):
             return name
     return "good"
 
 
 def advice(verdict: str) -> str:
     """The flag to try next, in words; empty where the verdict is good."""
-    return _RULES[verdict][2] if verdict in _RULES else ""
+    return _RULES[verdict].advice if verdict in _RULES else ""
 
 
 def ask(model: VideoModel, data: SequenceData) -> Questions:
@@ -248,6 +301,23 @@ def judge(model: VideoModel, data: SequenceData) -> dict[str, object]:
     return {"verdict": word(questions), **known}
 
 
+def answers(metrics: Mapping[str, object]) -> list[Answer]:
+    """The questions that a model could answer, in their order; empty where metrics hold none.
+
+    Args:
+      metrics: what ``judge`` gives, among other metrics.
+    """
+    known = [
+        (rule, metrics[f"verdict/{rule.number}"])
+        for rule in _RULES.values()
+        if isinstance(metrics.get(f"verdict/{rule.number}"), (int, float))
+    ]
+    return [
+        Answer(rule.question, rule.form(value), rule.limit, bool(rule.is_bad(value)))
+        for rule, value in known
+    ]
+
+
 def paragraph(metrics: Mapping[str, object]) -> str:
     """The verdict in plain words; empty where metrics hold none.
 
@@ -289,7 +359,3 @@ _TITLES = {
     "poor_generation": "Hidden frames are filled in well, but generated ones hardly vary.",
     "good": "Good: hidden frames are filled in well.",
 }
-
-
-def _percent(share):
-    return "an unknown share" if math.isnan(share) else f"{100 * share:.0f} %"

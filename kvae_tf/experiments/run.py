@@ -92,6 +92,7 @@ def execute(
         if training_only or not is_chief:
             return Outcome(model, {})
         metrics = _evaluate(model, settings, splits, run_dir)
+        _write_verdict(run_dir / "logs" / "test", metrics)
         export(model, version_dir)
         _describe(version_dir, settings, model, metrics, splits, run_dir)
         # Last: it says that the run is finished.
@@ -242,6 +243,17 @@ def _evaluate(model, settings, splits, run_dir):
     metrics["test/sequences"] = len(test)
     metrics["train/updates"] = int(model.optimizer.iterations.numpy())
     return metrics
+
+
+def _write_verdict(logs, metrics):
+    """Writes the verdict as TensorBoard text, where there is one."""
+    words = evaluation.paragraph(metrics)
+    if not words:
+        return
+    writer = tf.summary.create_file_writer(str(logs))
+    with writer.as_default(step=metrics["train/updates"]):
+        tf.summary.text("verdict", f"**{metrics['verdict']}** {words}")
+    writer.close()
 
 
 def restore(run_dir: Path) -> tuple[Settings, SequenceModel, data.Splits]:

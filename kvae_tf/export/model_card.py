@@ -6,7 +6,7 @@ import html
 import re
 from pathlib import Path
 
-from kvae_tf.evaluation import format_value
+from kvae_tf.evaluation import format_value, paragraph
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.models.settings import ModelSettings
 from kvae_tf.models.spec import ModelSpec
@@ -17,7 +17,7 @@ _CARD = """# {title}
 trained on {dataset}: frames {frame_shape}, {control_size} control(s), {parts};
 {parameters:,} parameters.
 
-## Results on the test part
+{verdict}## Results on the test part
 
 {results}
 
@@ -99,6 +99,7 @@ def write(
         control_size=model.control_size,
         parts=spec.describe(settings),
         parameters=model.num_parameters,
+        verdict=_verdict(metrics),
         results=_results(metrics),
         floor="" if floor is None else f", with a variance floor of {floor:g}",
         bound=model.bound_name,
@@ -110,6 +111,12 @@ def write(
         ),
         flags="\n".join(f"--{name}={_flag(value)}" for name, value in flags.items()),
     )
+
+
+def _verdict(metrics):
+    """A paragraph; empty where metrics hold no verdict."""
+    words = paragraph(metrics)
+    return f"**Verdict: {_code(metrics['verdict'])}.** {_text(words)}\n\n" if words else ""
 
 
 def _results(metrics):

@@ -155,7 +155,7 @@ def generate(target: EvaluationTarget) -> Report:
 
 
 def forecast(target: EvaluationTarget) -> Report:
-    """Errors of forecast frames after ``FORECAST_CONTEXT`` seen ones."""
+    """Errors of forecast frames, by the number of steps ahead."""
     need(target, 2, "forecast")
     test, context = target.long_test(FORECAST_STEPS), FORECAST_CONTEXT
     if test is None:

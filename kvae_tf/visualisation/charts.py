@@ -8,6 +8,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.visualisation.images import blank, new_figure, render
 
 _LISTED = 8  # lines, at most, with a legend inside of the axes
+_WIDE_RANGE = 8.0  # of the largest value by the smallest, from which on a logarithm helps
 _CAPTION = 24  # pixels
 
 
@@ -19,6 +20,9 @@ def curves(
     x_label: str = "",
     y_label: str = "",
     from_zero: bool = True,
+    dashed_name: str = "paper",
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Lines over one axis, with bars of one standard error.
 
@@ -26,11 +30,15 @@ def curves(
       x: horizontal coordinates of the values.
       lines: name -> values, one for each ``x``.
       errors: name of a line -> standard errors, one for each ``x``; None: none (default).
-      dashed: name -> reference values, one for each ``x``, drawn dashed in the colour of the line
-        of the same name; None: none (default).
+      dashed: name -> reference values, one for each ``x``, NaN where unknown, drawn dashed in the
+        colour of the line of the same name; None: none (default).
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
       from_zero: the vertical axis starts at 0 (default).
+      dashed_name: what the reference values are, for the legend; "paper" by default.
+      log: the vertical axis is logarithmic, if all values are above 0 and the largest is more than
+        eight times the smallest; False by default.
+      limits: lower and upper end of the vertical axis; None: those of the values (default).
 
     Returns:
       The picture, uint8 ``[height, width, 3]``.
@@ -48,15 +56,33 @@ def curves(
         drawn = axis.errorbar(x, values, yerr=spread, marker="o", ms=3, lw=1.5, label=name)
         colours[name] = drawn[0].get_color()
     for name, values in (dashed or {}).items():
-        axis.plot(x, values, "--", lw=1, color=colours.get(name), label=f"{name} (paper)")
+        known = np.isfinite(values)
+        axis.plot(
+            np.asarray(x)[known], np.asarray(values)[known], "--", lw=1, color=colours.get(name),
+            label=f"{name} ({dashed_name})",
+        )  # fmt: skip
     axis.set(xlabel=x_label, ylabel=y_label)
-    if from_zero:
+    if all(float(value).is_integer() for value in x):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if log and _ranges_widely([*lines.values(), *(dashed or {}).values()]):
+        axis.set_yscale("log")
+    elif from_zero:
         axis.set_ylim(bottom=0)
+    if limits is not None:
+        axis.set_ylim(*limits)
     axis.grid(alpha=0.3)
     # A long list of names would hide the lines.
     beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > _LISTED else {}
+    if dashed and not beside:
+        beside = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 3}
     axis.legend(frameon=False, fontsize=8, **beside)
     return render(figure)
+
+
+def _ranges_widely(lines):
+    values = np.concatenate([np.asarray(line, float) for line in lines])
+    low, high = np.nanmin(values), np.nanmax(values)
+    return low > 0 and high > _WIDE_RANGE * low
 
 
 def scores(

@@ -81,6 +81,9 @@ def test_each_word(name):
     assert found["verdict"] == name
     text = evaluation.paragraph(found)
     assert ("To try next: --" in text) == (name != "good")
+    answers = evaluation.answers(found)
+    assert len(answers) == len(evaluation.VERDICTS) - 1
+    assert any(answer.is_bad for answer in answers) == (name != "good")
 
 
 def test_few_sequences():
@@ -117,6 +120,8 @@ def test_questions_that_a_model_cannot_answer():
     assert found["verdict"] == "good"
     assert "verdict/to_filtering" not in found
     assert "verdict/generation" not in found
+    assert len(evaluation.answers(found)) == 4
+    assert evaluation.answers({"test/elbo": 1.0}) == []
 
 
 def test_a_still_film():

@@ -23,12 +23,11 @@ from kvae_tf.data import storage, video
 from kvae_tf.data.fingerprint import fingerprint
 from kvae_tf.data.settings import LARGEST_SEED
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import compare, locks, presets, results_tables, run, sweep
+from kvae_tf.experiments import compare, locks, presets, report, results_tables, run, sweep
 from kvae_tf.experiments import flags as settings_flags
 from kvae_tf.experiments.settings import Settings, read
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.training import callbacks, checkpoints
-from kvae_tf.visualisation import report
 
 GOOD = {"model": "ae_rnn", "pretraining_epochs": 1, "epochs": 2, "units": [4], "batch_size": 8}
 METRICS = {"test/elbo_per_frame": -1.0, "gap/smooth": [0.1, 0.2]}

@@ -10,8 +10,7 @@ import pytest
 from commands import run as script
 
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import sweep
-from kvae_tf.visualisation import report
+from kvae_tf.experiments import report, sweep
 
 
 def test_grid_is_every_combination():

@@ -6,6 +6,7 @@ import tempfile
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import kvae_tf
 from kvae_tf import data
@@ -30,6 +31,15 @@ def refusal(call):
     return str(error.value)
 
 
+def written(logs):
+    """Texts in TensorBoard's event files, by tag."""
+    found = EventAccumulator(str(logs), size_guidance={"tensors": 0}).Reload()
+    return {
+        tag: [event.tensor_proto.string_val[0].decode() for event in found.Tensors(tag)]
+        for tag in found.Tags()["tensors"]
+    }
+
+
 def test_arrays_train_as_their_file_does(tmp_path, monkeypatch):
     """The same weights, bit for bit; and nothing stays on the disk."""
     np.savez(tmp_path / "mine.npz", images=IMAGES, controls=CONTROLS)
@@ -52,7 +62,9 @@ def test_arrays_train_as_their_file_does(tmp_path, monkeypatch):
 def test_a_run_of_arrays(tmp_path):
     folder = tmp_path / "run"
     model = kvae_tf.train(IMAGES, run_dir=folder, **SMALL)
-    assert (folder / "metrics.json").exists()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (text,) = written(folder / "logs" / "test")["verdict"]
+    assert text == f"**{metrics['verdict']}** {kvae_tf.evaluation.paragraph(metrics)}"
     for path in (folder / "settings.json", folder / "saved_model" / "settings.json"):
         assert json.loads(path.read_text())["dataset"] == "<arrays>"
     assert "<arrays>" in (folder / "saved_model" / "README.md").read_text()

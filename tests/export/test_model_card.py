@@ -39,6 +39,20 @@ def test_texts_of_users_are_only_text(text):
     assert hostile.count("\n--plugin=") == 1
 
 
+def test_verdict():
+    settings = presets.settings("pendulum_smoke").plan.model
+    flags = {"dataset": "mine.npz"}
+    metrics = {"verdict": "collapsed", "verdict/information": 0.1, "verdict/smoothing": 0.9}
+
+    def card(metrics):
+        return model_card.write(registry.get("kvae"), settings, flags, MODEL, metrics)
+
+    top = card(metrics).partition("## Results")[0]
+    assert "**Verdict: `collapsed`.** Collapsed: the encodings say nothing of the frames." in top
+    assert "Encodings say 0.1 nats" in top
+    assert "Verdict" not in card({"test/elbo": 1.0})
+
+
 def tags(card):
     """The tags of a card as a page: what is neither text nor code."""
     found, parser = [], HTMLParser()

@@ -19,7 +19,7 @@ def define() -> None:
 def call() -> None:
     """Flags to one call."""
     cli.import_tensorflow_quietly()
-    from kvae_tf.visualisation import report
+    from kvae_tf.experiments import report
 
     folder = Path(flags.FLAGS.run)
     output = Path(flags.FLAGS.output or folder / "report.html")
