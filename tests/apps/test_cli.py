@@ -38,7 +38,7 @@ PLUGIN = """
 import dataclasses
 from kvae_tf.data.settings import setting
 from kvae_tf.models import KVAE, register
-from kvae_tf.models.kvae.spec import SPEC, KVAESettings
+from kvae_tf.models.kvae.spec import SCHEDULE, SPEC, KVAESettings
 
 @dataclasses.dataclass(frozen=True)
 class Mine(KVAESettings):
@@ -47,7 +47,7 @@ class Mine(KVAESettings):
 
 def create(setup):
     arguments = dataclasses.asdict(setup.settings) | setup.training | {"network": "mlp"}
-    for name in ("strangeness", "frozen_epochs", "settling_epochs", "settling_rate"):
+    for name in ("strangeness", *SCHEDULE):
         del arguments[name]
     train = setup.train
     return KVAE(train.frame_shape, train.control_size, seed=setup.seed, **arguments)

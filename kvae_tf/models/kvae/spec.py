@@ -26,6 +26,11 @@ from kvae_tf.models.settings import (
 from kvae_tf.models.spec import ModelSpec, Setup
 
 
+# Settings of how the model is trained, which are no arguments of its constructor.
+SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
+            "em_epochs")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class KVAESettings(
     FrameSettings, EncodingSettings, LatentSettings, NoiseSettings, SettlingSettings
@@ -143,10 +148,7 @@ def _create(setup: Setup) -> KVAE:
             f"--dataset={setup.dataset} holds vectors, which are standardised in any case: "
             "expected --objective=collapsed or sampled, and no --standardised"
         )
-    arguments = setup.arguments(
-        "frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
-        "em_epochs",
-    )  # fmt: skip
+    arguments = setup.arguments(*SCHEDULE)
     is_linear = settings.network == "linear"
     if is_linear and not setup.train.is_vector:
         raise UserError(
