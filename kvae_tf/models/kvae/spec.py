@@ -25,7 +25,6 @@ from kvae_tf.models.settings import (
 )
 from kvae_tf.models.spec import ModelSpec, Setup
 
-
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
             "em_epochs")  # fmt: skip
