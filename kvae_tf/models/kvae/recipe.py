@@ -16,7 +16,7 @@ from kvae_tf.models.kvae.vector_recipe import vector_recipe
 _BINARY = 0.99  # share of the pixels that are black or white
 _EXTREME = 0.02  # from 0 or 1
 _SEQUENCES = 200  # looked at
-_EPOCHS = 24
+_EPOCHS = 28
 _TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
@@ -35,7 +35,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
     epochs = int(given.get("epochs", _EPOCHS))
     chosen = {
         "network": "mlp",
-        "units": (256, 128),
+        "units": (512, 256),
         "standardised": True,
         "likelihood": "bernoulli" if _is_binary(train) else "gaussian",
         "per_pixel_std": False,
@@ -53,7 +53,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         "schedule": "cosine",
     }
     if epochs > 1:  # one for the auto-encoder at least
-        first = max(1, epochs // 5)
+        first = max(1, 2 * epochs // 7)
         chosen |= {"objective": "constrained", "pretraining_epochs": first}
         if epochs > first + _TRIAL:
             chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}

@@ -71,7 +71,7 @@ class KVAESettings(
         least=0,
     )
     tolerance: float = setting(
-        1.5,
+        1.0,
         "Constrained objective: by which factor the squared error (Bernoulli pixels: the cross "
         "entropy) of a reconstruction may exceed the auto-encoder's.",
         least=1.0,
