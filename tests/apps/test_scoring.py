@@ -110,6 +110,7 @@ def test_the_script_uses_the_quantiles_beside_an_export(folder, tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
+@pytest.mark.slow
 def test_thresholds_without_quantiles(trained, loaded):
     with pytest.raises(UserError, match=r"scores\.json does not exist.*--dataset .*--threshold"):
         scoring.threshold(str(PENDULUM), "scores")

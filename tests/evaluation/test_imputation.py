@@ -37,7 +37,7 @@ class Constant(SequenceModel):
 
     def _impute(self, given, method):
         a = tf.ones_like(given.frames[:, :, 0, :, 0]) * (0.5 if method == "smooth" else 1.0)
-        return Frames(self._decode(a, None), a, None, None, None)
+        return Frames(self._decode(a, None), a, tf.ones_like(a), None, None)
 
     def _decode(self, encodings, num_objects):
         return tf.tile(encodings[:, :, tf.newaxis, :, tf.newaxis], [1, 1, 2, 1, 1])

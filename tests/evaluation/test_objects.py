@@ -72,7 +72,7 @@ class Seer:
 
     def forecast(self, frames, num_steps=1, num_objects=None):
         found = self.impute(frames)
-        return Frames(*(x[:, -num_steps:] for x in found))
+        return Frames(*(x if x is None else x[:, -num_steps:] for x in found))
 
 
 def test_one_who_knows_all_makes_no_errors(data):

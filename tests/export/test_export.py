@@ -50,6 +50,7 @@ print("answered")
 """
 
 
+@pytest.mark.slow
 def test_answers_without_the_package(exported):
     path = exported("kvae")
     result = subprocess.run(

@@ -75,6 +75,7 @@ def test_door():
             from_vectors(bad)
 
 
+@pytest.mark.slow
 def test_learns_to_fill_in():
     vectors = oscillators(200)
     rng = np.random.default_rng(1)

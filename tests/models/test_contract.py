@@ -21,10 +21,11 @@ from kvae_tf.errors import UserError
 from kvae_tf.experiments import presets
 from kvae_tf.export import model_card
 from kvae_tf.models import KVAE, QUERIES, inputs, registry
+from kvae_tf.models.kvae.model import OBJECTIVES
 
 B, T, AHEAD = 2, 5, 3
 # A model asks the same whatever its objective is.
-EXPORTED = [case for case in CASES if case != "kvae_sampled"]
+EXPORTED = [case for case in CASES if case not in ("kvae_sampled", "kvae_constrained")]
 SAVED = sorted(path.name for path in SAVED_MODELS.iterdir() if (path / "1").is_dir())
 # One of each kind by default, the others where the slow tests run.
 QUICK = {
@@ -621,8 +622,9 @@ def test_a_committed_card_names_signatures_that_are_there(name, loaded):
 
 
 def test_cases_cover_every_model():
-    names = {case.removesuffix("_sampled").removesuffix("_smoothed") for case in CASES}
+    names = {re.sub("_(sampled|constrained|smoothed)$", "", case) for case in CASES}
     assert names == set(registry.names())
     assert len(SAVED) == 10
-    objectives = {build("kvae_sampled")[0].objective, "collapsed"}
-    assert objectives == {"collapsed", "sampled"}
+    assert set(OBJECTIVES) == {"collapsed", "sampled", "constrained"}
+    for name in ("sampled", "constrained"):
+        assert build(f"kvae_{name}")[0].objective == name

@@ -515,6 +515,7 @@ def largest_change(before, variables):
     return max(np.abs(v - b).max() for v, b in zip(variables, before, strict=True))
 
 
+@pytest.mark.slow
 def test_short_training_on_the_pendulum():
     data = pendulum.splits(0, (32, 1, 1), num_steps=6).train
     frames = np.asarray(data.frames, np.float32)
@@ -566,6 +567,7 @@ def test_step_reports_per_frame_and_weighs_the_reconstruction():
     assert logs["gradient_norm"] > 0
 
 
+@pytest.mark.slow
 def test_the_encoder_rests_at_last():
     model = new(frozen_updates=1, settling_start=2)
     optimizer = keras.optimizers.SGD(0.01)

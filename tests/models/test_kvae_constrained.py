@@ -208,11 +208,12 @@ def test_a_run_that_must_collapse():
     splits = data.load("pendulum", 0, num_sequences=(100, 10, 60))
     flags = {"objective": "collapsed", "reconstruction_weight": 1e-6, "standardised": False}
     flags = {name: x for name, x in (FLAGS | flags).items() if name != "dataset"}
-    own = {"units": [16], "epochs": 1, "steps_per_epoch": 150}
+    own = {"units": [16], "epochs": 1, "steps_per_epoch": 100}
     model = kvae_tf.train(splits, **flags, **own, recipe="off")
     assert evaluation.judge(model, splits.test)["verdict"] == "collapsed"
 
 
+@pytest.mark.slow
 def test_resumed_bit_for_bit(tmp_path):
     """From a checkpoint of before the dynamics were initialised."""
     splits = data.load("pendulum", 0, num_sequences=(20, 4, 4))

@@ -214,7 +214,7 @@ def bound(model, train):
     return float(tf.reduce_sum(elbo({"frames": tf.constant(train.frames)}, 0).elbo))
 
 
-@pytest.mark.parametrize("latent_size", [2, 6])
+@pytest.mark.parametrize("latent_size", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_em_climbs_the_likelihood(latent_size, monkeypatch):
     """Without a prior every round of EM raises the likelihood; the way goes up a lot."""
     for name in ("_CROSS", "_OWN", "_LOADING", "_NOISE", "_SERIES"):

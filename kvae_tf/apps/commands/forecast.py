@@ -17,6 +17,7 @@ def define() -> None:
     """The flags."""
     impute.define_video()
     flags.DEFINE_integer("steps", 20, "Frames to forecast.")
+    flags.mark_flags_as_required(["saved_model", "video", "output"])
 
 
 def call() -> None:

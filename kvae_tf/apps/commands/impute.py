@@ -15,15 +15,11 @@ from absl import flags
 from kvae_tf.apps import cli
 
 
-def define_video(
-    files: str = "film, strip.png, frames.npz, latents.csv",
-    required: tuple[str, ...] = ("saved_model", "video", "output"),
-) -> None:
+def define_video(files: str = "film, strip.png, frames.npz, latents.csv") -> None:
     """The flags of commands that answer about one video.
 
     Args:
       files: what the commands write.
-      required: names of the flags that have to be given.
     """
     flags.DEFINE_string("saved_model", None, "An export's version folder, as saved_models/box/1.")
     flags.DEFINE_string("video", None, "A video, a folder of pictures, or an .npz or HDF5 file.")
@@ -34,12 +30,11 @@ def define_video(
     flags.DEFINE_enum("format", "gif", ["gif", "mp4"], "Of the film.")
     flags.DEFINE_float("fps", 10.0, "Pictures a second.", lower_bound=0.1)
     flags.DEFINE_float("max_memory", 8.0, "GiB that the video may take.", lower_bound=0.0)
-    flags.mark_flags_as_required(list(required))
 
 
 def define() -> None:
     """The flags."""
-    define_video(required=("output",))
+    define_video()
     flags.DEFINE_string(
         "table", "", "In place of a video, a CSV table: its empty cells are filled in."
     )
@@ -47,6 +42,7 @@ def define() -> None:
     flags.DEFINE_enum(
         "method", "", ["", "smooth", "filter"], "Empty: the best that the model can do."
     )
+    flags.mark_flags_as_required(["output"])
 
 
 def call() -> None:

@@ -32,6 +32,7 @@ def define() -> None:
         False,
         "Take the live model of an export, for what an earlier version lacks.",
     )
+    flags.mark_flags_as_required(["saved_model", "video", "output"])
 
 
 def call() -> None:
