@@ -67,6 +67,13 @@ def test_where_it_does_not_apply(arrays):
     assert splits is not None
 
 
+def test_large_frames_draw_a_warning(arrays):
+    large = np.zeros((10, 3, 70, 65, 3), np.uint8)
+    large[:, 1] = 255
+    with pytest.warns(UserWarning, match="frames are 70x65 with 3 channels"):
+        recipe.complete(arrays(large))
+
+
 def test_other_models_and_vectors_have_none(arrays, tmp_path):
     settings, _ = recipe.complete(arrays(grey()) | {"model": "dkf"})
     assert settings == Settings.from_dict(arrays(grey()) | {"model": "dkf"})

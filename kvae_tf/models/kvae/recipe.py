@@ -6,6 +6,8 @@ pixels and dynamics is found by the constrained objective, and dynamics start at
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,11 +19,14 @@ _BINARY = 0.99  # share of the pixels that are black or white
 _EXTREME = 0.02  # from 0 or 1
 _SEQUENCES = 200  # looked at
 _EPOCHS = 28
+_LARGEST = 64 * 64 * 3  # numbers in a frame, for dense layers in reasonable time
 _TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
 def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object]:
     """Values of settings by flag name, for all that matter and are not given.
+
+    Frames of more numbers than 64x64 ones in colour draw a warning.
 
     Args:
       train: the training part.
@@ -32,6 +37,13 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         is_plain = given.get("network", "linear") == "linear" and given.get("num_modes", 1) == 1
         chosen = vector_recipe(train) if is_plain else {}
         return {name: value for name, value in chosen.items() if name not in given}
+    if math.prod(train.frame_shape) > _LARGEST:
+        height, width, channels = train.frame_shape
+        warnings.warn(
+            f"frames are {height}x{width} with {channels} channels: the recipe's dense layers are "
+            "slow above 64x64, smaller frames train faster",
+            stacklevel=2,
+        )
     epochs = int(given.get("epochs", _EPOCHS))
     chosen = {
         "network": "mlp",
