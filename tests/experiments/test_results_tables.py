@@ -73,6 +73,10 @@ def saved_models(tmp_path):
         )
     }  # fmt: skip
     write(folder / "tables" / "filling.json", {"sea": {"shape": [61, 12], "20 %": filled}})
+    strange = {"verdict": "no_dynamics", "reconstruction": 0.2, "smoothing": 0.612,
+               "filtering": 0.7, "last_frame": 0.7, "to_last_frame": 0.874, "sequences": 31,
+               "cpu_minutes": 11.7, "kept_out": True}  # fmt: skip
+    write(folder / "tables" / "foreign.json", {"mars": strange})
     for world in results_tables.WORLDS:
         write(folder / world / "metrics.json", metrics())
         runs = [
@@ -171,6 +175,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| pendulum | forecast | 30 | sin 1.00, cos 0.88 |",
         "| dvbf_ball | 10 | 1.5 | 2.0 |",
         "| 0.999 | 0.920 |",
+        "| mars, kept out | `no_dynamics` | 0.20 | 0.61 | 0.70 | 0.70 | 0.87 | 31 | 12 |",
     ):
         assert line in text, line
     results_tables.update(readme, saved_models)

@@ -18,6 +18,7 @@ def tool(*arguments):
     return result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TOOL.exists(), reason="TensorFlow came without saved_model_cli")
 def test_saved_model_cli_runs_the_default_signature(tmp_path):
     folder = str(ROOT / "saved_models" / "pendulum" / "1")
