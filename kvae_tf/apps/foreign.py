@@ -62,12 +62,12 @@ WORLDS = {
     "acrobot": _environment("Acrobot-v1", hold=6),
     "mountaincar": _environment("MountainCar-v0", hold=10),
     "lunarlander": _environment("LunarLander-v3"),
-    "pong": _environment("ALE/Pong-v5", steps=120),
+    "pong": _environment("ALE/Pong-v5", steps=120, warmup=20),
     "two_colours": _drawn(foreign_films.two_colours),
     "camera": _drawn(foreign_films.camera),
     "bikes": _clip("bikes.mp4"),
     "pendulum": _environment("Pendulum-v1"),
-    "breakout": _environment("ALE/Breakout-v5", steps=120),
+    "breakout": _environment("ALE/Breakout-v5", steps=120, warmup=20),
 }
 KEPT_OUT = ("pendulum", "breakout")
 

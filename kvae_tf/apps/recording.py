@@ -56,6 +56,7 @@ def record(
     seed: int = 0,
     policy: str = "hold",
     min_steps: int = 2,
+    warmup: int = 0,
 ) -> Summary:
     """Films episodes: ``OUTPUT/videos/0000.mp4`` …, ``OUTPUT/actions.csv``.
 
@@ -75,6 +76,8 @@ def record(
         ``act(observation, step, action_space, rng)`` that returns an action.
       min_steps: smallest number of frames of a video; shorter episodes are dropped and others are
         filmed in their place. 2 by default.
+      warmup: number of steps before the first frame, for games that begin with a title or a pause;
+        0 by default.
 
     Raises:
       UserError: the package gymnasium is missing, the environment is unknown, renders no pictures
@@ -93,8 +96,8 @@ def record(
         with storage.atomic_directory(output) as folder:
             while len(lengths) < episodes:
                 number = len(lengths) + dropped
-                pictures, actions = _episode(world, act, rng, seed + number, steps, size)
-                if len(pictures) < min_steps:
+                pictures, actions = _episode(world, act, rng, seed + number, steps, size, warmup)
+                if len(pictures) < max(min_steps, 1):
                     dropped += 1
                     if dropped > _TRIES * episodes:
                         raise UserError(
@@ -104,14 +107,14 @@ def record(
                         )
                     continue
                 name = f"{len(lengths):04d}.mp4"
-                films.write(folder / "videos" / name, pictures, fps=15)
+                films.write(folder / "videos" / name, np.stack(pictures), fps=15)
                 rows += [[name, t, *action] for t, action in enumerate(actions)]
                 lengths.append(len(pictures))
             columns = [f"action_{i}" for i in range(len(rows[0]) - 2)]
             storage.write_csv(folder / "actions.csv", ["video", "frame", *columns], rows)
     finally:
         world.close()
-    return Summary(lengths, pictures.shape[1:3], columns, dropped)
+    return Summary(lengths, pictures[0].shape[:2], columns, dropped)
 
 
 def _policy(name, hold) -> Policy:
@@ -159,19 +162,20 @@ def _make(environment):
         raise UserError(f"--environment={environment} cannot be filmed: {error}") from None
 
 
-def _episode(world, act, rng, seed, steps, size):
-    """Pictures ``[T, H, W, 3]``, and for each of them its action as a list of numbers."""
+def _episode(world, act, rng, seed, steps, size, warmup):
+    """List of pictures ``[H, W, 3]``, and for each of them its action as a list of numbers."""
     observation, _ = world.reset(seed=seed)
     world.action_space.seed(int(rng.integers(2**31)))
     pictures, actions = [], []
-    for t in range(steps):
-        pictures.append(_small(world.render(), size))
+    for t in range(warmup + steps):
         action = act(observation, t, world.action_space, rng)
-        actions.append(_numbers(action, world.action_space))
+        if t >= warmup:
+            pictures.append(_small(world.render(), size))
+            actions.append(_numbers(action, world.action_space))
         observation, _, terminated, truncated, _ = world.step(action)
         if terminated or truncated:
             break
-    return np.stack(pictures), actions
+    return pictures, actions
 
 
 def _numbers(action, space):

@@ -148,3 +148,13 @@ def test_policies(gymnasium, tmp_path):
     }.items():
         with pytest.raises(UserError, match=re.escape(words)):
             recording.record("Lamp", tmp_path / "out", 1, policy=policy)
+
+
+def test_steps_before_the_first_frame(gymnasium, tmp_path):
+    recording.record("Lamp", tmp_path / "out", 1, steps=3, hold=1, size=16, warmup=2)
+    frames = video.read(tmp_path / "out" / "videos" / "0000.mp4")
+    # Actions are 1, 2, 0, 1, 2, and show one step later; the first frame is that of step 2.
+    np.testing.assert_allclose(frames.mean((1, 2, 3)), [200, 0, 100], atol=3)
+    with open(tmp_path / "out" / "actions.csv") as file:
+        rows = list(csv.reader(file))[1:]
+    assert np.array([row[2:] for row in rows], int).argmax(1).tolist() == [0, 1, 2]

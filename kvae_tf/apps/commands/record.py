@@ -20,6 +20,7 @@ def define() -> None:
     flags.DEFINE_integer(
         "min_steps", 2, "Frames that a video has at least; shorter episodes are dropped.", 2
     )
+    flags.DEFINE_integer("warmup", 0, "Steps of an episode before its first frame.", 0)
     flags.DEFINE_string(
         "policy",
         "hold",
@@ -48,6 +49,7 @@ def call() -> None:
         values.seed,
         values.policy,
         values.min_steps,
+        values.warmup,
     )
     print(f"{values.output}: {summary}")
 
