@@ -20,7 +20,7 @@ from kvae_tf.layers import Encoding, StandardisedEntries, filter_step
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.inputs import Inputs
-from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.model import KVAE, latent_moments
 from kvae_tf.models.training_step import Phase
 
 
@@ -114,12 +114,7 @@ class LinearKVAE(KVAE):
 
     def _impute(self, given, method):
         model, a, there, _, weights = self._infer(given)
-        if method == "smooth":
-            result = lgssm.smooth(model, a, there)
-            z, P = result.smoothed_means, result.smoothed_covariances
-        else:
-            result = lgssm.filter(model, a, there)
-            z, P = result.filtered_means, result.filtered_covariances
+        z, P = latent_moments(model, a, there, method)
         q = self._filled_in(a, there, model.emission, z, P)
         frames, stds = self._restored(given.frames, there, q)
         return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)

@@ -407,22 +407,15 @@ class KVAE(SequenceModel):
 
     def _filter(self, given):
         model, a, observed, _, _ = self._infer(given)
-        result = lgssm.filter(model, a, observed)
-        return Latents(result.filtered_means, result.filtered_covariances)
+        return latent_moments(model, a, observed, "filter")
 
     def _smooth(self, given):
         model, a, observed, _, _ = self._infer(given)
-        result = lgssm.smooth(model, a, observed)
-        return Latents(result.smoothed_means, result.smoothed_covariances)
+        return latent_moments(model, a, observed, "smooth")
 
     def _impute(self, given, method):
         model, a, seen, std, weights = self._infer(given)
-        if method == "smooth":
-            result = lgssm.smooth(model, a, seen)
-            z, P = result.smoothed_means, result.smoothed_covariances
-        else:
-            result = lgssm.filter(model, a, seen)
-            z, P = result.filtered_means, result.filtered_covariances
+        z, P = latent_moments(model, a, seen, method)
         q = self._completed(Encoding(a, std), seen, model.emission, z, P)
         return Frames(self._decode(q.mean), q.mean, q.std, z, weights[:, :-1])
 
@@ -512,6 +505,15 @@ class KVAE(SequenceModel):
         q = self._encode(given.frames)
         model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
         return model, a, given.seen, q.std, weights
+
+
+def latent_moments(model, a, observed, method) -> Latents:
+    """Moments of the latents by the method ``"smooth"``, or ``"filter"``."""
+    if method == "smooth":
+        result = lgssm.smooth(model, a, observed)
+        return Latents(result.smoothed_means, result.smoothed_covariances)
+    result = lgssm.filter(model, a, observed)
+    return Latents(result.filtered_means, result.filtered_covariances)
 
 
 def _bound(reconstruction, regularisation, seen, loss=None):

@@ -33,7 +33,7 @@ from kvae_tf.layers import Encoding, filter_step, joint_filter
 from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
-from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.model import KVAE, latent_moments
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 _WIDEST = 100.0  # variance of a potential, in units of standardised encodings
@@ -174,12 +174,7 @@ class VectorKVAE(KVAE):
 
     def _impute(self, given, method):
         model, mu, seen, std, weights = self._infer(given)
-        if method == "smooth":
-            result = lgssm.smooth(model, mu, seen)
-            z, P = result.smoothed_means, result.smoothed_covariances
-        else:
-            result = lgssm.filter(model, mu, seen)
-            z, P = result.filtered_means, result.filtered_covariances
+        z, P = latent_moments(model, mu, seen, method)
         q, covariance = self._encoding_moments(Encoding(mu, std), seen, model.emission, z, P)
         frames, stds = self._entries_of(given.frames, seen, q.mean, covariance)
         return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)
