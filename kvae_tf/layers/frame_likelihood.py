@@ -43,10 +43,13 @@ class BernoulliFrames(keras.layers.Layer):
         """Weighted sum of the pixels' Kullback-Leibler divergences from the frame, ``[...]`` nats.
 
         Args:
-          decoded: logits ``[..., H, W, C]``.
+          decoded: logits ``[..., H, W, C]``, or ``[H, W, C]`` for all frames.
           frames: ``[..., H, W, C]`` in [0, 1].
           weights: of the pixels, ``[H, W, C]`` or a scalar; 1 by default.
         """
+        decoded = tf.broadcast_to(
+            decoded, tf.broadcast_dynamic_shape(tf.shape(decoded), tf.shape(frames))
+        )
         terms = tf.nn.sigmoid_cross_entropy_with_logits(labels=frames, logits=decoded)
         terms += tf.math.xlogy(frames, frames) + tf.math.xlog1py(1.0 - frames, -frames)
         return tf.reduce_sum(weights * terms, axis=[-3, -2, -1])
@@ -120,7 +123,7 @@ class GaussianFrames(keras.layers.Layer):
         """Weighted sum of the pixels' squared errors, ``[...]``.
 
         Args:
-          decoded: means ``[..., H, W, C]``.
+          decoded: means ``[..., H, W, C]``, or ``[H, W, C]`` for all frames.
           frames: ``[..., H, W, C]`` in [0, 1].
           weights: of the pixels, ``[H, W, C]`` or a scalar; 1 by default.
         """

@@ -50,6 +50,8 @@ def test_a_users_word_goes_first(arrays, capsys):
     # What was printed says it all.
     again = dict(word.removeprefix("--").partition("=")[::2] for word in printed.split()[4:])
     assert int(again["pretraining_epochs"]) == settings.model.pretraining_epochs
+    alone = recipe.complete(arrays(grey()) | {"starts": 1})[0]
+    assert (alone.training.starts, alone.training.starting_epochs) == (1, 0)
     one = recipe.complete(arrays(grey()) | {"epochs": 1})[0]
     assert one.model.objective == "collapsed"
 

@@ -111,6 +111,9 @@ def test_distortion(kind):
     distortion = layer.distortion(off, frames).numpy()
     assert (distortion > 0.1).all()
     np.testing.assert_allclose(layer.distortion(off, frames, 2.0), 2.0 * distortion, rtol=1e-6)
+    # One picture for all frames, as the mean frame.
+    first = layer.distortion(off[0], frames).numpy()
+    np.testing.assert_allclose(first[0], distortion[0], rtol=1e-6)
     left = np.zeros(SHAPE, np.float32)
     left[:, :2] = 1.0
     parts = [layer.distortion(off, frames, x).numpy() for x in (left, 1.0 - left)]

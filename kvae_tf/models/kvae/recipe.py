@@ -67,7 +67,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
     if epochs > 1:  # one for the auto-encoder at least
         first = max(1, 2 * epochs // 7)
         chosen |= {"objective": "constrained", "pretraining_epochs": first}
-        if epochs > first + _TRIAL:
+        if epochs > first + _TRIAL and given.get("starts") != 1:
             chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}
     return {name: value for name, value in chosen.items() if name not in given}
 
