@@ -14,7 +14,7 @@ import tensorflow as tf
 from kvae_tf.errors import UserError
 from kvae_tf.lgssm.sequential import scan
 
-KINDS = ("lstm", "gru", "mlp", "fifo", "constant")
+KINDS = ("lstm", "gru", "mlp", "fifo", "state", "constant")
 MAX_MODES = 1000
 
 
@@ -50,8 +50,9 @@ class DynamicsParameterNetwork(keras.layers.Layer):
       num_modes: number K of modes, 1 to 1000; for K = 1 the weight is 1.
       units: width of the network.
       kind: ``"lstm"`` (default) or ``"gru"`` over all encodings so far; ``"mlp"``, two dense layers
-        over the last encoding; ``"fifo"``, two dense layers over the last ``window`` encodings; or
-        ``"constant"``, without input, for K = 1.
+        over the last encoding; ``"fifo"``, two dense layers over the last ``window`` encodings;
+        ``"state"``, two dense layers over the filtered mean of the latent state, E[z_t | a_{1:t}],
+        in place of encodings; or ``"constant"``, without input, for K = 1.
       window: number of last encodings that ``"fifo"`` reads, 1 by default.
       learned_controls: size L of the emitted control; 0: none (default).
 
@@ -79,8 +80,17 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             keras.layers.Dense(learned_controls, name="control_head") if learned_controls else None
         )
 
+    @property
+    def reads_latents(self) -> bool:
+        """Whether the input is a latent state ``[B, n]``, and not an encoding ``[B, m]``."""
+        return self.kind == "state"
+
     def build(self, input_shape):
         size = input_shape[-1]
+        if self.reads_latents:
+            self.input_scale = self.add_weight(
+                shape=(size,), initializer="ones", trainable=False, name="input_scale"
+            )
         self.start_encoding = self.add_weight(
             shape=(size,), initializer="zeros", name="start_encoding"
         )
@@ -111,18 +121,22 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         """The parameters of step t + 1.
 
         Args:
-          encoding: a_t, ``[B, m]``.
+          encoding: a_t, ``[B, m]``; for ``"state"`` a latent state, ``[B, n]``.
           state: the network's state before a_t.
 
         Returns:
           ``Parameters`` of one step, and the new state.
         """
+        if self.reads_latents:
+            encoding = encoding / self.input_scale
         output, state = self.cell(encoding, list(state))
         return self._parameters(output), tuple(state)
 
     def call(self, encodings):
-        """``Parameters`` of steps 1 … T + 1 for encodings ``[B, T, m]``."""
+        """``Parameters`` of steps 1 … T + 1, encodings ``[B, T, m]`` or latents ``[B, T, n]``."""
         first, state = self.start(tf.shape(encodings)[0])
+        if self.reads_latents:
+            encodings = encodings / self.input_scale
 
         def step(state, inputs):
             output, state = self.cell(inputs[0], list(state))
@@ -161,7 +175,7 @@ def _cell(kind, units, window):
         return keras.layers.LSTMCell(units, name="cell")
     if kind == "gru":
         return keras.layers.GRUCell(units, name="cell")
-    if kind in ("mlp", "fifo"):
+    if kind in ("mlp", "fifo", "state"):
         return _WindowCell(units, window if kind == "fifo" else 1, name="cell")
     if kind == "constant":
         return _ConstantCell(name="cell")

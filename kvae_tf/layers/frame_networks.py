@@ -17,6 +17,7 @@ import tensorflow as tf
 from kvae_tf.errors import UserError
 
 KINDS = ("mlp", "cnn")
+_FIRST_STD = 0.03  # of encodings by linear features, whose own spread is 1
 
 
 class Encoding(NamedTuple):
@@ -45,6 +46,8 @@ class FrameEncoder(keras.layers.Layer):
         frames are images (default).
       standardised: read (frame - ``centre``) / ``spread``, which are fixed, 0 and 1 until they are
         assigned; False by default.
+      linear: add linear features of the frame to the mean, 0 until ``read_linearly``; False by
+        default.
 
     Raises:
       UserError: ``kind`` is unknown.
@@ -59,6 +62,7 @@ class FrameEncoder(keras.layers.Layer):
         precision="float32",
         standardise=None,
         standardised=False,
+        linear=False,
         **kwargs,
     ):
         super().__init__(**({"dtype": "float32"} | kwargs))
@@ -71,22 +75,51 @@ class FrameEncoder(keras.layers.Layer):
         self.precision = precision
         self.trunk = _layers(kind, units, precision, strides=2)
         self.head = keras.layers.Dense(2 * encoding_size, dtype="float32", name="head")
+        self.linear = (
+            keras.layers.Dense(
+                encoding_size, kernel_initializer="zeros", dtype="float32", name="linear"
+            )
+            if linear
+            else None
+        )
 
     def build(self, input_shape):
         *size, channels = input_shape[-3:]
+        if self.linear:
+            self.linear.build((None, math.prod(input_shape[-3:])))
         if self.standardised:
             self.centre, self.spread = _moments(self, input_shape[-3:])
         _build_trunk(self, (*size, channels if self.standardise is None else 2 * channels))
         self.built = True
 
     def call(self, frames):
+        given = frames
         if self.standardise is not None:
             frames = _with_mask(frames, self.standardise)
         if self.standardised:
             frames = (frames - self.centre) / self.spread
         x = _split_lead(self.head(_run_trunk(self, frames)), frames, 3)
         mean, raw = tf.split(x, 2, axis=-1)
+        if self.linear:
+            mean += _split_lead(self.linear(_flatten(_merge(given, 3))), frames, 3)
         return Encoding(mean, tf.sqrt(self.max_variance * tf.sigmoid(raw) + 1e-10))
+
+    def read_linearly(self, matrix: np.ndarray, offset: np.ndarray) -> None:
+        """Makes the mean frame · ``matrix`` + ``offset``, and the standard deviation a small one.
+
+        Args:
+          matrix: ``[H · W · C, m]``.
+          offset: ``[m]``.
+        """
+        kernel, bias = self.head.kernel.numpy(), self.head.bias.numpy()
+        kernel[:] = 0.0
+        share = min(_FIRST_STD**2 / self.max_variance, 0.5)
+        bias[:] = np.log(share / (1.0 - share))
+        bias[: self.encoding_size] = 0.0
+        self.head.kernel.assign(kernel)
+        self.head.bias.assign(bias)
+        self.linear.kernel.assign(matrix)
+        self.linear.bias.assign(offset)
 
     def get_config(self):
         return super().get_config() | {
@@ -97,6 +130,7 @@ class FrameEncoder(keras.layers.Layer):
             "precision": self.precision,
             "standardise": self.standardise,
             "standardised": self.standardised,
+            "linear": self.linear is not None,
         }
 
 
@@ -159,13 +193,26 @@ class FrameDecoder(keras.layers.Layer):
         by default. Inputs and outputs are always float32.
       standardised: give ``centre`` + ``spread`` · the network's output; both are fixed, 0 and 1
         until they are assigned, and what never changes need not be learned. False by default.
+      features: number F of Fourier features, sin(Ω a) and cos(Ω a) with fixed random Ω, that are
+        read beside the encoding a; 0: none (default). With them edges can be sharp, so that a small
+        shift of a moves an object by a pixel (Tancik et al. 2020).
 
     Raises:
       UserError: ``kind`` is unknown.
     """
 
-    def __init__(self, kind, frame_shape, units, precision="float32", standardised=False, **kwargs):
+    def __init__(
+        self,
+        kind,
+        frame_shape,
+        units,
+        precision="float32",
+        standardised=False,
+        features=0,
+        **kwargs,
+    ):
         super().__init__(**({"dtype": "float32"} | kwargs))
+        self.features = features
         self.standardised = standardised
         self.kind = kind
         self.frame_shape = tuple(frame_shape)
@@ -186,9 +233,16 @@ class FrameDecoder(keras.layers.Layer):
             self.head = keras.layers.Conv2D(channels, 1, dtype="float32", name="head")
 
     def build(self, input_shape):
-        shape = (None, input_shape[-1])
+        shape = (None, input_shape[-1] + 2 * self.features)
         if self.standardised:
             self.centre, self.spread = _moments(self, self.frame_shape)
+        if self.features:
+            self.frequencies = self.add_weight(
+                shape=(input_shape[-1], self.features),
+                initializer=self._frequencies,
+                trainable=False,
+                name="frequencies",
+            )
         if self.kind == "cnn":
             self.stem.build(shape)
             shape = (None, *self.grid)
@@ -202,6 +256,9 @@ class FrameDecoder(keras.layers.Layer):
 
     def call(self, encodings):
         x = _merge(encodings, 1)
+        if self.features:
+            phases = tf.reduce_sum(x[:, :, tf.newaxis] * self.frequencies, axis=1)
+            x = tf.concat([x, tf.sin(phases), tf.cos(phases)], axis=-1)
         if self.kind == "cnn":
             x = tf.reshape(tf.nn.relu(self.stem(x)), [-1, *self.grid])
         for layer in self.trunk:
@@ -225,7 +282,18 @@ class FrameDecoder(keras.layers.Layer):
             "units": self.units,
             "precision": self.precision,
             "standardised": self.standardised,
+            "features": self.features,
         }
+
+    def _frequencies(self, shape, dtype=None):
+        """Directions at random; lengths from one wave over all encodings to a few pixels a wave."""
+        rng = np.random.default_rng(0)
+        directions = rng.normal(size=shape)
+        directions /= np.linalg.norm(directions, axis=0)
+        # Encodings have a spread of about 1: four of them span the larger side of the frame.
+        highest = 0.25 * np.pi * max(self.frame_shape[:2])
+        lengths = np.exp(rng.uniform(0.0, max(np.log(highest), 0.0), shape[1]))
+        return tf.constant(directions * lengths, dtype or "float32")
 
 
 def _moments(layer, shape):

@@ -20,7 +20,7 @@ from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.lgssm import steps
 from kvae_tf.lgssm.sequential import scan
-from kvae_tf.lgssm.steps import batch_first, batch_last, cast
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast, psd_factor
 
 
 class JointFilterResult(NamedTuple):
@@ -30,11 +30,13 @@ class JointFilterResult(NamedTuple):
       encodings: ``[B, T, m]``; where it is missing, the mean of its prediction.
       parameters: mode weights and learned controls of all T + 1 steps.
       filtered_means: ``[B, T, n]``, E[z_t | a_{1:t}].
+      step_log_likelihoods: ``[B, T]``, log p(a_t | a_{1:t-1}), nats; 0 where nothing was seen.
     """
 
     encodings: tf.Tensor
     parameters: Parameters
     filtered_means: tf.Tensor
+    step_log_likelihoods: tf.Tensor
 
 
 class FilterState(NamedTuple):
@@ -78,6 +80,7 @@ def joint_filter(
     observed: tf.Tensor,
     controls: tf.Tensor,
     variances: tf.Tensor | None = None,
+    draws: tf.Tensor | None = None,
 ) -> JointFilterResult:
     """Filters a batch of sequences and computes the mode weights in the same loop.
 
@@ -89,6 +92,9 @@ def joint_filter(
       controls: ``[B, T, U]``, without the learned controls.
       variances: ``[B, T, m]``, of errors with which the encodings are read, beside the emission
         noise; None: 0 (default).
+      draws: ``[B, T, n]``, standard normal; for a network that reads latents: the weights are those
+        of a latent state that is drawn with them, not of its filtered mean. None: of the mean
+        (default).
 
     Returns:
       A ``JointFilterResult``.
@@ -100,7 +106,9 @@ def joint_filter(
 
     def body(carry, inputs):
         carry, encoding, later, filtered, _ = step(carry, *inputs)
-        return carry, (encoding, *later, tf.cast(filtered.mean, encoding.dtype))
+        likelihood = _log_likelihood(filtered, inputs[1])
+        moments = cast((filtered.mean, likelihood), encoding.dtype)
+        return carry, (encoding, *later, *moments)
 
     variances = tf.zeros_like(encodings) if variances is None else variances
     inputs = (
@@ -109,10 +117,16 @@ def joint_filter(
         tf.transpose(controls, [1, 0, 2]),
         tf.transpose(variances, [1, 0, 2]),
     )
-    shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch]]
-    _, (filled, *later, means) = scan(body, start, inputs, shapes, dtype=encodings.dtype)
+    if draws is not None:
+        inputs = (*inputs, tf.transpose(draws, [1, 0, 2]))
+    shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch], [batch]]
+    _, (filled, *later, means, likelihoods) = scan(
+        body, start, inputs, shapes, dtype=encodings.dtype
+    )
     parameters = first.followed_by(Parameters(*(tf.transpose(x, [1, 0, 2]) for x in later)))
-    return JointFilterResult(tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means))
+    return JointFilterResult(
+        tf.transpose(filled, [1, 0, 2]), parameters, batch_first(means), tf.transpose(likelihoods)
+    )
 
 
 def filter_start(network, mixture, batch_size) -> FilterState:
@@ -161,8 +175,7 @@ def filter_step(
     mean, covariance, weights, *inner = carry
     dtype = state.mean.dtype
     mean, covariance = cast((mean, covariance), dtype)
-    mask = tf.cast(tf.transpose(seen) if len(seen.shape) == 2 else seen[tf.newaxis], tf.float64)
-    likelihood = steps.log_likelihoods(filtered.innovations, filtered.variances, mask)
+    likelihood = _log_likelihood(filtered, seen)
     moments = cast((filtered.mean, filtered.covariance, emission, likelihood), dtype)
     result = FilterStep(encoding, *map(batch_first, moments))
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), result
@@ -183,10 +196,11 @@ def _start(network, mixture, batch_size):
 def _stepper(network, mixture):
     """The loop's body: returns carry, encoding, next ``Parameters``, update and emission."""
     m = mixture.settings["encoding_size"]
-    has_controls = mixture.settings["control_size"] > 0
-    r, q = _double((mixture.emission_noise[:, tf.newaxis], mixture.transition_noise[:, tf.newaxis]))
+    has_offset, mode_noise = mixture.has_offset, mixture.settings["mode_noise"]
+    r = _double(mixture.emission_noise[:, tf.newaxis])
+    same_q = None if mode_noise else _double(mixture.transition_noise[:, tf.newaxis])
 
-    def step(carry, encoding, seen, control, variance):
+    def step(carry, encoding, seen, control, variance, draw=None):
         mean, covariance, weights, *state = carry
         emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
         predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
@@ -195,18 +209,31 @@ def _stepper(network, mixture):
         observation, mask = _double((tf.transpose(encoding), tf.transpose(mask)))
         noise = r + _double(tf.transpose(variance))
         result = steps.update(mean, covariance, observation, mask, emission, noise)
-        later, state = network.step(encoding, tuple(state))
+        read = encoding
+        if network.reads_latents:
+            read = tf.cast(tf.transpose(result.mean), encoding.dtype)
+            if draw is not None:
+                factor = psd_factor(batch_first(result.covariance))
+                read += tf.cast(tf.linalg.matvec(factor, _double(draw)), encoding.dtype)
+        later, state = network.step(read, tuple(state))
         weights, learned = later
         transition = _double(batch_last(mixture.mix(mixture.transition, weights)))
-        if has_controls:
+        if has_offset:
             control = tf.concat([control, learned], axis=1)
             offset = _double(tf.transpose(mixture.offset(weights, control)))
         else:
             offset = tf.zeros_like(mean)
+        q = _double(tf.transpose(mixture.noise(weights))) if mode_noise else same_q
         mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
         return (mean, covariance, weights, *state), encoding, later, result, emission
 
     return step
+
+
+def _log_likelihood(filtered, seen):
+    """log p(a_t | a_{1:t-1}) ``[B]`` of an update, nats, in float64."""
+    mask = tf.transpose(seen) if len(seen.shape) == 2 else seen[tf.newaxis]
+    return steps.log_likelihoods(filtered.innovations, filtered.variances, _double(mask))
 
 
 def _double(tensors):

@@ -2,15 +2,20 @@ r"""The modes of a KVAE's dynamics, and the LGSSM that mode weights make of them
 
 Fraccaro et al. (2017), equation 9: A_t = Σ_k alpha_t^(k) A^(k), and B_t, C_t alike.
 
-======  =======================  =============
+Three things may depend on the mode that the paper does not have, an offset b_t, the transition's
+noise q_t = Σ_k alpha_t^(k) q^(k), and one emission C may serve all modes instead. A bounce is an
+affine map, and where it is not certain when it comes, the noise is large there only.
+
+======  =======================  =========================
 letter  name                     shape
-======  =======================  =============
+======  =======================  =========================
 alpha   ``mode_weights``         ``[B, T, K]``
 A^(k)   ``transition``           ``[K, n, n]``
+b^(k)   ``affine``               ``[K, n]``
 B^(k)   ``control``              ``[K, n, U]``
-C^(k)   ``emission``             ``[K, m, n]``
-Q, R    ``transition_noise`` …   ``[n], [m]``
-======  =======================  =============
+C^(k)   ``emission``             ``[K, m, n]``, ``[1, m, n]``
+Q, R    ``transition_noise`` …   ``[n]`` or ``[K, n], [m]``
+======  =======================  =========================
 
 The paper's z_t = A_t z_{t-1} + B_t u_t reads, in ``lgssm``'s index, transition[t] = A_{t+1}: T
 encodings give T + 1 weights, the first T for the emissions, the last T for the transitions.
@@ -44,6 +49,9 @@ class ModeMixture(keras.layers.Layer):
       learn_noise: learn Q and R (diagonal); False by default.
       learn_initial: learn the mean and the full covariance of z_1; False by default: z_1 ~
         N(0, Σ_1 I).
+      affine_modes: each mode has an offset, too; False by default.
+      mode_noise: each mode has a Q of its own; False by default.
+      shared_emission: one C for all modes; False by default.
       seed: seed of the initial matrices B and C, an int, 0 by default.
 
     Raises:
@@ -61,6 +69,9 @@ class ModeMixture(keras.layers.Layer):
         initial_variance=20.0,
         learn_noise=False,
         learn_initial=False,
+        affine_modes=False,
+        mode_noise=False,
+        shared_emission=False,
         seed=0,
         **kwargs,
     ):
@@ -82,6 +93,9 @@ class ModeMixture(keras.layers.Layer):
             "initial_variance": initial_variance,
             "learn_noise": learn_noise,
             "learn_initial": learn_initial,
+            "affine_modes": affine_modes,
+            "mode_noise": mode_noise,
+            "shared_emission": shared_emission,
             "seed": seed,
         }
 
@@ -112,9 +126,12 @@ class ModeMixture(keras.layers.Layer):
 
         self.transition = weight("transition", (K, n, n), identity)
         self.control = weight("control", (K, n, U), normal(1), trainable=U > 0)
-        self.emission = weight("emission", (K, m, n), normal(2))
+        emissions = 1 if s["shared_emission"] else K
+        self.emission = weight("emission", (emissions, m, n), normal(2))
+        self.affine = weight("affine", (K, n), "zeros") if s["affine_modes"] else None
         learn, start = s["learn_noise"], s["learn_initial"]
-        self.log_transition_noise = weight("log_q", (n,), log(s["transition_noise"]), learn)
+        shape = (K, n) if s["mode_noise"] else (n,)
+        self.log_transition_noise = weight("log_q", shape, log(s["transition_noise"]), learn)
         self.log_emission_noise = weight("log_r", (m,), log(s["emission_noise"]), learn)
         self.initial_mean = weight("initial_mean", (n,), "zeros", start)
         self.initial_log_scale = weight(
@@ -125,7 +142,7 @@ class ModeMixture(keras.layers.Layer):
 
     @property
     def transition_noise(self) -> tf.Tensor:
-        """Q's diagonal, ``[n]`` variances."""
+        """Q's diagonal, ``[n]`` variances; with ``mode_noise`` each mode's, ``[K, n]``."""
         return tf.exp(self.log_transition_noise) + NOISE_FLOOR
 
     @property
@@ -162,15 +179,28 @@ class ModeMixture(keras.layers.Layer):
         for variable, value in values:
             variable.assign(np.broadcast_to(value, variable.shape))
 
+    @property
+    def has_offset(self) -> bool:
+        """Whether transitions have an offset, of controls or of the modes themselves."""
+        return self.settings["control_size"] > 0 or self.affine is not None
+
     def mix(self, matrices, mode_weights) -> tf.Tensor:
         """Σ_k alpha^(k) M^(k): ``[K, i, j], [..., K] -> [..., i, j]``."""
+        if matrices.shape[0] == 1:  # one for all modes; weights sum to 1
+            mode_weights = tf.ones_like(mode_weights[..., :1])
         # No tf.matmul here and below: on a GPU it would round to TensorFloat-32.
         return tf.reduce_sum(mode_weights[..., tf.newaxis, tf.newaxis] * matrices, axis=-3)
 
     def offset(self, mode_weights, controls) -> tf.Tensor:
-        """B u: ``[..., K], [..., U] -> [..., n]``."""
+        """B u + b: ``[..., K], [..., U] -> [..., n]``."""
         control = self.mix(self.control, mode_weights)
-        return tf.reduce_sum(control * controls[..., tf.newaxis, :], axis=-1)
+        offset = tf.reduce_sum(control * controls[..., tf.newaxis, :], axis=-1)
+        return offset if self.affine is None else offset + _mixed(self.affine, mode_weights)
+
+    def noise(self, mode_weights) -> tf.Tensor:
+        """Variances of the transition noise: ``[..., K] -> [..., n]``, or ``[n]`` if all alike."""
+        q = self.transition_noise
+        return _mixed(q, mode_weights) if self.settings["mode_noise"] else q
 
     def call(self, mode_weights, controls):
         """The LGSSM that mode weights make.
@@ -182,10 +212,8 @@ class ModeMixture(keras.layers.Layer):
         later = mode_weights[:, 1:]
         return LGSSM(
             transition=self.mix(self.transition, later),
-            transition_offset=(
-                self.offset(later, controls) if self.settings["control_size"] else None
-            ),
-            transition_noise=self.transition_noise,
+            transition_offset=self.offset(later, controls) if self.has_offset else None,
+            transition_noise=self.noise(later),
             emission=self.mix(self.emission, mode_weights[:, :-1]),
             emission_noise=self.emission_noise,
             initial_mean=tf.convert_to_tensor(self.initial_mean),
@@ -194,6 +222,11 @@ class ModeMixture(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | self.settings
+
+
+def _mixed(vectors, mode_weights):
+    """Σ_k alpha^(k) v^(k): ``[K, n], [..., K] -> [..., n]``."""
+    return tf.reduce_sum(mode_weights[..., tf.newaxis] * vectors, axis=-2)
 
 
 def _log_above_floor(variances):

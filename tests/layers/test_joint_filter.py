@@ -57,6 +57,41 @@ def test_joint_filter_fills_in_its_own_predictions(control_size, learned, kind):
     np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("control_size", [0, U])
+def test_weights_of_the_filtered_state(control_size):
+    """The network reads E[z_t | a_{1:t}]; modes have offsets and noises of their own."""
+    network = DynamicsParameterNetwork(K, 6, "state")
+    network.build((None, None, N))
+    for i, variable in enumerate(network.trainable_variables):
+        variable.assign(normal(*variable.shape, seed=i))
+    network.input_scale.assign([1.0, 2.0, 0.5])
+    mixture = ModeMixture(K, N, M, control_size, affine_modes=True, mode_noise=True)
+    mixture.build()
+    mixture.transition.assign(0.5 * np.eye(N) + 0.2 * normal(K, N, N, seed=11))
+    mixture.control.assign(normal(K, N, control_size, seed=12))
+    mixture.emission.assign(normal(K, M, N, seed=13))
+    mixture.affine.assign(normal(K, N, seed=14))
+    mixture.log_transition_noise.assign(normal(K, N, seed=15))
+    a, controls = normal(B, T, M), normal(B, T, control_size, seed=5)
+    observed = np.array([[1, 0, 0, 1, 0], [0, 1, 1, 0, 1]], np.float32)
+    result = joint_filter(network, mixture, a, observed, controls)
+    weights = result.parameters.mode_weights
+    np.testing.assert_allclose(
+        weights, network(result.filtered_means).mode_weights, rtol=1e-4, atol=1e-5
+    )
+    oracle = reference.loop_filter(
+        to_reference(mixture(weights, controls)), a.astype(np.float64), observed
+    )
+    np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
+    likelihood = tf.reduce_sum(result.step_log_likelihoods, axis=1)
+    np.testing.assert_allclose(likelihood, oracle.log_likelihood, rtol=1e-4, atol=1e-4)
+    # Draws of zero are the means; others lead elsewhere.
+    same = joint_filter(network, mixture, a, observed, controls, draws=tf.zeros([B, T, N]))
+    np.testing.assert_allclose(same.filtered_means, result.filtered_means, atol=1e-5)
+    other = joint_filter(network, mixture, a, observed, controls, draws=normal(B, T, N, seed=6))
+    assert np.abs(other.filtered_means - result.filtered_means).max() > 1e-3
+
+
 def test_joint_filter_with_small_noises_is_exact():
     """R = Q = 1e-6 beside a start of variance 20: more digits than a float32 covariance holds."""
     network = make_network("mlp")

@@ -40,6 +40,28 @@ def test_mixing_and_time_index():
     np.testing.assert_allclose(model.emission, C, atol=1e-5)
 
 
+def test_what_may_depend_on_the_mode():
+    """Offsets and noises of the modes are mixed; one emission serves all modes."""
+    mixture = make_mixture(affine_modes=True, mode_noise=True)
+    mixture.affine.assign(normal(K, N, seed=3))
+    mixture.log_transition_noise.assign(normal(K, N, seed=4))
+    weights, controls = random_weights((B, T + 1)), normal(B, T, U)
+    model, later = mixture(weights, controls), weights[:, 1:]
+    offset = np.einsum("btk,kij,btj->bti", later, mixture.control.numpy(), controls)
+    offset += later @ mixture.affine.numpy()
+    np.testing.assert_allclose(model.transition_offset, offset, atol=1e-5)
+    noise = later @ np.exp(normal(K, N, seed=4))
+    np.testing.assert_allclose(model.transition_noise, noise, rtol=1e-4)
+    same = ModeMixture(K, N, M, shared_emission=True, affine_modes=True)
+    same.build()
+    assert same.has_offset
+    assert same.emission.shape == (1, M, N)
+    model = same(weights, tf.zeros([B, T, 0]))
+    expected = np.broadcast_to(same.emission.numpy(), (B, T, M, N))
+    np.testing.assert_allclose(model.emission, expected, atol=1e-7)
+    np.testing.assert_array_equal(model.transition_offset, np.zeros((B, T, N)))
+
+
 def test_control_acts_from_its_step_to_the_next():
     mixture, weights = make_mixture(), random_weights((B, T + 1))
     controls = np.zeros((B, T, U), np.float32)

@@ -45,7 +45,7 @@ def batch(seed=0):
 
 
 def test_phases():
-    model = new(likelihood="gaussian", settling_start=2)
+    model = new(likelihood="gaussian", settling_start=2, finishing_start=3, hidden_decoding=0.5)
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
@@ -55,7 +55,7 @@ def test_phases():
         for name in ("encoder", "decoder", "likelihood", "network", "mixture", "constraint")
     }
     moves = []
-    for _ in range(3):
+    for _ in range(4):
         before = {n: [v.numpy() for v in p.trainable_variables] for n, p in parts.items()}
         step(batch())
         after = {n: [v.numpy() for v in p.trainable_variables] for n, p in parts.items()}
@@ -63,6 +63,7 @@ def test_phases():
     assert moves[0] == {"encoder", "decoder", "likelihood"}
     assert moves[1] == set(parts)
     assert moves[2] == {"decoder", "likelihood", "network", "mixture"}
+    assert moves[3] == set(parts) - {"constraint"}
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])

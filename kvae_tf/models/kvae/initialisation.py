@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.models.linear_features import newtonian_features
 
 _SEQUENCES = 1000  # more change the moments little
 _BATCH = 50
@@ -25,6 +26,7 @@ _SPREAD = 0.01  # standard deviation by which the modes differ at first
 _LEAST = 1e-4  # variance of an encoding
 _LEAST_SPREAD = 0.2  # of a pixel, as a share of the moving pixels'
 _LEAST_WEIGHT = 0.02  # of a pixel
+_LEAST_DIRECTION = 1e-3  # variance of the frames' directions that linear features use, a share
 _TINY = 1e-6
 
 
@@ -39,6 +41,11 @@ def initialise_frames(model, train: SequenceData) -> None:
         changed, and weights and scale of its constraint, if it has one.
       train: training sequences.
     """
+    if model.encoder.linear:
+        part = train.select(slice(0, _SEQUENCES))
+        m = model.encoder.encoding_size
+        features = newtonian_features(part, m, "--linear_encoder", least=_LEAST_DIRECTION)
+        model.encoder.read_linearly(features.matrix, features.offset)
     standardised = model.encoder.standardised
     if not standardised and not model.constraint:
         return
@@ -104,22 +111,28 @@ class DynamicsInitialisation(keras.callbacks.Callback):
             initialise_dynamics(self.model, self.train, self.tolerance, self.seed)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["multiplier"] = float(self.model.constraint.multiplier)
+        if self.model.constraint:
+            logs["multiplier"] = float(self.model.constraint.multiplier)
 
 
 def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int) -> None:
     """Dynamics of constant velocity and the constraint's target, from an auto-encoder.
 
     Args:
-      model: a built KVAE with a trained auto-encoder; mixture and constraint are changed.
+      model: a built KVAE with a trained auto-encoder; mixture, and constraint if it has one, are
+        changed.
       train: training sequences.
       tolerance: the target, as a multiple of the auto-encoder's distortion.
       seed: seed of the differences between the modes, an int.
     """
     train = train.select(slice(0, _SEQUENCES))
     encodings, share = _encoded(model, train)
-    model.constraint.target.assign(min(tolerance * share, 1.0))
+    if model.constraint:
+        model.constraint.target.assign(min(tolerance * share, 1.0))
     start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
+    if model.network.reads_latents:
+        start = tf.linalg.diag_part(model.mixture.initial_covariance)
+        model.network.input_scale.assign(tf.sqrt(start))
 
 
 def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
@@ -138,7 +151,7 @@ def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
     transition[:, range(moving), range(m, m + moving)] = 1.0
     rng = np.random.default_rng(seed)
     mixture.transition.assign(transition + _SPREAD * rng.normal(size=transition.shape))
-    mixture.emission.assign(np.tile(np.eye(m, n), (K, 1, 1)))
+    mixture.emission.assign(np.tile(np.eye(m, n), (mixture.emission.shape[0], 1, 1)))
     values = encodings[seen]
     variance = values.var(axis=0) + _LEAST
     once, twice = (_variance_of_differences(encodings, seen, order) for order in (1, 2))
@@ -147,7 +160,8 @@ def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
     start[:held] = variance[:held]
     q[m : m + moving] = twice[:moving] / 3.0
     start[m : m + moving] = once[:moving]
-    mixture.log_transition_noise.assign(np.log(q))
+    noise = mixture.log_transition_noise
+    noise.assign(np.broadcast_to(np.log(q), noise.shape))
     mixture.log_emission_noise.assign(np.log(twice / 10.0))
     mean = np.zeros(n)
     mean[:held] = values.mean(axis=0)[:held]
@@ -170,6 +184,8 @@ def _encoded(model, train):
     @tf.function(autograph=False)
     def encode(frames):
         a = model.encoder(frames).mean
+        if not model.constraint:
+            return a, tf.zeros(tf.shape(a)[:2])
         return a, model.constraint.share(model.likelihood, model.decoder(a), frames)
 
     encodings, shares = [], []

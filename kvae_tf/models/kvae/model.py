@@ -50,6 +50,7 @@ from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 OBJECTIVES = ("collapsed", "sampled", "constrained")
+_PATH_SCALE = 0.5  # of the draws along paths; chosen on validation
 _CLIP = 8  # frames of a sequence that an update of the auto-encoder sees
 # Weights in the auto-encoder's loss, in shares of the mean frame's distortion.
 _KL_WEIGHT = 1e-4
@@ -71,7 +72,7 @@ class KVAE(SequenceModel):
       latent_size: dimension n of a latent state, 4 by default.
       num_modes: number K of linear modes, 3 by default.
       dynamics_network: kind of the dynamics parameter network: ``"lstm"`` (default), ``"gru"``,
-        ``"mlp"``, ``"fifo"`` or ``"constant"``, see ``DynamicsParameterNetwork``.
+        ``"mlp"``, ``"fifo"``, ``"state"`` or ``"constant"``, see ``DynamicsParameterNetwork``.
       dynamics_units: width of the dynamics parameter network, 50 by default.
       dynamics_window: number of last encodings that ``"fifo"`` reads, 5 by default.
       learn_controls: the dynamics parameter network also emits a control of size n; False by
@@ -92,11 +93,24 @@ class KVAE(SequenceModel):
       objective: form of the bound: ``"collapsed"`` (default), latent states integrated out;
         ``"sampled"``, latent states drawn; or ``"constrained"``, the collapsed bound of the
         dynamics subject to a good reconstruction.
-      pretraining_updates: number of first updates, which train the auto-encoder only; for the
-        constrained objective, 0 by default. After them ``initialise_dynamics`` sets dynamics and
+      pretraining_updates: number of first updates, which train the auto-encoder only, or with
+        ``linear_encoder`` the decoder only; 0 by default. After them ``initialise_dynamics`` sets dynamics and
         constraint.
       standardised: encode and decode frames as differences from a mean frame, in standard
         deviations, which ``initialise_frames`` sets; False by default.
+      linear_encoder: the encoder adds linear features of the frame, which ``initialise_frames``
+        sets; False by default.
+      decoder_features: number of Fourier features that the decoder reads; 0: none (default).
+      affine_modes: each mode has an offset; False by default.
+      mode_noise: each mode has a Q of its own; False by default.
+      shared_emission: one C for all modes; False by default.
+      paths: number of paths that ``impute`` follows, with the mode weights of latent states drawn
+        along each; they are weighted by the likelihood of the frames that were seen. Only for
+        ``dynamics_network="state"``. 1: only the mean (default).
+      hidden_decoding: in the settling phase, the largest share of frames that the smoother does not
+        see; the decoder learns to draw them from its encodings. 0: none (default).
+      finishing_start: number of updates after which nothing is frozen any more, and the whole bound
+        is maximised; 0: never (default).
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
         estimates the reconstruction term without bias; saves time, since the decoder costs most. 0:
         all frames are decoded (default).
@@ -145,6 +159,14 @@ class KVAE(SequenceModel):
         objective="collapsed",
         pretraining_updates=0,
         standardised=False,
+        linear_encoder=False,
+        decoder_features=0,
+        affine_modes=False,
+        mode_noise=False,
+        shared_emission=False,
+        paths=1,
+        hidden_decoding=0.0,
+        finishing_start=0,
         decoded_frames=0,
         jit_engine=False,
         frozen_updates=0,
@@ -168,10 +190,18 @@ class KVAE(SequenceModel):
         self._jit_engine = jit_engine
         self.frozen_updates = frozen_updates
         self.settling_start = settling_start
+        self.finishing_start = finishing_start
+        self.paths = paths
+        self.hidden_decoding = hidden_decoding
+        if paths > 1 and dynamics_network != "state":
+            raise UserError(
+                f"paths is {paths}, expected 1 with the dynamics network {dynamics_network}, which "
+                "reads no latent states"
+            )
         self._training_log_prior = (
-            compile_with_gradient(self._log_prior, lambda: self.dynamics_variables)
+            compile_with_gradient(self.encodings_log_prob, lambda: self.dynamics_variables)
             if jit_engine
-            else self._log_prior
+            else self.encodings_log_prob
         )
         self._create_frame_layers(
             network=network,
@@ -184,6 +214,8 @@ class KVAE(SequenceModel):
             variance_floor=variance_floor,
             standardise=standardise,
             standardised=standardised,
+            linear_encoder=linear_encoder,
+            decoder_features=decoder_features,
         )
         self.is_vector = standardise is not None
         learned_controls = latent_size if learn_controls else 0
@@ -205,6 +237,9 @@ class KVAE(SequenceModel):
             initial_variance,
             learn_noise,
             learn_initial,
+            affine_modes,
+            mode_noise,
+            shared_emission,
             seed=seed,
             name="mixture",
         )
@@ -221,6 +256,8 @@ class KVAE(SequenceModel):
         variance_floor,
         standardise,
         standardised,
+        linear_encoder,
+        decoder_features,
     ):
         """The layers between frames and encodings."""
         self.encoder = FrameEncoder(
@@ -231,10 +268,17 @@ class KVAE(SequenceModel):
             precision,
             standardise,
             standardised,
+            linear_encoder,
             name="encoder",
         )
         self.decoder = FrameDecoder(
-            network, self.frame_shape, units[::-1], precision, standardised, name="decoder"
+            network,
+            self.frame_shape,
+            units[::-1],
+            precision,
+            standardised,
+            decoder_features,
+            name="decoder",
         )
         self.likelihood = frame_likelihood(
             likelihood, self.frame_shape, per_pixel_std, variance_floor, standardise
@@ -248,7 +292,8 @@ class KVAE(SequenceModel):
         self.encoder.build((None, *self.frame_shape))
         self.decoder.build((None, m))
         self.likelihood.build((None, *self.frame_shape))
-        self.network.build((None, None, m))
+        n = self.mixture.settings["latent_size"]
+        self.network.build((None, None, n if self.network.reads_latents else m))
         self.mixture.build()
         if self.constraint:
             self.constraint.build(self.frame_shape)
@@ -260,20 +305,30 @@ class KVAE(SequenceModel):
 
     @property
     def phases(self):
-        """Phases: auto-encoder only; dynamics network frozen; nothing frozen; encoder frozen."""
+        """The phases that are asked for, out of five.
+
+        Auto-encoder only; dynamics network frozen; nothing frozen; encoder frozen; the whole bound.
+        """
         frozen = {id(variable) for variable in self.network.trainable_variables}
         everything = self.trainable_variables
         others = [variable for variable in everything if id(variable) not in frozen]
         frames = [*self.decoder.trainable_variables, *self.likelihood.trainable_variables]
-        whole = self.settling_start - self.frozen_updates - self.pretraining_updates
+        end = self.settling_start or self.finishing_start
+        whole = end - self.frozen_updates - self.pretraining_updates
         phases = [Phase(self.training_bound, everything, whole)]
         if self.frozen_updates:
             phases.insert(0, Phase(self.training_bound, others, self.frozen_updates))
         if self.pretraining_updates:
-            auto_encoder = [*self.encoder.trainable_variables, *frames]
-            phases.insert(0, Phase(self.auto_encoder_bound, auto_encoder, self.pretraining_updates))
+            # Linear features are a straight map already, that gradients of the pixels would bend.
+            encoder = [] if self.encoder.linear else self.encoder.trainable_variables
+            bound = self.auto_encoder_bound if self.constraint else self.training_bound
+            phases.insert(0, Phase(bound, [*encoder, *frames], self.pretraining_updates))
         if self.settling_start:
-            phases.append(Phase(self.settled_bound, [*frames, *self.dynamics_variables]))
+            settled = [*frames, *self.dynamics_variables]
+            updates = self.finishing_start - self.settling_start
+            phases.append(Phase(self.settled_bound, settled, updates))
+        if self.finishing_start:
+            phases.append(Phase(self.finishing_bound, everything))
         return phases
 
     @property
@@ -300,15 +355,25 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed, training=True)
 
     def settled_bound(self, batch, seed):
-        """``training_bound`` without gradients for the encoder."""
-        return self._bound(batch, seed, training=True, frozen_encoder=True)
+        """``training_bound`` without gradients for the encoder.
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False):
+        With ``hidden_decoding``, frames that the smoother did not see are drawn from its encodings:
+        these lie between those of whole pixels, which are all that an encoder finds.
+        """
+        return self._bound(batch, seed, training=True, frozen_encoder=True, constrained=False)
+
+    def finishing_bound(self, batch, seed):
+        """``training_bound`` of the collapsed objective, with the reconstruction at weight 1."""
+        bound = self._bound(batch, seed, training=True, constrained=False)
+        missing = 0.0 if self.weight_updates else 1.0 - self.reconstruction_weight
+        return bound._replace(annealed=bound.elbo + missing * bound.terms["reconstruction"])
+
+    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         sampler = lgssm.as_sampler(seed)
         encoding_sampler, latent_sampler = sampler.split(2)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
-        log_prior = self._training_log_prior if training else self._log_prior
+        log_prior = self._training_log_prior if training else self.encodings_log_prob
         # Not where XLA compiles the step: it needs a fixed number of frames.
         if training and self._jit_engine and observed is not None:
             q = Encoding(*inputs.encode_observed(self.encoder, frames, seen))
@@ -319,13 +384,19 @@ class KVAE(SequenceModel):
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
         log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
-        constrained = training and self.constraint is not None
+        constrained = constrained and training and self.constraint is not None
+        drawn = a
+        if frozen_encoder and self.hidden_decoding:
+            drawn = self._hidden_from_smoother(a, seen, controls, latent_sampler)
         reconstruction, share = self._reconstruction(
-            a, frames, seen, decoded_frames, sampler, constrained
+            drawn, frames, seen, decoded_frames, sampler, constrained
         )
         regularisation = log_p - tf.reduce_sum(seen * log_q, axis=1)
         penalty = self.constraint.penalty(share) if constrained else None
-        return _bound(reconstruction, regularisation, seen, penalty)
+        bound = _bound(reconstruction, regularisation, seen, penalty)
+        # All phases of a training return the same structure.
+        has_loss = training and (self.constraint is not None or self.finishing_start > 0)
+        return bound._replace(annealed=bound.elbo) if has_loss and not constrained else bound
 
     def auto_encoder_bound(self, batch, seed):
         """The bound of single frames under a_t ~ N(0, I), from a few frames in a row.
@@ -349,6 +420,20 @@ class KVAE(SequenceModel):
         loss *= _LOSS_SCALE
         regularisation = tf.stop_gradient(tf.reduce_sum(seen * (log_p - log_q), axis=1))
         return _bound(reconstruction, regularisation, seen, loss)
+
+    def _hidden_from_smoother(self, a, seen, controls, sampler):
+        """Encodings ``[B, T, m]``, some at random replaced by what the smoother says without them.
+
+        No gradient passes through them.
+        """
+        rate_sampler, mask_sampler = sampler.split(2)
+        shape = tf.shape(seen)
+        rate = self.hidden_decoding * rate_sampler.uniform(shape[:1])[:, tf.newaxis]
+        kept = seen * tf.cast(mask_sampler.uniform(shape) >= rate, seen.dtype)
+        model, filled, _ = self._dynamics(a, kept, controls)
+        z = lgssm.smooth(model, filled, kept).smoothed_means
+        smoothed = tf.linalg.matvec(model.emission, z)
+        return tf.stop_gradient(tf.where(kept[..., tf.newaxis] > 0, a, smoothed))
 
     def _sample(self, q, sampler):
         """A draw of the encodings and its log q, ``[B, T]``."""
@@ -375,8 +460,19 @@ class KVAE(SequenceModel):
         share = tf.reduce_sum(weight * share, axis=1) / num_frames
         return tf.reduce_sum(weight * log_p, axis=1), share
 
-    def _log_prior(self, a, observed, controls, sampler):
-        """log p(a | u) of the encodings of the seen frames, ``[B]``, nats."""
+    def encodings_log_prob(self, a, observed, controls, sampler):
+        """log p(a | u) of the encodings of the seen frames, ``[B]``, nats.
+
+        Args:
+          a: ``[B, T, m]``.
+          observed: ``[B, T]``, 1 = seen, or None.
+          controls: ``[B, T, U]``.
+          sampler: of the latent states, where the objective draws them.
+        """
+        if self.network.reads_latents and self.objective != "sampled":
+            seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+            result = joint_filter(self.network, self.mixture, a, seen, controls)
+            return tf.reduce_sum(result.step_log_likelihoods, axis=1)
         model, a, _ = self._dynamics(a, observed, controls)
         if self.objective != "sampled":
             return lgssm.log_likelihood(model, a, observed)
@@ -388,13 +484,16 @@ class KVAE(SequenceModel):
 
     def _dynamics(self, a, observed, controls):
         """The LGSSM of a batch, its encodings with predictions in gaps, and the mode weights."""
-        if observed is None:
+        if observed is None and not self.network.reads_latents:
             parameters = self.network(a)
         else:
-            a, parameters, _ = joint_filter(self.network, self.mixture, a, observed, controls)
+            seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+            a, parameters, _, _ = joint_filter(self.network, self.mixture, a, seen, controls)
+        return self._lgssm(parameters, controls), a, parameters.mode_weights
+
+    def _lgssm(self, parameters, controls):
         weights, learned = parameters
-        controls = tf.concat([controls, learned[:, 1:]], axis=-1)
-        return self.mixture(weights, controls), a, weights
+        return self.mixture(weights, tf.concat([controls, learned[:, 1:]], axis=-1))
 
     # Queries.
 
@@ -413,11 +512,65 @@ class KVAE(SequenceModel):
         model, a, observed, _, _ = self._infer(given)
         return latent_moments(model, a, observed, "smooth")
 
-    def _impute(self, given, method):
+    def _impute(self, given, method, paths=None):
+        paths = self.paths if paths is None else paths
+        if paths > 1:
+            return self._impute_by_paths(given, method, paths)
         model, a, seen, std, weights = self._infer(given)
         z, P = latent_moments(model, a, seen, method)
         q = self._completed(Encoding(a, std), seen, model.emission, z, P)
         return Frames(self._decode(q.mean), q.mean, q.std, z, weights[:, :-1])
+
+    def _impute_by_paths(self, given, method, paths):
+        """``_impute`` by the mean over paths, weighted by the likelihood of what was seen.
+
+        A path's modes are those of latent states drawn along it, the first path's those of the
+        filtered means. Given its modes a path is linear and Gaussian, and is filtered or smoothed
+        exactly (a Rao-Blackwellised particle filter without resampling; Doucet et al. 2000).
+        """
+        q, seen = self._encode(given.frames), given.seen
+        shape = tf.shape(q.mean)
+        n = self.mixture.settings["latent_size"]
+        # The same draws for all sequences, so that an answer does not depend on the batch.
+        draws = _PATH_SCALE * tf.random.stateless_normal([1, paths - 1, shape[1], n], [0, 1])
+        draws = tf.concat([tf.zeros([1, 1, shape[1], n]), draws], axis=1)
+        draws = tf.repeat(draws, shape[0], axis=0)
+
+        def each(x):  # [B, T, ...] -> [B * S, T, ...]
+            return tf.repeat(x, paths, axis=0)
+
+        def apart(x):  # [B * S, ...] -> [B, S, ...]
+            return tf.reshape(x, tf.concat([[shape[0], paths], tf.shape(x)[1:]], axis=0))
+
+        observed, controls = each(seen), each(given.controls)
+        filled, parameters, _, likelihoods = joint_filter(
+            self.network,
+            self.mixture,
+            each(q.mean),
+            observed,
+            controls,
+            draws=tf.reshape(draws, [-1, shape[1], n]),
+        )
+        model = self._lgssm(parameters, controls)
+        z, P = latent_moments(model, filled, observed, method)
+        known = Encoding(each(q.mean), each(q.std))
+        each_q = self._completed(known, observed, model.emission, z, P)
+        likelihoods = tf.cumsum(apart(likelihoods), axis=2)
+        if method == "smooth":
+            likelihoods = tf.zeros_like(likelihoods) + likelihoods[:, :, -1:]
+        weights = tf.nn.softmax(likelihoods, axis=1)[..., tf.newaxis]  # [B, S, T, 1]
+
+        def mean(x):
+            return tf.reduce_sum(weights * apart(x), axis=1)
+
+        a = mean(each_q.mean)
+        variance = mean(tf.square(each_q.std) + tf.square(each_q.mean)) - tf.square(a)
+        # Where a frame was seen, all paths agree.
+        a = tf.where(seen[..., tf.newaxis] > 0, q.mean, a)
+        least = tf.square(tf.reduce_min(apart(each_q.std), axis=1))
+        std = tf.sqrt(tf.maximum(variance, least))
+        modes = mean(parameters.mode_weights[:, :-1])
+        return Frames(self._decode(a), a, std, mean(z), modes)
 
     def _forecast(self, given, num_steps):
         return inputs.forecast_by_imputation(self, given, num_steps)
@@ -434,16 +587,18 @@ class KVAE(SequenceModel):
         )
         w = z_sampler.normal([num_steps, batch_size, n], axis=1)
         v = a_sampler.normal([num_steps, batch_size, m], axis=1)
-        q_std, r_std = tf.sqrt(mixture.transition_noise), tf.sqrt(mixture.emission_noise)
+        r_std = tf.sqrt(mixture.emission_noise)
 
         def step(carry, inputs):
             z, weights, *state = carry
             w, v, control = inputs
             a = tf.linalg.matvec(mixture.mix(mixture.emission, weights), z) + r_std * v
             drawn = (z, a, weights)
-            (weights, learned), state = self.network.step(a, tuple(state))
+            read = z if self.network.reads_latents else a
+            (weights, learned), state = self.network.step(read, tuple(state))
+            q_std = tf.sqrt(mixture.noise(weights))
             z = tf.linalg.matvec(mixture.mix(mixture.transition, weights), z) + q_std * w
-            if mixture.settings["control_size"]:
+            if mixture.has_offset:
                 z += mixture.offset(weights, tf.concat([control, learned], axis=1))
             return (z, weights, *state), drawn
 

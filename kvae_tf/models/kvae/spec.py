@@ -10,6 +10,7 @@ import numpy as np
 from kvae_tf.data.settings import setting
 from kvae_tf.errors import UserError
 from kvae_tf.models.kvae import linear_em
+from kvae_tf.models.kvae.dynamics_training import DynamicsTraining
 from kvae_tf.models.kvae.initialisation import DynamicsInitialisation, initialise_frames
 from kvae_tf.models.kvae.linear import LinearKVAE
 from kvae_tf.models.kvae.model import KVAE
@@ -27,7 +28,7 @@ from kvae_tf.models.spec import ModelSpec, Setup
 
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
-            "em_epochs")  # fmt: skip
+            "em_epochs", "dynamics_updates", "finishing_epochs", "finishing_rate")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,32 @@ class KVAESettings(
     dynamics_network: str = setting(
         "lstm",
         "Network that weights the modes: lstm or gru of all encodings so far; mlp of the last one; "
-        "fifo of the last --dynamics_window; constant: none, for --num_modes=1.",
-        choices=("lstm", "gru", "mlp", "fifo", "constant"),
+        "fifo of the last --dynamics_window; state: of the filtered latent state; constant: none, "
+        "for --num_modes=1.",
+        choices=("lstm", "gru", "mlp", "fifo", "state", "constant"),
     )
     dynamics_window: int = setting(
         5, "Number of last encodings that the fifo network reads.", least=1
+    )
+    affine_modes: bool = setting(False, "Give each mode an offset.")
+    mode_noise: bool = setting(False, "Give each mode a transition noise of its own.")
+    shared_emission: bool = setting(False, "Let all modes have one emission matrix C.")
+    paths: int = setting(
+        1,
+        "--dynamics_network=state: number of paths that an imputation follows, with modes drawn "
+        "along each and weighted by the likelihood of the seen frames; 1: the mean only.",
+        least=1,
+        most=1000,
+    )
+    linear_encoder: bool = setting(
+        False,
+        "Let the encoder add linear features of a frame, and start it at those whose second "
+        "differences vary least.",
+    )
+    decoder_features: int = setting(
+        0,
+        "Number of Fourier features of an encoding that the decoder reads; they allow sharp edges.",
+        least=0,
     )
     learn_controls: bool = setting(
         False, "Let the dynamics network also emit a control of the latent state's size."
@@ -65,9 +87,10 @@ class KVAESettings(
     )
     pretraining_epochs: int = setting(
         0,
-        "Constrained objective: number of first epochs, which train the auto-encoder only and find "
-        "out how good a reconstruction can be; then the dynamics start at constant velocity. 1 or "
-        "more without --init_from.",
+        "Number of first epochs, which train the auto-encoder only (--linear_encoder: the decoder "
+        "only); then the dynamics start at constant velocity. With --objective=constrained 1 or "
+        "more without --init_from: they find out how good a reconstruction can be. With others 0, "
+        "or --linear_encoder.",
         least=0,
     )
     tolerance: float = setting(
@@ -93,6 +116,29 @@ class KVAESettings(
         "learning from its encodings; the learning-rate schedule starts again.",
         least=0,
     )
+    dynamics_updates: int = setting(
+        0,
+        "Number of updates of the dynamics alone, from stored encodings, before each of the "
+        "--settling_epochs.",
+        least=0,
+    )
+    hidden_decoding: float = setting(
+        0.0,
+        "Largest share of frames in the --settling_epochs that the smoother does not see, and the "
+        "decoder learns to draw from what it says.",
+        least=0.0,
+        most=0.95,
+        of_training=True,
+    )
+    finishing_epochs: int = setting(
+        0,
+        "Number of last epochs, after the --settling_epochs, in which nothing is frozen and the "
+        "whole bound is maximised, with reconstruction at weight 1.",
+        least=0,
+    )
+    finishing_rate: float = setting(
+        1.0, "Factor of the learning rates in the --finishing_epochs.", least=0.0
+    )
     em_epochs: int = setting(
         0,
         f"--network=linear with one mode: number of first epochs that begin with "
@@ -104,11 +150,23 @@ class KVAESettings(
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
         super().validate(epochs, from_scratch)
-        first, most = self.pretraining_epochs, epochs - self.settling_epochs
+        last = self.settling_epochs + self.finishing_epochs
+        if last >= epochs:
+            raise UserError(
+                f"--settling_epochs and --finishing_epochs are {last} together, expected less than "
+                "--epochs"
+            )
+        first, most = self.pretraining_epochs, epochs - last
         if self.objective == "constrained" and not int(from_scratch) <= first < most:
             raise UserError(
                 f"--pretraining_epochs is {first}, expected 1 or more and less than --epochs "
                 "without --settling_epochs, with --objective=constrained"
+            )
+        starts_linearly = self.linear_encoder and first < most
+        if self.objective != "constrained" and first and not starts_linearly:
+            raise UserError(
+                f"--pretraining_epochs is {first}, expected 0, or --linear_encoder and less than "
+                f"--epochs, with --objective={self.objective}"
             )
         is_linear = self.network == "linear"
         if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
@@ -126,18 +184,30 @@ class KVAESettings(
                 f"--objective is {self.objective}, expected collapsed with --network=linear"
             )
 
-    @property
-    def auto_encoder_epochs(self) -> int:
-        """Number of first epochs that train the auto-encoder only."""
-        return self.pretraining_epochs if self.objective == "constrained" else 0
-
     def schedule_parts(self, epochs: int) -> list[SchedulePart]:
-        """The epochs of the auto-encoder, those of the whole model, and those that settle."""
-        first, parts = self.auto_encoder_epochs, super().schedule_parts(epochs)
-        if not first:
-            return parts
-        whole = SchedulePart(parts[0].epochs - first, parts[0].rate)
-        return [SchedulePart(first), whole, *parts[1:]]
+        """The epochs of auto-encoder and whole model, those that settle, those that finish."""
+        first, last = self.pretraining_epochs, self.finishing_epochs
+        parts = super().schedule_parts(epochs - last)
+        if first:
+            whole = SchedulePart(parts[0].epochs - first, parts[0].rate)
+            parts = [SchedulePart(first), whole, *parts[1:]]
+        return [*parts, SchedulePart(last, self.finishing_rate)] if last else parts
+
+    def settling_start(self, epochs: int) -> int:
+        """Number of epochs before the settling epochs; 0 where there are no settling epochs.
+
+        Args:
+          epochs: number of epochs of the whole training.
+        """
+        return super().settling_start(epochs - self.finishing_epochs)
+
+    def finishing_start(self, epochs: int) -> int:
+        """Number of epochs before the finishing epochs; 0 where there are none.
+
+        Args:
+          epochs: number of epochs of the whole training.
+        """
+        return epochs - self.finishing_epochs if self.finishing_epochs else 0
 
 
 def _create(setup: Setup) -> KVAE:
@@ -160,9 +230,10 @@ def _create(setup: Setup) -> KVAE:
         **arguments,
         seed=setup.seed,
         jit_engine=setup.jit_engine,
-        pretraining_updates=setup.updates(settings.auto_encoder_epochs),
+        pretraining_updates=setup.updates(settings.pretraining_epochs),
         frozen_updates=setup.updates(settings.frozen_epochs),
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
+        finishing_start=setup.updates(settings.finishing_start(setup.epochs)),
         standardise=_moments(setup.train) if setup.train.is_vector else None,
     )
 
@@ -175,12 +246,17 @@ def _prepare(model: KVAE, setup: Setup) -> None:
 
 
 def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
-    s = setup.settings
+    s, found = setup.settings, []
     if s.em_epochs:
-        return [linear_em.LinearEM(setup.train, s.em_epochs)]
-    if s.objective != "constrained":
-        return []
-    return [DynamicsInitialisation(setup.train, s.auto_encoder_epochs, s.tolerance, setup.seed)]
+        found.append(linear_em.LinearEM(setup.train, s.em_epochs))
+    if s.objective == "constrained" or s.pretraining_epochs:
+        first = s.pretraining_epochs
+        found.append(DynamicsInitialisation(setup.train, first, s.tolerance, setup.seed))
+    if s.dynamics_updates and s.settling_epochs:
+        start = s.settling_start(setup.epochs)
+        stop, updates = start + s.settling_epochs, s.dynamics_updates
+        found.append(DynamicsTraining(setup.train, start, stop, updates, setup.seed))
+    return found
 
 
 def _moments(train):

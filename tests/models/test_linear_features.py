@@ -13,7 +13,8 @@ from kvae_tf.errors import UserError
 from kvae_tf.evaluation import objects
 from kvae_tf.evaluation.positions import fit_affine
 from kvae_tf.models import Cannonball
-from kvae_tf.models.cannonball import features as nf
+from kvae_tf.models import linear_features as nf
+from kvae_tf.models.cannonball.features import initialise_attention
 
 SIZE, STEPS = 32, 30
 
@@ -37,7 +38,7 @@ def one():
 
 @pytest.fixture(scope="module")
 def features(one):
-    return nf.newtonian_features(one, 2)
+    return nf.newtonian_features(one, 2, "--flag")
 
 
 def read(features, data):
@@ -68,7 +69,7 @@ def test_nothing_is_smoother():
     expected = linalg.eigh(
         np.cov(bends.T, bias=True), np.cov(flat.reshape(-1, 6).T, bias=True), eigvals_only=True
     )
-    found = nf.newtonian_features(data_of(walk), 3)
+    found = nf.newtonian_features(data_of(walk), 3, "--flag")
     np.testing.assert_allclose(found.roughness, expected[:3], rtol=1e-3)
 
 
@@ -76,7 +77,7 @@ def test_nothing_is_smoother():
 def test_they_are_positions(num_balls):
     """Of one ball its place; of two the sum of places, which moves alike."""
     train, test = world(num_balls, seed=1), world(num_balls, 50, seed=2)
-    features = nf.newtonian_features(train, 2)
+    features = nf.newtonian_features(train, 2, "--flag")
     truth = [objects.true_positions(data).sum(axis=2).reshape(-1, 2) for data in (train, test)]
     fit = fit_affine(read(features, train).reshape(-1, 2), truth[0])
     error = fit(read(features, test).reshape(-1, 2)) - truth[1]
@@ -89,7 +90,9 @@ def test_frames_that_were_not_seen_do_not_count(one):
     spoilt = one.frames.copy()
     spoilt[::3, 5] = 255
     a, b = (
-        nf.newtonian_features(dataclasses.replace(one, frames=frames, observed=observed), 2)
+        nf.newtonian_features(
+            dataclasses.replace(one, frames=frames, observed=observed), 2, "--flag"
+        )
         for frames in (one.frames, spoilt)
     )
     np.testing.assert_array_equal(a.matrix, b.matrix)
@@ -99,9 +102,9 @@ def test_too_little_to_go_by(one):
     observed = np.ones((len(one), STEPS), np.float32)
     observed[:, ::3] = 0.0
     with pytest.raises(UserError, match="no three frames in a row"):
-        nf.newtonian_features(dataclasses.replace(one, observed=observed), 2)
+        nf.newtonian_features(dataclasses.replace(one, observed=observed), 2, "--flag")
     with pytest.raises(UserError, match="vary in 0 directions, expected 2"):
-        nf.newtonian_features(data_of(np.full((3, 4, 5, 5, 1), 0.5)), 2)
+        nf.newtonian_features(data_of(np.full((3, 4, 5, 5, 1), 0.5)), 2, "--flag")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_attention_begins_with_them(posterior):
         keras.utils.set_random_seed(seed)
         model = Cannonball((SIZE, SIZE, 1), state_size=32, posterior=posterior)
         model.build()
-        nf.initialise_attention(model, train)
+        initialise_attention(model, train)
         q = model.locate(test.unit_frames, num_objects=np.ones(len(test), np.int32))
         found.append(q.mean.numpy()[:, :, 0].reshape(-1, 2))
         truth = objects.true_positions(test).reshape(-1, 2)

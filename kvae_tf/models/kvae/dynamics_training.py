@@ -1,0 +1,86 @@
+"""Updates of a KVAE's dynamics alone, from stored encodings.
+
+While the encoder rests, its encodings of the training frames stay as they are. An update of the
+dynamics from them costs a tenth of one that encodes and decodes frames, and dynamics that bounce
+need many.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.data import SequenceData, evaluation_batches
+
+_ROWS = 64  # sequences of an update
+_RATE = 3e-3  # at first; it falls to 0 along a cosine
+_CLIP = 10.0  # norm of the gradient
+
+
+class DynamicsTraining(keras.callbacks.Callback):
+    """Maximises log p(a | u) of stored encodings before each of some epochs.
+
+    The rate falls over all of them; Adam's moments start anew in each epoch, so that a resumed
+    training needs nothing but the weights.
+
+    Args:
+      train: training sequences.
+      start: number of epochs before the first of these epochs.
+      stop: number of epochs before the first one after them.
+      updates: number of updates before each epoch.
+      seed: seed of the order of the sequences, an int.
+    """
+
+    def __init__(self, train: SequenceData, start: int, stop: int, updates: int, seed: int):
+        super().__init__()
+        self.train = train
+        self.start = start
+        self.stop = stop
+        self.updates = updates
+        self.seed = seed
+        self._data = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.start <= epoch < self.stop:
+            return
+        if self._data is None:
+            self._data = _encoded(self.model, self.train)
+            self._step, self._optimizer = _step(self.model)
+        for variable in self._optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        rng = np.random.default_rng([self.seed, epoch])
+        a, observed, controls = self._data
+        count = self.updates * (self.stop - self.start)
+        for update in range(self.updates):
+            done = (self.updates * (epoch - self.start) + update) / count
+            self._optimizer.learning_rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * done))
+            rows = rng.integers(0, len(a), _ROWS)
+            self._step(*(tf.constant(x[rows]) for x in (a, observed, controls)))
+
+
+def _step(model):
+    """A compiled update of the dynamics, and its optimiser."""
+    variables = model.dynamics_variables
+    optimizer = keras.optimizers.Adam(_RATE, global_clipnorm=_CLIP)
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(a, observed, controls):
+        with tf.GradientTape() as tape:
+            log_p = model.encodings_log_prob(a, observed, controls, lgssm.as_sampler(0))
+            loss = -tf.reduce_mean(log_p) / a.shape[1]
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    return step, optimizer
+
+
+def _encoded(model, train):
+    """Means of the encodings ``[N, T, m]``, and the mask and the controls of the sequences."""
+    encode = tf.function(lambda frames: model.encoder(frames).mean, autograph=False)
+    encodings = []
+    for batch in evaluation_batches(train, min(_ROWS, len(train))):
+        rows = batch["weight"].numpy() > 0
+        encodings.append(encode(batch["frames"]).numpy()[rows])
+    return np.concatenate(encodings), train.observed, train.controls

@@ -1,0 +1,93 @@
+r"""Linear features of constant acceleration, in closed form, as a start for encoders.
+
+A position under constant force has constant second differences, apart from noise. So of all
+linear features f_t = w · v_t of frames, those are computed that minimise
+
+    Var[f_{t+1} - 2 f_t + f_{t-1}] / Var[f_t]
+
+This is a generalised eigenvalue problem: slow feature analysis (Wiskott and Sejnowski 2002) with
+second differences in place of first ones. The centre of mass of the bright pixels is such a
+feature, of one object or of several.
+
+From random weights, gradients learn one coordinate of the positions before the other; the second
+then grows in directions that differ from place to place, and the map from true to learned positions
+stays folded. With these features as initial values the map is linear from the start.
+
+======  ==================  ====================
+letter  name                shape
+======  ==================  ====================
+v       ``frames``          ``[N, T, H, W, C]``
+w       ``matrix``          ``[H · W · C, m]``
+======  ==================  ====================
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from kvae_tf.data import SequenceData
+from kvae_tf.errors import UserError
+
+_LEAST = 1e-2  # variance of the frames' directions that count, as a share of the largest
+
+
+class LinearFeatures(NamedTuple):
+    """frames · ``matrix`` + ``offset``: mean 0, variance 1, uncorrelated, the smoothest first.
+
+    Attributes:
+      matrix: ``[H · W · C, m]``.
+      offset: ``[m]``.
+      roughness: ``[m]``, the minimised quotients of the module's docstring; 6 for white noise.
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+    roughness: np.ndarray
+
+
+def newtonian_features(
+    data: SequenceData, count: int, flag: str, least: float = _LEAST
+) -> LinearFeatures:
+    """The ``count`` linear features of frames whose second differences vary least.
+
+    Args:
+      data: sequences; unseen frames are left out.
+      count: number m of features.
+      flag: the flag that asks for them, for messages.
+      least: variance of the frames' directions that count, as a share of the largest; 0.01 by
+        default.
+
+    Raises:
+      UserError: no three frames in a row were seen, or the frames vary in fewer directions.
+    """
+    seen = data.observed > 0
+    frames = data.unit_frames.reshape(*seen.shape, -1)
+    in_a_row = seen[:, 2:] & seen[:, 1:-1] & seen[:, :-2]
+    if not in_a_row.any():
+        raise UserError(
+            f"no three frames in a row are seen in the training sequences, expected some for {flag}"
+        )
+    bends = np.diff(frames, 2, axis=1)[in_a_row]
+    frames = frames[seen]
+    variances, directions = linalg.eigh(_covariance(frames))
+    kept = variances > max(least * variances[-1], 0.0)
+    if kept.sum() < count:
+        raise UserError(
+            f"the training frames vary in {kept.sum()} directions, expected {count} or more for "
+            f"{flag}"
+        )
+    white = directions[:, kept] / np.sqrt(variances[kept])
+    roughness, turn = linalg.eigh(
+        white.T @ _covariance(bends) @ white, subset_by_index=[0, count - 1]
+    )
+    matrix = white @ turn
+    return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
+
+
+def _covariance(rows):
+    """Covariance of ``[N, n]`` in float64; the products themselves are computed in float32."""
+    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return (rows.T @ rows).astype(np.float64) / len(rows)

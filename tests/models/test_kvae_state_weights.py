@@ -1,0 +1,198 @@
+"""A KVAE whose modes are weighted by the filtered state: paths, linear features, own updates."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.data import SequenceData
+from kvae_tf.errors import UserError
+from kvae_tf.layers import FrameDecoder, FrameEncoder
+from kvae_tf.models.kvae.dynamics_training import DynamicsTraining
+from kvae_tf.models.kvae.initialisation import initialise_dynamics, initialise_frames
+from kvae_tf.models.kvae.model import KVAE
+
+SIZE, T = 8, 10
+
+
+def new(seed=0, **changes):
+    keras.utils.set_random_seed(seed)
+    options = {
+        "units": (16,),
+        "num_modes": 3,
+        "dynamics_network": "state",
+        "dynamics_units": 8,
+        "affine_modes": True,
+        "mode_noise": True,
+        "shared_emission": True,
+        "learn_noise": True,
+        "learn_initial": True,
+        "linear_encoder": True,
+        "decoder_features": 4,
+        "objective": "constrained",
+        "pretraining_updates": 1,
+    }
+    model = KVAE((SIZE, SIZE, 1), seed=seed, **(options | changes))
+    model.build()
+    return model
+
+
+@pytest.fixture(scope="module")
+def bouncing():
+    """Grey blobs that fly straight on between walls: their centre is a linear feature."""
+    rng = np.random.default_rng(0)
+    x, v = rng.uniform(2, 6, (100, 2)), rng.uniform(-0.8, 0.8, (100, 2))
+    states = []
+    for _ in range(T):
+        states.append(x)
+        x = x + v
+        v = np.where((x < 1.5) & (v < 0) | (x > 6.5) & (v > 0), -v, v)
+    states = np.stack(states, axis=1)
+    shade = np.exp(-0.5 * (np.arange(SIZE) + 0.5 - states[..., None]) ** 2)
+    frames = shade[:, :, 1, :, None] * shade[:, :, 0, None, :]
+    data = SequenceData.from_arrays(frames[..., None].astype(np.float32))
+    return data, states
+
+
+def hidden(rate=0.5, count=6):
+    observed = (np.random.default_rng(1).random((count, T)) > rate).astype(np.float32)
+    observed[:, :3] = 1.0
+    return observed
+
+
+def test_an_encoder_starts_at_linear_features(bouncing):
+    data, states = bouncing
+    model = new()
+    initialise_frames(model, data)
+    q = model.encode(data.frames)
+    a, x = np.asarray(q.mean).reshape(-1, 2), states.reshape(-1, 2)
+    ones = np.ones((len(a), 1))
+    rest = x - np.hstack([a, ones]) @ np.linalg.lstsq(np.hstack([a, ones]), x, rcond=None)[0]
+    assert (rest.std(axis=0) < 0.2 * x.std(axis=0)).all()
+    np.testing.assert_allclose(a.std(axis=0), 1.0, atol=0.01)
+    np.testing.assert_allclose(q.std, 0.03, rtol=1e-3)
+    # The network goes on from there: it learns, too.
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model.encode(data.frames[:2]).mean))
+    assert tf.linalg.global_norm(tape.gradient(loss, model.encoder.trunk[0].variables)) == 0.0
+    encoder = FrameEncoder("mlp", 2, (4,), linear=True)
+    encoder.build((None, SIZE, SIZE, 1))
+    again = FrameEncoder.from_config(encoder.get_config())
+    assert again.linear is not None
+
+
+def test_features_make_edges():
+    """A pixel that lights up within .05 of an encoding is learned with Fourier features only."""
+    a = np.random.default_rng(0).uniform(-1.5, 1.5, (512, 1)).astype(np.float32)
+    lit = np.repeat((np.floor(a / 0.3) % 2)[:, None, :, None], 32, axis=2).astype(np.float32)
+
+    def error(features):
+        keras.utils.set_random_seed(0)
+        decoder = FrameDecoder("mlp", (1, 32, 1), (32,), features=features)
+        decoder.build((None, 1))
+        optimizer = keras.optimizers.Adam(0.02)
+        variables = decoder.trainable_variables
+        optimizer.build(variables)
+
+        @tf.function(autograph=False)
+        def step():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(
+                    tf.nn.sigmoid_cross_entropy_with_logits(labels=lit, logits=decoder(a))
+                )
+            optimizer.apply(tape.gradient(loss, variables), variables)
+
+        for _ in range(100):
+            step()
+        return np.mean((decoder(a).numpy() > 0) != lit)
+
+    assert error(16) < 0.5 * error(0)
+
+
+@pytest.mark.parametrize("method", ["smooth", "filter"])
+def test_paths_of_a_linear_model_are_one(bouncing, method):
+    """With one mode all paths are the same, and the answer is that without paths."""
+    data, _ = bouncing
+    one, several = new(num_modes=1), new(num_modes=1, paths=5)
+    for model in (one, several):
+        initialise_frames(model, data)
+        initialise_dynamics(model, data, 1.0, 0)
+    observed = hidden()
+    given = data.frames[:6] * observed[..., None, None, None]
+    expected, found = (m.impute(given, observed, method=method) for m in (one, several))
+    for name in ("frames", "encodings", "encoding_stds", "latents", "mode_weights"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-3, atol=2e-4, err_msg=name
+        )
+
+
+def test_paths_do_not_depend_on_the_batch(bouncing):
+    data, _ = bouncing
+    model = new(paths=6)
+    initialise_frames(model, data)
+    initialise_dynamics(model, data, 1.0, 0)
+    for variable in model.network.trainable_variables:
+        variable.assign(2.0 * np.random.default_rng(2).normal(size=variable.shape))
+    observed = hidden()
+    given = data.frames[:6] * observed[..., None, None, None]
+    whole = model.impute(given, observed)
+    part = model.impute(given[2:4], observed[2:4])
+    np.testing.assert_allclose(part.encodings, whole.encodings[2:4], atol=1e-5)
+    mean = model.impute(given, observed).encodings - new_mean(model, given, observed)
+    assert np.abs(mean).max() > 1e-3  # several paths differ from the mean's
+    np.testing.assert_allclose(np.sum(whole.mode_weights, -1), 1.0, atol=1e-5)
+    seen = observed > 0
+    np.testing.assert_allclose(
+        np.asarray(whole.encodings)[seen], np.asarray(model.encode(given).mean)[seen], atol=1e-6
+    )
+
+
+def new_mean(model, given, observed):
+    """Imputed encodings by the mean path alone."""
+    paths, model.paths = model.paths, 1
+    try:
+        return model.impute(given, observed).encodings
+    finally:
+        model.paths = paths
+
+
+def test_updates_of_the_dynamics_alone(bouncing):
+    data, _ = bouncing
+    model = new()
+    initialise_frames(model, data)
+    initialise_dynamics(model, data, 1.0, 0)
+    a = model.encode(data.frames).mean
+
+    def log_prob():
+        found = model.encodings_log_prob(a, None, data.controls, lgssm.as_sampler(0))
+        return float(np.mean(found))
+
+    frozen = [v.numpy() for v in (*model.encoder.variables, *model.decoder.variables)]
+    before = log_prob()
+    callback = DynamicsTraining(data, start=2, stop=4, updates=60, seed=0)
+    callback.set_model(model)
+    callback.on_epoch_begin(1)
+    assert log_prob() == before
+    callback.on_epoch_begin(2)
+    assert log_prob() > before + 1.0
+    for old, variable in zip(
+        frozen, (*model.encoder.variables, *model.decoder.variables), strict=True
+    ):
+        np.testing.assert_array_equal(old, variable)
+    # A training that goes on from the weights does the same updates.
+    kept = [v.numpy() for v in model.dynamics_variables]
+    callback.on_epoch_begin(3)
+    expected = [v.numpy() for v in model.dynamics_variables]
+    for variable, value in zip(model.dynamics_variables, kept, strict=True):
+        variable.assign(value)
+    resumed = DynamicsTraining(data, start=2, stop=4, updates=60, seed=0)
+    resumed.set_model(model)
+    resumed.on_epoch_begin(3)
+    for variable, value in zip(model.dynamics_variables, expected, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_paths_need_states():
+    with pytest.raises(UserError, match="paths is 3, expected 1 with the dynamics network lstm"):
+        new(paths=3, dynamics_network="lstm")
