@@ -45,7 +45,7 @@ def batch(seed=0):
 
 
 def test_phases():
-    model = new(likelihood="gaussian", settling_start=2, finishing_start=3, hidden_decoding=0.5)
+    model = new(likelihood="gaussian", settling_start=2, finishing_start=3)
     optimizer = keras.optimizers.SGD(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)

@@ -94,8 +94,8 @@ class KVAE(SequenceModel):
         ``"sampled"``, latent states drawn; or ``"constrained"``, the collapsed bound of the
         dynamics subject to a good reconstruction.
       pretraining_updates: number of first updates, which train the auto-encoder only, or with
-        ``linear_encoder`` the decoder only; 0 by default. After them ``initialise_dynamics`` sets dynamics and
-        constraint.
+        ``linear_encoder`` the decoder only; 0 by default. After them ``initialise_dynamics`` sets
+        dynamics and constraint.
       standardised: encode and decode frames as differences from a mean frame, in standard
         deviations, which ``initialise_frames`` sets; False by default.
       linear_encoder: the encoder adds linear features of the frame, which ``initialise_frames``
@@ -107,8 +107,6 @@ class KVAE(SequenceModel):
       paths: number of paths that ``impute`` follows, with the mode weights of latent states drawn
         along each; they are weighted by the likelihood of the frames that were seen. Only for
         ``dynamics_network="state"``. 1: only the mean (default).
-      hidden_decoding: in the settling phase, the largest share of frames that the smoother does not
-        see; the decoder learns to draw them from its encodings. 0: none (default).
       finishing_start: number of updates after which nothing is frozen any more, and the whole bound
         is maximised; 0: never (default).
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
@@ -165,7 +163,6 @@ class KVAE(SequenceModel):
         mode_noise=False,
         shared_emission=False,
         paths=1,
-        hidden_decoding=0.0,
         finishing_start=0,
         decoded_frames=0,
         jit_engine=False,
@@ -192,7 +189,6 @@ class KVAE(SequenceModel):
         self.settling_start = settling_start
         self.finishing_start = finishing_start
         self.paths = paths
-        self.hidden_decoding = hidden_decoding
         if paths > 1 and dynamics_network != "state":
             raise UserError(
                 f"paths is {paths}, expected 1 with the dynamics network {dynamics_network}, which "
@@ -355,11 +351,7 @@ class KVAE(SequenceModel):
         return self._bound(batch, seed, training=True)
 
     def settled_bound(self, batch, seed):
-        """``training_bound`` without gradients for the encoder.
-
-        With ``hidden_decoding``, frames that the smoother did not see are drawn from its encodings:
-        these lie between those of whole pixels, which are all that an encoder finds.
-        """
+        """``training_bound`` without gradients for the encoder."""
         return self._bound(batch, seed, training=True, frozen_encoder=True, constrained=False)
 
     def finishing_bound(self, batch, seed):
@@ -385,11 +377,8 @@ class KVAE(SequenceModel):
         log_p = log_prior(a, observed, controls, latent_sampler)
         decoded_frames = self.decoded_frames if training else 0
         constrained = constrained and training and self.constraint is not None
-        drawn = a
-        if frozen_encoder and self.hidden_decoding:
-            drawn = self._hidden_from_smoother(a, seen, controls, latent_sampler)
         reconstruction, share = self._reconstruction(
-            drawn, frames, seen, decoded_frames, sampler, constrained
+            a, frames, seen, decoded_frames, sampler, constrained
         )
         regularisation = log_p - tf.reduce_sum(seen * log_q, axis=1)
         penalty = self.constraint.penalty(share) if constrained else None
@@ -420,20 +409,6 @@ class KVAE(SequenceModel):
         loss *= _LOSS_SCALE
         regularisation = tf.stop_gradient(tf.reduce_sum(seen * (log_p - log_q), axis=1))
         return _bound(reconstruction, regularisation, seen, loss)
-
-    def _hidden_from_smoother(self, a, seen, controls, sampler):
-        """Encodings ``[B, T, m]``, some at random replaced by what the smoother says without them.
-
-        No gradient passes through them.
-        """
-        rate_sampler, mask_sampler = sampler.split(2)
-        shape = tf.shape(seen)
-        rate = self.hidden_decoding * rate_sampler.uniform(shape[:1])[:, tf.newaxis]
-        kept = seen * tf.cast(mask_sampler.uniform(shape) >= rate, seen.dtype)
-        model, filled, _ = self._dynamics(a, kept, controls)
-        z = lgssm.smooth(model, filled, kept).smoothed_means
-        smoothed = tf.linalg.matvec(model.emission, z)
-        return tf.stop_gradient(tf.where(kept[..., tf.newaxis] > 0, a, smoothed))
 
     def _sample(self, q, sampler):
         """A draw of the encodings and its log q, ``[B, T]``."""

@@ -122,14 +122,6 @@ class KVAESettings(
         "--settling_epochs.",
         least=0,
     )
-    hidden_decoding: float = setting(
-        0.0,
-        "Largest share of frames in the --settling_epochs that the smoother does not see, and the "
-        "decoder learns to draw from what it says.",
-        least=0.0,
-        most=0.95,
-        of_training=True,
-    )
     finishing_epochs: int = setting(
         0,
         "Number of last epochs, after the --settling_epochs, in which nothing is frozen and the "
