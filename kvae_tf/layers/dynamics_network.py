@@ -12,10 +12,12 @@ import keras
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
+from kvae_tf.layers import fourier
 from kvae_tf.lgssm.sequential import scan
 
 KINDS = ("lstm", "gru", "mlp", "fifo", "state", "constant")
 MAX_MODES = 1000
+_HIGHEST = 16.0  # radians per standard deviation of a latent state
 
 
 class Parameters(NamedTuple):
@@ -55,12 +57,23 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         in place of encodings; or ``"constant"``, without input, for K = 1.
       window: number of last encodings that ``"fifo"`` reads, 1 by default.
       learned_controls: size L of the emitted control; 0: none (default).
+      features: number of Fourier features of the latent state that ``"state"`` reads beside it, so
+        that modes can change within a small step; 0: none (default).
 
     Raises:
       UserError: ``num_modes`` is out of its range, or ``kind`` is unknown.
     """
 
-    def __init__(self, num_modes, units, kind="lstm", window=1, learned_controls=0, **kwargs):
+    def __init__(
+        self,
+        num_modes,
+        units,
+        kind="lstm",
+        window=1,
+        learned_controls=0,
+        features=0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not 1 <= num_modes <= MAX_MODES:
             raise UserError(f"num_modes is {num_modes}, expected 1 to {MAX_MODES}")
@@ -74,6 +87,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         self.kind = kind
         self.window = window
         self.learned_controls = learned_controls
+        self.features = features
         self.cell = _cell(kind, units, window)
         self.head = keras.layers.Dense(num_modes, name="head")
         self.control_head = (
@@ -91,10 +105,14 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             self.input_scale = self.add_weight(
                 shape=(size,), initializer="ones", trainable=False, name="input_scale"
             )
+            self.frequencies = self.add_weight(
+                shape=(size, self.features), trainable=False, name="frequencies"
+            )
+            self.frequencies.assign(fourier.frequencies(size, self.features, _HIGHEST))
         self.start_encoding = self.add_weight(
             shape=(size,), initializer="zeros", name="start_encoding"
         )
-        self.cell.build((None, size))
+        self.cell.build((None, size + 2 * self.features if self.reads_latents else size))
         self.head.build((None, self.cell.output_size))
         if self.control_head:
             self.control_head.build((None, self.cell.output_size))
@@ -110,7 +128,9 @@ class DynamicsParameterNetwork(keras.layers.Layer):
           ``Parameters`` of one step, and the network's state.
         """
         start = tf.repeat(self.start_encoding[tf.newaxis], batch_size, axis=0)
-        if isinstance(self.cell, _WindowCell):
+        if self.reads_latents:
+            state = (self._read(start),)
+        elif isinstance(self.cell, _WindowCell):
             state = (tf.tile(start, [1, self.cell.window]),)
         else:
             sizes = tf.nest.flatten(self.cell.state_size)
@@ -128,7 +148,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
           ``Parameters`` of one step, and the new state.
         """
         if self.reads_latents:
-            encoding = encoding / self.input_scale
+            encoding = self._read(encoding)
         output, state = self.cell(encoding, list(state))
         return self._parameters(output), tuple(state)
 
@@ -136,7 +156,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         """``Parameters`` of steps 1 … T + 1, encodings ``[B, T, m]`` or latents ``[B, T, n]``."""
         first, state = self.start(tf.shape(encodings)[0])
         if self.reads_latents:
-            encodings = encodings / self.input_scale
+            encodings = self._read(encodings)
 
         def step(state, inputs):
             output, state = self.cell(inputs[0], list(state))
@@ -150,6 +170,10 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         )
         later = self._parameters(tf.transpose(outputs, [1, 0, 2]))
         return first.followed_by(later)
+
+    def _read(self, latents):
+        """Latents in units of their spread, with Fourier features."""
+        return fourier.with_waves(latents / self.input_scale, self.frequencies)
 
     def _parameters(self, output):
         weights = tf.nn.softmax(tf.cast(self.head(output), tf.float32), axis=-1)
@@ -166,6 +190,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             "kind": self.kind,
             "window": self.window,
             "learned_controls": self.learned_controls,
+            "features": self.features,
         }
 
 

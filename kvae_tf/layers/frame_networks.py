@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
+from kvae_tf.layers import fourier
 
 KINDS = ("mlp", "cnn")
 _FIRST_STD = 0.03  # of encodings by linear features, whose own spread is 1
@@ -238,11 +239,11 @@ class FrameDecoder(keras.layers.Layer):
             self.centre, self.spread = _moments(self, self.frame_shape)
         if self.features:
             self.frequencies = self.add_weight(
-                shape=(input_shape[-1], self.features),
-                initializer=self._frequencies,
-                trainable=False,
-                name="frequencies",
+                shape=(input_shape[-1], self.features), trainable=False, name="frequencies"
             )
+            # Encodings have a spread of about 1: four of them span the larger side of the frame.
+            highest = 0.25 * np.pi * max(self.frame_shape[:2])
+            self.frequencies.assign(fourier.frequencies(*self.frequencies.shape, highest))
         if self.kind == "cnn":
             self.stem.build(shape)
             shape = (None, *self.grid)
@@ -257,8 +258,7 @@ class FrameDecoder(keras.layers.Layer):
     def call(self, encodings):
         x = _merge(encodings, 1)
         if self.features:
-            phases = tf.reduce_sum(x[:, :, tf.newaxis] * self.frequencies, axis=1)
-            x = tf.concat([x, tf.sin(phases), tf.cos(phases)], axis=-1)
+            x = fourier.with_waves(x, self.frequencies)
         if self.kind == "cnn":
             x = tf.reshape(tf.nn.relu(self.stem(x)), [-1, *self.grid])
         for layer in self.trunk:
@@ -284,16 +284,6 @@ class FrameDecoder(keras.layers.Layer):
             "standardised": self.standardised,
             "features": self.features,
         }
-
-    def _frequencies(self, shape, dtype=None):
-        """Directions at random; lengths from one wave over all encodings to a few pixels a wave."""
-        rng = np.random.default_rng(0)
-        directions = rng.normal(size=shape)
-        directions /= np.linalg.norm(directions, axis=0)
-        # Encodings have a spread of about 1: four of them span the larger side of the frame.
-        highest = 0.25 * np.pi * max(self.frame_shape[:2])
-        lengths = np.exp(rng.uniform(0.0, max(np.log(highest), 0.0), shape[1]))
-        return tf.constant(directions * lengths, dtype or "float32")
 
 
 def _moments(layer, shape):

@@ -75,6 +75,8 @@ class KVAE(SequenceModel):
         ``"mlp"``, ``"fifo"``, ``"state"`` or ``"constant"``, see ``DynamicsParameterNetwork``.
       dynamics_units: width of the dynamics parameter network, 50 by default.
       dynamics_window: number of last encodings that ``"fifo"`` reads, 5 by default.
+      dynamics_features: number of Fourier features of the latent state that ``"state"`` reads; 0:
+        none (default).
       learn_controls: the dynamics parameter network also emits a control of size n; False by
         default.
       likelihood: distribution of pixels, ``"bernoulli"`` or ``"gaussian"``; Bernoulli by default.
@@ -143,6 +145,7 @@ class KVAE(SequenceModel):
         dynamics_network="lstm",
         dynamics_units=50,
         dynamics_window=5,
+        dynamics_features=0,
         learn_controls=False,
         likelihood="bernoulli",
         per_pixel_std=True,
@@ -221,6 +224,7 @@ class KVAE(SequenceModel):
             dynamics_network,
             dynamics_window,
             learned_controls,
+            dynamics_features,
             name="network",
         )
         self.mixture = ModeMixture(

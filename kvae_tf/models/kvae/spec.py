@@ -54,6 +54,12 @@ class KVAESettings(
     dynamics_window: int = setting(
         5, "Number of last encodings that the fifo network reads.", least=1
     )
+    dynamics_features: int = setting(
+        0,
+        "--dynamics_network=state: number of Fourier features of the latent state that it reads; "
+        "they allow modes to change within a small step.",
+        least=0,
+    )
     affine_modes: bool = setting(False, "Give each mode an offset.")
     mode_noise: bool = setting(False, "Give each mode a transition noise of its own.")
     shared_emission: bool = setting(False, "Let all modes have one emission matrix C.")
