@@ -116,8 +116,7 @@ class SequenceData:
     @property
     def unit_frames(self) -> np.ndarray:
         """``frames`` as float32 in [0, 1]."""
-        frames = np.asarray(self.frames, np.float32)
-        return frames / 255.0 if self.frames.dtype == np.uint8 else frames
+        return as_unit(self.frames)
 
     def binarised(self) -> SequenceData:
         """The same sequences with pixels of 0 or 255, uint8: 255 where a pixel is above one half.
@@ -181,6 +180,16 @@ class SequenceData:
         )
         check_seen(data, source)
         return data
+
+
+def as_unit(frames: np.ndarray) -> np.ndarray:
+    """Frames as float32 in [0, 1].
+
+    Args:
+      frames: array of any shape, uint8 (0 to 255) or float in [0, 1].
+    """
+    scaled = np.asarray(frames, np.float32)
+    return scaled / 255.0 if frames.dtype == np.uint8 else scaled
 
 
 def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
