@@ -269,10 +269,10 @@ def _generated(model, data, changing, std):
     count = min(len(data), 100)
     controls = data.controls[:count] if data.control_size else None
     counts = None if data.num_objects is None else data.num_objects[:count]
-    frames = model.generate(
+    frames = compiled_queries.generate(model)(
         count, data.num_steps, controls, seed=model.noise_seed, num_objects=counts
     ).frames
-    pixels = np.asarray(frames)[..., changing].reshape(-1, int(changing.sum()))
+    pixels = frames.numpy()[..., changing].reshape(-1, int(changing.sum()))
     return _ratio(float(np.sqrt(pixels.var(axis=0, dtype=np.float64).mean())), std)
 
 
