@@ -146,8 +146,9 @@ def bound(model, train):
 @pytest.mark.parametrize("latent_size", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_em_climbs_the_likelihood(latent_size, monkeypatch):
     """Without a prior every round of EM raises the likelihood; the way goes up a lot."""
-    for name in ("_CROSS", "_OWN", "_LOADING", "_NOISE", "_SERIES"):
+    for name in ("_CROSS", "_OWN", "_NOISE", "_SERIES"):
         monkeypatch.setattr(linear_em, name, 0.0)
+    monkeypatch.setattr(linear_em, "_LOADING", np.inf)
     monkeypatch.setattr(
         linear_em, "_variance", lambda residual, usual, count, free: residual / count
     )
@@ -181,6 +182,24 @@ def test_em_learns_a_table():
     assert np.sqrt(np.square(error).mean()) < 0.6 * np.sqrt(np.square(line - truth)[hidden].mean())
     assert np.sqrt(np.square(error).mean()) < 0.4  # the noise alone is 0.2
     assert 0.85 < (error < 1.6449 * stds[hidden]).mean() < 0.95
+
+
+def test_em_is_sure_of_series_without_noise():
+    """Two smooth factors and next to no noise: intervals are narrow, as the errors are."""
+    steps = np.arange(100.0)[:, None]
+    factors = np.concatenate([np.sin(steps / 9), np.cos(steps / 23)], axis=1)
+    rng = np.random.default_rng(0)
+    truth = (factors @ rng.normal(size=(2, 5)) + 0.01 * rng.normal(size=(100, 5)))[None]
+    hidden = rng.random(truth.shape) < 0.2
+    train = from_vectors(np.where(hidden, np.nan, truth))
+    model = built(train, vector_recipe(train)["latent_size"])
+    linear_em.fit(model, train, 50)
+    answer = tf.function(model.impute, autograph=False)(train.frames, train.observed)
+    frames, stds = (x.numpy()[:, :, 0, :, 0] for x in (answer.frames, answer.stds))
+    error, stds = np.abs(frames - truth)[hidden], stds[hidden]
+    assert np.sqrt(np.square(error).mean()) < 0.025  # the noise is 0.01
+    assert stds.mean() < 0.03
+    assert 0.82 < (error < 1.6449 * stds).mean() < 0.97
 
 
 def test_em_reads_long_series_in_windows(monkeypatch):
