@@ -56,6 +56,7 @@ class BuildWithData(build_py):
             "model.json",
             "settings.json",
             "metrics.json",
+            "scores.json",
             "*.weights.h5",
             "README.md",
         )
