@@ -46,7 +46,7 @@ def batch(seed=0):
 
 def test_phases():
     model = new(likelihood="gaussian", settling_start=2, finishing_start=3)
-    optimizer = keras.optimizers.SGD(0.01)
+    optimizer = keras.optimizers.SGD(1e-4)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
     step = tf.function(model.train_step, autograph=False)
