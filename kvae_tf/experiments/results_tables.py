@@ -275,6 +275,32 @@ def seeds(saved_models: Path) -> str:
     return _markdown(("error", "mean ± sd", "seeds"), rows)
 
 
+def state_weights(saved_models: Path) -> str:
+    """Bouncing worlds with modes of the filtered state, beside those of all encodings so far."""
+    measures = [
+        *(("missing_at_random/smooth", i) for i in (0, 4)),
+        ("gap/smooth", -1),
+        ("missing_at_random/filter", 4),
+        ("gap/filter", -1),
+    ]
+    rows = []
+    for world in WORLDS:
+        path = saved_models / f"{world}_state" / "seeds.json"
+        if not path.exists():
+            continue
+        metrics = _read(saved_models / world / "metrics.json")
+        cells = (f"{metrics[key][index]:.4f}" for key, index in measures)
+        rows.append((world, "encodings", *cells, f"{metrics['test/elbo_per_frame']:.2f}"))
+        runs = [run["metrics"] for run in _read(path)["runs"]]
+        found = [([run[key][index] for run in runs], 4) for key, index in measures]
+        found.append(([run["test/elbo_per_frame"] for run in runs], 2))
+        cells = (_spread(*x) if len(runs) > 1 else f"{x[0][0]:.{x[1]}f}" for x in found)
+        rows.append((world, f"filtered state, seeds: {len(runs)}", *cells))
+    header = ("world", "modes weighted by", "smoothing, p = 0.1", "p = 0.5", "gap of 15",
+              "filtering, p = 0.5", "gap of 15", "bound")  # fmt: skip
+    return _markdown(header, rows)
+
+
 def missing_training(saved_models: Path) -> str:
     """Box, trained with frames missing."""
     found = _read(saved_models / "box" / "missing.json")
@@ -434,6 +460,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         box_bounds,
         worlds,
         floor,
+        state_weights,
         seeds,
         missing_training,
         networks,
