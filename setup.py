@@ -56,6 +56,7 @@ class BuildWithData(build_py):
             "model.json",
             "settings.json",
             "metrics.json",
+            "scores.json",
             "*.weights.h5",
             "README.md",
         )
@@ -80,7 +81,7 @@ setup(
     # Said although it is the default: an editable install is then a path on sys.path, which a
     # folder kvae_tf in the working directory, such as the clone itself, does not hide.
     package_dir={"": "."},
-    package_data={"kvae_tf": ["py.typed"]},
+    package_data={"kvae_tf": ["py.typed", "studies/*.json"]},
     cmdclass={"build_py": BuildWithData},
     entry_points={
         "console_scripts": [f"kvae-{name}=kvae_tf.apps.commands.{name}:main" for name in COMMANDS]

@@ -1,4 +1,7 @@
-"""Writes the weights of exports beside them: scripts/recover_weights.py saved_models/*/1."""
+"""Writes weights, and scores of good frames, beside exports of earlier versions.
+
+python scripts/recover_weights.py saved_models/*/1
+"""
 
 import sys
 from pathlib import Path

@@ -9,6 +9,7 @@ from kvae_tf.data.clips import load_video
 from kvae_tf.data.datasets import is_video, load
 from kvae_tf.data.in_memory import as_splits
 from kvae_tf.data.masks import gap, missing_at_random, stateless_missing_at_random
+from kvae_tf.data.moments import PixelMoments, pixel_moments
 from kvae_tf.data.pipeline import (
     curriculum_batches,
     evaluation_batches,
@@ -24,6 +25,7 @@ from kvae_tf.data.worlds import WORLDS
 __all__ = [
     "WORLDS",
     "FrameTransform",
+    "PixelMoments",
     "SequenceData",
     "Splits",
     "as_splits",
@@ -38,6 +40,7 @@ __all__ = [
     "load_records",
     "load_video",
     "missing_at_random",
+    "pixel_moments",
     "save_npz",
     "save_records",
     "split",

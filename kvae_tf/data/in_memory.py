@@ -18,6 +18,11 @@ def as_splits(data, seed: int = 0) -> Splits:
 
     >>> [len(part) for part in as_splits(np.zeros((20, 5, 8, 8), np.uint8))]
     [16, 2, 2]
+    >>> [part.num_steps for part in as_splits(np.zeros((1, 100, 8, 8), np.uint8))]
+    [80, 10, 10]
+
+    Three sequences or more are shuffled and shared out; fewer are cut in time, the first steps for
+    training, the last for testing.
 
     Args:
       data: an array of images ``[N, T, H, W]`` or ``[N, T, H, W, C]``, or of vectors
@@ -48,7 +53,8 @@ def _kind(data):
     if array.ndim == 3 and array.dtype in (np.uint8, bool):
         raise UserError(
             f"{_SOURCE} has shape {array.shape} and dtype {array.dtype}, which looks like one film "
-            "[T, H, W]: expected [N, T, H, W], or vectors [N, T, D] of floats"
+            "[T, H, W]: expected [N, T, H, W], for one film data[np.newaxis]; or vectors [N, T, D] "
+            "of floats"
         )
     return "vectors" if array.ndim == 3 else "images"
 

@@ -116,8 +116,7 @@ class SequenceData:
     @property
     def unit_frames(self) -> np.ndarray:
         """``frames`` as float32 in [0, 1]."""
-        frames = np.asarray(self.frames, np.float32)
-        return frames / 255.0 if self.frames.dtype == np.uint8 else frames
+        return as_unit(self.frames)
 
     def binarised(self) -> SequenceData:
         """The same sequences with pixels of 0 or 255, uint8: 255 where a pixel is above one half.
@@ -181,6 +180,16 @@ class SequenceData:
         )
         check_seen(data, source)
         return data
+
+
+def as_unit(frames: np.ndarray) -> np.ndarray:
+    """Frames as float32 in [0, 1].
+
+    Args:
+      frames: array of any shape, uint8 (0 to 255) or float in [0, 1].
+    """
+    scaled = np.asarray(frames, np.float32)
+    return scaled / 255.0 if frames.dtype == np.uint8 else scaled
 
 
 def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
@@ -283,7 +292,7 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
 def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[str, SequenceData]:
     """Splits shuffled sequences into named parts in proportion to ``shares``.
 
-    Fewer series of vectors than parts, one table above all, are cut in time (``split_in_time``).
+    Fewer sequences than parts, one film or table above all, are cut in time (``split_in_time``).
 
     Args:
       data: all sequences.
@@ -293,14 +302,13 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
     Raises:
       UserError: a part gets no sequence, or none with a seen frame; the message names it.
     """
-    if data.is_vector and len(data) < len(shares):
-        return split_in_time(data, shares)
-    order = np.random.default_rng(number_checks.integer("seed", seed, minimum=0)).permutation(
-        len(data)
-    )
+    rng = np.random.default_rng(number_checks.integer("seed", seed, minimum=0))
     total = sum(shares.values())
     if total <= 0.0:
         raise UserError(f"the shares of {', '.join(shares)} are all 0; expected a positive share")
+    if len(data) < len(shares):
+        return split_in_time(data, shares)
+    order = rng.permutation(len(data))
     ends = np.rint(np.cumsum(list(shares.values())) / total * len(data)).astype(int)
     parts = dict(zip(shares, np.split(order, ends[:-1]), strict=True))
     for name, index in parts.items():
@@ -316,29 +324,31 @@ def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[s
 
 
 def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, SequenceData]:
-    """Cuts sequences of vectors in time into named parts in proportion to ``shares``.
+    """Cuts sequences in time into named parts in proportion to ``shares``.
 
     Each sequence is cut by its own length, without the missing steps at its end; in each part, the
     shorter pieces are padded with missing steps.
 
     Args:
-      data: vectors.
+      data: all sequences.
       shares: name of a part -> its share, not negative; in the order of time.
 
     Raises:
-      UserError: a part gets no step, or none that is seen; the message names it.
+      UserError: a part gets no step, of pictures fewer than two, or none that is seen; the message
+        names it.
     """
     total = sum(shares.values())
+    least = 1 if data.is_vector else 2
     steps = np.arange(data.num_steps)
     ends = np.array([steps[seen > 0][-1] + 1 if seen.any() else 0 for seen in data.observed])
     cuts = np.rint(np.cumsum([0.0, *shares.values()]) / total * ends[:, np.newaxis]).astype(int)
     parts = {}
     for i, name in enumerate(shares):
         lengths = cuts[:, i + 1] - cuts[:, i]
-        if lengths.max() < 1:
+        if lengths.max() < least:
             raise UserError(
-                f"the {name} part is empty: {ends.max()} steps at a share of "
-                f"{shares[name] / total:.3g}; expected at least one step in every part"
+                f"the {name} part gets {lengths.max()} of {ends.max()} steps, at a share of "
+                f"{shares[name] / total:.3g}; expected at least {least} in every part"
             )
         rows = cuts[:, i, np.newaxis] + np.arange(lengths.max())
         inside = np.arange(lengths.max()) < lengths[:, np.newaxis]
@@ -348,7 +358,8 @@ def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, Seq
             return None if x is None else x[np.arange(len(x))[:, np.newaxis], rows]
 
         seen = pick(data.observed) * inside
-        frames = np.where(seen[..., None, None, None] > 0, pick(data.frames), np.float32(0))
+        frames = pick(data.frames)
+        frames[~inside] = 0
         parts[name] = dataclasses.replace(
             data, frames=frames, observed=seen, controls=pick(data.controls),
             states=pick(data.states),

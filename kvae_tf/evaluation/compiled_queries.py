@@ -34,6 +34,11 @@ def score(model: VideoModel) -> Callable:
     return _shared(model, "score", model.score)
 
 
+def generate(model: VideoModel) -> Callable:
+    """``model.generate``. Numbers of sequences and of steps are Python's; new ones are traced."""
+    return _shared(model, "generate", model.generate)
+
+
 def latent_moments(model: VideoModel) -> Callable:
     """``model.smooth``, or ``model.filter`` of a model that cannot smooth: ``Latents``."""
     query = "smooth" if "smooth" in model.supports else "filter"

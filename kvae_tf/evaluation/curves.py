@@ -7,7 +7,6 @@ the first frames and sees nothing else, ``last_frame`` repeats the last frame se
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.masked_batches import masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, positions
+from kvae_tf.evaluation.tally import Tally, columns
 from kvae_tf.models.contract import VideoModel
 
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -62,11 +62,13 @@ def missing_at_random_curve(
       mask_seeds: seeds of the masks; each gives another pattern at the same rate.
     """
     shape = len(data), data.num_steps
-
-    def masks(rate):
-        return [missing_at_random(*shape, rate, FIRST_SEEN, seed) for seed in mask_seeds]
-
-    return _curve(model, data, fit, list(rates), masks)
+    return _curve(
+        model,
+        data,
+        fit,
+        list(rates),
+        lambda rate: missing_at_random_masks(*shape, rate, mask_seeds),
+    )
 
 
 def gap_curve(
@@ -85,9 +87,21 @@ def gap_curve(
     """
     shape = len(data), data.num_steps
     gaps = [length for length in gaps if FIRST_SEEN + length < data.num_steps]
-    return _curve(
-        model, data, fit, gaps, lambda length: [gap(*shape, FIRST_SEEN, FIRST_SEEN + length)]
-    )
+    return _curve(model, data, fit, gaps, lambda length: gap_masks(*shape, length))
+
+
+def missing_at_random_masks(
+    num_sequences: int, num_steps: int, rate: float, mask_seeds: Sequence[int] = MASK_SEEDS
+) -> list[np.ndarray]:
+    """The masks ``[N, T]`` of one point of figure 3a, one a seed."""
+    return [
+        missing_at_random(num_sequences, num_steps, rate, FIRST_SEEN, seed) for seed in mask_seeds
+    ]
+
+
+def gap_masks(num_sequences: int, num_steps: int, length: int) -> list[np.ndarray]:
+    """The mask ``[N, T]`` of one point of figure 3b, as a list."""
+    return [gap(num_sequences, num_steps, FIRST_SEEN, FIRST_SEEN + length)]
 
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
@@ -98,7 +112,7 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
         compiled_queries.decode(model),
     )
     truth = None if fit is None else positions(data)
-    tallies = [_Tally(len(data)) for _ in x]
+    tallies = [Tally(len(data)) for _ in x]
     several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)
                for mask in masks(amount)]  # fmt: skip
     start = gap(1, data.num_steps, FIRST_SEEN, data.num_steps)
@@ -142,7 +156,7 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
             repeated = incorrect_pixels(last_seen(frames, seen), frames)
             by_method["last_frame"] = {"incorrect_pixels": repeated}
             tally.add(rows, hidden, by_method)
-    return Curve(list(x), *_columns(tallies))
+    return Curve(list(x), *columns(tallies))
 
 
 def _incorrect_pixels(decode, encodings, frames, counts):
@@ -156,44 +170,3 @@ def _incorrect_pixels(decode, encodings, frames, counts):
         wrong = incorrect_pixels(guess, frames[rows])
         fractions[start : start + _CHUNK] = wrong[: len(frames) - start]
     return fractions
-
-
-class _Tally:
-    """Sums of errors over the hidden frames of each sequence, by method and measure."""
-
-    def __init__(self, num_sequences):
-        self.num_sequences = num_sequences
-        self.sums, self.counts = {}, {}
-
-    def add(self, rows, hidden, by_method):
-        """Adds method -> measure -> ``[B, T]``; rows that only fill up the batch do not count."""
-        hidden = hidden[: rows.stop - rows.start]
-        for method, measures in by_method.items():
-            for measure, values in measures.items():
-                values = hidden * values[: len(hidden)]
-                for store, value in ((self.sums, values), (self.counts, hidden)):
-                    store.setdefault((method, measure), np.zeros(self.num_sequences))
-                    store[method, measure][rows] += value.sum(axis=1)
-
-    def result(self, method, measure):
-        """The mean over frames, and its standard error as that of a ratio of two sums."""
-        sums, counts = self.sums[method, measure], self.counts[method, measure]
-        total = counts.sum()
-        if not total:
-            return math.nan, math.nan
-        mean = sums.sum() / total
-        error = np.sqrt(np.sum(np.square(sums - mean * counts))) / total
-        if measure.endswith("_rmse"):
-            mean = np.sqrt(mean)
-            error = error / (2.0 * mean) if mean else 0.0
-        return float(mean), float(error)
-
-
-def _columns(tallies):
-    """Errors and standard errors as method -> measure -> list over x."""
-    errors, spreads = {}, {}
-    for tally in tallies:
-        for method, measure in tally.sums:
-            for store, value in zip((errors, spreads), tally.result(method, measure), strict=True):
-                store.setdefault(method, {}).setdefault(measure, []).append(value)
-    return errors, spreads

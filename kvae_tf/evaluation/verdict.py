@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae_tf.data import SequenceData, gap
+from kvae_tf.data import SequenceData, gap, pixel_moments
 from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import Gap, last_seen
 from kvae_tf.evaluation.masked_batches import masked_batches
@@ -233,18 +233,12 @@ def changing_pixels(data: SequenceData) -> tuple[np.ndarray, float]:
     Args:
       data: any sequences.
     """
-    seen = data.observed > 0
-    frames = data.unit_frames
-    count = np.maximum(seen.sum(axis=1), 1)[:, np.newaxis, np.newaxis, np.newaxis]
-    mask = seen[..., np.newaxis, np.newaxis, np.newaxis]
-    own = np.where(mask, frames, 0).sum(axis=1) / count
-    within = np.where(mask, np.square(frames - own[:, np.newaxis]), 0)
-    change = np.sqrt(within.sum(axis=(0, 1)) / max(seen.sum(), 1))
+    moments = pixel_moments(data)
+    change = np.sqrt(moments.within)
     changing = change >= max(_LEAST_CHANGE, _SHARE_OF_MOST * change.max())
     if not changing.any():  # a still film: all count
         changing = np.ones_like(changing)
-    variances = frames[seen].var(axis=0, dtype=np.float64)[changing]
-    return changing, float(np.sqrt(variances.mean()))
+    return changing, float(np.sqrt(moments.variance[changing].mean()))
 
 
 class _MeanSquare:
@@ -275,10 +269,10 @@ def _generated(model, data, changing, std):
     count = min(len(data), 100)
     controls = data.controls[:count] if data.control_size else None
     counts = None if data.num_objects is None else data.num_objects[:count]
-    frames = model.generate(
+    frames = compiled_queries.generate(model)(
         count, data.num_steps, controls, seed=model.noise_seed, num_objects=counts
     ).frames
-    pixels = np.asarray(frames)[..., changing].reshape(-1, int(changing.sum()))
+    pixels = frames.numpy()[..., changing].reshape(-1, int(changing.sum()))
     return _ratio(float(np.sqrt(pixels.var(axis=0, dtype=np.float64).mean())), std)
 
 

@@ -1,4 +1,4 @@
-"""Weights beside an export that has none, from the variables of its SavedModel."""
+"""What exports of earlier versions lack beside them: weights, and the scores of good frames."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _TOLERANCE = 1e-4  # of the largest value; float32 has 6e-8, a filter sums up a 
 
 
 def recover(version_dir: Path) -> dict[str, float]:
-    """Writes ``weights.weights.h5`` and ``model.json`` beside an export.
+    """Writes ``weights.weights.h5``, ``model.json`` and ``scores.json`` beside an export.
 
     The variables of a SavedModel are those of the live model, in the same order. Nothing is
-    written unless the live model answers as the export does.
+    written unless the live model answers as the export does. The scores are those of the validation
+    part, as a training writes them; of a model that cannot ``score`` there are none.
 
     Args:
       version_dir: the export's version folder, with ``settings.json`` beside it.
@@ -59,6 +60,7 @@ def recover(version_dir: Path) -> dict[str, float]:
     steps = steps_per_epoch(chosen.plan, splits.train)
     description = weights.describe(model, chosen.model_name, steps)
     weights.write_description(folder / weights.MODEL, description)
+    run.write_scores(folder / "scores.json", model, splits.validation)
     return differences
 
 

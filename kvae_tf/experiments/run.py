@@ -283,7 +283,7 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
     storage.write_json(folder / "metrics.json", metrics)
     shown = {name: value for name, value in settings.to_dict().items() if name not in PLACES}
     storage.write_json(folder / "settings.json", shown)
-    _write_scores(folder / "scores.json", model, splits.validation)
+    write_scores(folder / "scores.json", model, splits.validation)
     exported = LoadedModel(version_dir)
     card = model_card.write(settings.spec, settings.model, shown, exported, metrics)
     storage.write_text(folder / "README.md", card)
@@ -295,8 +295,14 @@ def _describe(version_dir, settings, model, metrics, splits, run_dir):
         images.save_png(folder / "stages.png", events.stages(objects))
 
 
-def _write_scores(path, model, validation):
-    """Writes which scores the model gives to the frames of the validation part."""
+def write_scores(path: Path, model: SequenceModel, validation: data.SequenceData) -> None:
+    """Writes which scores a model gives to good frames; of one that cannot ``score``, nothing.
+
+    Args:
+      path: the file, ``scores.json`` beside an export.
+      model: a live model.
+      validation: sequences in which nothing is wrong, the validation part.
+    """
     if "score" not in model.supports:
         path.unlink(missing_ok=True)  # that of an export which this one replaces
         return

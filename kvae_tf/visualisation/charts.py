@@ -21,6 +21,8 @@ def curves(
     y_label: str = "",
     from_zero: bool = True,
     dashed_name: str = "paper",
+    dotted: dict[str, list[float]] | None = None,
+    dotted_name: str = "",
     log: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
@@ -36,6 +38,8 @@ def curves(
       y_label: label of the vertical axis.
       from_zero: the vertical axis starts at 0 (default).
       dashed_name: what the reference values are, for the legend; "paper" by default.
+      dotted: further reference values, of the same form, drawn dotted; None: none (default).
+      dotted_name: what these are, for the legend.
       log: the vertical axis is logarithmic, if all values are above 0 and the largest is more than
         eight times the smallest; False by default.
       limits: lower and upper end of the vertical axis; None: those of the values (default).
@@ -46,7 +50,9 @@ def curves(
     Raises:
       UserError: a line does not have one value for each ``x``.
     """
-    for name, values in {**lines, **(dashed or {})}.items():
+    references = [("--", dashed or {}, dashed_name), (":", dotted or {}, dotted_name)]
+    every = [*lines.items(), *(line for _, drawn, _ in references for line in drawn.items())]
+    for name, values in every:
         if len(values) != len(x):
             raise UserError(f"curve {name!r} has {len(values)} values, expected {len(x)}")
     figure, axes = new_figure(6, 4, 1, 1)
@@ -55,16 +61,17 @@ def curves(
         spread = (errors or {}).get(name)
         drawn = axis.errorbar(x, values, yerr=spread, marker="o", ms=3, lw=1.5, label=name)
         colours[name] = drawn[0].get_color()
-    for name, values in (dashed or {}).items():
-        known = np.isfinite(values)
-        axis.plot(
-            np.asarray(x)[known], np.asarray(values)[known], "--", lw=1, color=colours.get(name),
-            label=f"{name} ({dashed_name})",
-        )  # fmt: skip
+    for style, drawn, reference in references:
+        for name, values in drawn.items():
+            known = np.isfinite(values)
+            axis.plot(
+                np.asarray(x)[known], np.asarray(values)[known], style, lw=1,
+                color=colours.get(name), label=f"{name} ({reference})",
+            )  # fmt: skip
     axis.set(xlabel=x_label, ylabel=y_label)
     if all(float(value).is_integer() for value in x):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    if log and _ranges_widely([*lines.values(), *(dashed or {}).values()]):
+    if log and _ranges_widely([values for _, values in every]):
         axis.set_yscale("log")
     elif from_zero:
         axis.set_ylim(bottom=0)

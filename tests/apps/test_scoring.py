@@ -68,7 +68,7 @@ def folder(live, exported, tmp_path):
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "1").symlink_to(exported("kvae"))
     validation = pendulum.simulate(100, 15, seed=1)
-    experiment._write_scores(tmp_path / "export" / "scores.json", live("kvae"), validation)
+    experiment.write_scores(tmp_path / "export" / "scores.json", live("kvae"), validation)
     return tmp_path / "export"
 
 
@@ -111,9 +111,9 @@ def test_the_script_uses_the_quantiles_beside_an_export(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_thresholds_without_quantiles(trained, loaded):
+def test_thresholds_without_quantiles(trained, loaded, tmp_path):
     with pytest.raises(UserError, match=r"scores\.json does not exist.*--dataset .*--threshold"):
-        scoring.threshold(str(PENDULUM), "scores")
+        scoring.threshold(str(tmp_path / "1"), "scores")
     assert scoring.threshold(str(PENDULUM), "scores", value=-3.5) == -3.5
     with pytest.raises(UserError, match="--threshold and --dataset=box are given"):
         scoring.threshold(str(PENDULUM), "scores", value=-3.5, dataset="box")
@@ -123,6 +123,8 @@ def test_thresholds_without_quantiles(trained, loaded):
     validation = data.load("pendulum", seed=0).validation
     scores = evaluation.frame_scores(trained, validation).encoding_scores[:, 4:]
     np.testing.assert_allclose(found, np.quantile(scores, 0.1), atol=1e-3)
+    beside = scoring.threshold(str(PENDULUM), "encoding_scores", 0.1)
+    np.testing.assert_allclose(found, beside, atol=1e-3)
     clip = clip_of(validation)
     with pytest.raises(UserError, match="cannot score frames.*--live"):
         scoring.score(loaded(PENDULUM), clip)

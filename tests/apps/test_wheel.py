@@ -85,7 +85,7 @@ def test_wheel_alone(clone, tmp_path):
     assert wheel.name.startswith(f"kvae_tf-{kvae_tf.__version__}-")
     held = zipfile.ZipFile(wheel).namelist()
     assert sorted(Path(n).name for n in held if n.startswith("kvae_tf/configs/")) == CONFIGS
-    assert "kvae_tf/py.typed" in held
+    assert {"kvae_tf/py.typed", "kvae_tf/studies/bayes_floor.json"} <= set(held)
     assert not [name for name in held if "saved_models" in name]
     assert {name.split("/")[0].partition("-")[0] for name in held} == {"kvae_tf"}
     programs = environment(tmp_path)

@@ -195,7 +195,7 @@ def test_split_deals_every_sequence_out_once():
 @pytest.mark.parametrize(
     ("n", "fractions", "words"),
     [
-        (1, (0.8, 0.1, 0.1), "the train split is empty|the validation split is empty"),
+        (1, (0.8, 0.1, 0.1), "the validation part gets 0 of 2 steps, .*expected at least 2"),
         (3, (0.8, 0.1, 0.1), "the test split is empty: 3 sequences"),
         (9, (0.9, 0.0, 0.1), "the validation split is empty: 9 sequences"),
         (9, (0.9, 0.1), "fractions is"),
@@ -208,3 +208,32 @@ def test_split_deals_every_sequence_out_once():
 def test_empty_splits_and_bad_fractions(n, fractions, words):
     with pytest.raises(UserError, match=words):
         split(_numbered(n), fractions, seed=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_few_films_are_cut_in_time(dtype):
+    """The order of time is kept, a shorter film is padded, and hidden frames keep their pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 256, (2, 40, 2, 4), np.uint8)
+    images = images if dtype == np.uint8 else (images / 255).astype(np.float32)
+    observed = np.ones((2, 40))
+    observed[1, 20:] = 0  # a film half as long
+    observed[0, 5] = 0
+    states = np.arange(80.0).reshape(2, 40, 1)
+    parts = split(
+        SequenceData.from_arrays(images, -states, states, observed, num_objects=[1, 2]),
+        (0.5, 0.25, 0.25),
+    )
+    assert [part.num_steps for part in parts] == [20, 10, 10]
+    for part, one, two in zip(parts, (0, 20, 30), (0, 10, 15), strict=True):
+        length = part.num_steps
+        assert part.frames.dtype == dtype
+        np.testing.assert_array_equal(part.frames[0, ..., 0], images[0, one : one + length])
+        half = length // 2
+        np.testing.assert_array_equal(part.frames[1, :half, ..., 0], images[1, two : two + half])
+        np.testing.assert_array_equal(part.frames[1, half:], 0)
+        np.testing.assert_array_equal(part.observed[1], np.arange(length) < half)
+        np.testing.assert_array_equal(part.states[0, :, 0], np.arange(one, one + length))
+        np.testing.assert_array_equal(part.controls, -part.states)
+        np.testing.assert_array_equal(part.num_objects, [1, 2])
+    np.testing.assert_array_equal(np.flatnonzero(parts.train.observed[0] == 0), [5])

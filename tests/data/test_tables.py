@@ -108,7 +108,7 @@ def test_one_series_is_cut_in_time(tmp_path):
     for one, other, third in zip(splits, again, parts, strict=True):
         np.testing.assert_array_equal(one.frames, other.frames)
         np.testing.assert_array_equal(one.frames, third.frames)
-    with pytest.raises(UserError, match=r"t\.csv: the .* part is empty: 1 steps"):
+    with pytest.raises(UserError, match=r"t\.csv: the .* part gets 0 of 1 steps"):
         data.load(str(written(tmp_path, "a\n1\n")), seed=0)
 
 

@@ -58,6 +58,7 @@ class Stub:
         return Encoding(flat, self.noise * tf.ones_like(flat))
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None):
+        assert not tf.executing_eagerly()  # one graph, as the other queries
         frames = self.frames[:num_sequences]
         mean = tf.reduce_mean(frames, axis=[0, 1])
         frames = mean + self.spread * (frames - mean)

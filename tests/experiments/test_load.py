@@ -85,6 +85,7 @@ def test_weights_are_recovered_from_an_export(pendulum):
     for name in (weights.WEIGHTS, weights.MODEL):
         committed[name] = (pendulum / name).read_bytes()
         (pendulum / name).unlink()
+    (pendulum / "scores.json").unlink()
     message = refusal(lambda: kvae_tf.load(pendulum, trainable=True))
     assert f"has no {weights.WEIGHTS} beside it" in message
     differences = recover.recover(pendulum / "1")
@@ -102,6 +103,15 @@ def test_weights_are_recovered_from_an_export(pendulum):
         for name, array in arrays.items():
             np.testing.assert_array_equal(other[name], array)
     assert len(arrays) > 20
+    # The scores of good frames, from the weights and the data.
+    one, two = (
+        json.loads((folder / "scores.json").read_text())
+        for folder in (pendulum, SAVED_MODELS / "pendulum")
+    )
+    quantiles = one.pop("quantiles"), two.pop("quantiles")
+    assert one == two
+    for name in ("scores", "encoding_scores", "reconstruction_scores"):
+        np.testing.assert_allclose(*(x[name] for x in quantiles), atol=0.01)
 
 
 @pytest.mark.parametrize(("changes", "words"), [

@@ -12,6 +12,7 @@ from kvae_tf import evaluation
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import report
+from kvae_tf.studies import bayes_floor
 from kvae_tf.visualisation import images, model_figures
 
 HOSTILE = "<img src=x onerror=alert(1)>`${1}`\n</td>\"'&{x}"
@@ -166,9 +167,15 @@ def test_errors_beside_the_last_frame(page):
 
 def test_the_least_error_is_that_of_its_world(page):
     found = page(ERRORS)
-    assert ["smoothing (least possible)", "0.0011", "0.0012"] in found.rows
-    assert ["filtering (least possible)", "0.0062", "0.0074"] in found.rows
-    for other in ({"dataset": "gravity"}, {"draw_walls": True}):
+    for reference, name in (
+        (bayes_floor.floor, "least possible"), (bayes_floor.known_modes, "linear, modes known"),
+    ):  # fmt: skip
+        values = [f"{value:.4f}" for value in reference("box", "gap", [1, 3])["smooth"]]
+        assert [f"smoothing ({name})", *values] in found.rows
+    filtering = [f"{value:.4f}" for value in bayes_floor.floor("box", "gap", [1, 3])["filter"]]
+    assert ["filtering (least possible)", *filtering] in found.rows
+    assert "filtering (linear" not in found.all
+    for other in ({"dataset": "polygon"}, {"draw_walls": True}):
         assert "least possible" not in page(ERRORS, other).all
 
 

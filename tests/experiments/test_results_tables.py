@@ -7,6 +7,7 @@ import pytest
 
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import compare, results_tables
+from kvae_tf.studies import bayes_floor
 
 
 def write(path, value):
@@ -147,6 +148,10 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+    least, spread = (
+        of("gravity", "gap", [9])["filter"][0]
+        for of in (bayes_floor.floor, bayes_floor.floor_errors)
+    )
     for line in (
         "| test/elbo_per_frame | 939.1235 |",
         "| KVAE, smoothing | 0.0000 | 0.0010 | 0.0020 |",
@@ -175,6 +180,8 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| pendulum | forecast | 30 | sin 1.00, cos 0.88 |",
         "| dvbf_ball | 10 | 1.5 | 2.0 |",
         "| 0.999 | 0.920 |",
+        f"| gravity | gap of 9 | filtering | {least:.5f} ± {spread:.5f} |  | 0.0050 | "
+        f"{0.005 / least:.1f} |",
         "| mars, kept out | `no_dynamics` | 0.20 | 0.61 | 0.70 | 0.70 | 0.87 | 31 | 12 |",
     ):
         assert line in text, line

@@ -158,6 +158,11 @@ def test_forms_of_data_in_memory():
     vectors[2, 3, 1] = np.nan
     for form in (vectors, {"vectors": vectors}, vectors.tolist()):
         assert as_splits(form).train.is_vector
+    film, series = np.concatenate(IMAGES)[np.newaxis], np.concatenate(vectors)[np.newaxis]
+    for form, length in ((film, 150), (series, 180), ({"images": film}, 150)):
+        found = as_splits(form, seed=1)
+        assert [part.num_steps for part in found] == [length * 8 // 10, length // 10, length // 10]
+        assert [len(part) for part in found] == [1, 1, 1]
     masked = np.ma.masked_array(IMAGES, np.zeros(IMAGES.shape, bool))
     masked[4, 2] = np.ma.masked
     assert sum(part.observed.sum() for part in as_splits(masked)) == 149
@@ -176,7 +181,7 @@ WRONG = {
     "nothing": ({}, "data holds no arrays; expected one array images"),
     "both": ({"images": IMAGES, "vectors": IMAGES[..., 0]}, "expected one array images"),
     "values": (IMAGES / 100.0, "images"),
-    "few": (IMAGES[:2], "split is empty"),
+    "few": (IMAGES[:2], "the validation part gets 0 of 5 steps"),
     "no parts": (data.Splits(IMAGES, IMAGES, IMAGES), "the train part is no SequenceData"),
     "parts differ": (
         data.Splits(*(SequenceData.from_arrays(IMAGES[..., :n]) for n in (8, 8, 7))),

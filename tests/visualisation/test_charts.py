@@ -19,12 +19,16 @@ def test_curves_draw_every_line():
     assert one.dtype == np.uint8
     assert one.shape == two.shape
     assert 0 < coloured(one) < coloured(two)
-    assert coloured(dashed) > coloured(charts.curves([1, 2, 3], {"a": [1.0, 2.0, 3.0]}))
+    dotted = charts.curves([1, 2, 3], {"a": [1.0, 2.0, 3.0]}, dotted={"a": [2.0, 2.0, 2.0]})
+    for more in (dashed, dotted):
+        assert coloured(more) > coloured(charts.curves([1, 2, 3], {"a": [1.0, 2.0, 3.0]}))
 
 
 def test_curves_need_a_value_for_each_x():
     with pytest.raises(UserError, match="'b' has 2 values, expected 3"):
         charts.curves([1, 2, 3], {"a": [1, 2, 3]}, dashed={"b": [1, 2]})
+    with pytest.raises(UserError, match="'b' has 1 values, expected 3"):
+        charts.curves([1, 2, 3], {"a": [1, 2, 3]}, dashed={"b": [1, 2, 3]}, dotted={"b": [1]})
 
 
 def test_scores_mark_what_is_flagged():

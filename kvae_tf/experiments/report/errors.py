@@ -1,4 +1,4 @@
-"""Errors of hidden frames: a table, and curves beside the last frame and the least possible."""
+"""Errors of hidden frames: a table, and curves beside the last frame and what is possible."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def parts(
             continue
         # Of a gap up to the end, generating is filtering.
         drawn = {m: y for m, y in lines.items() if m == "filter" or y != lines.get("filter")}
-        floors = _floor(settings, group, x)
+        floors, known_modes = _references(settings, group, x)
         if floors:
             caption += (
-                " Dashed: the least error possible, of one who knows the simulator exactly "
-                f"({bayes_floor.SEQUENCES} test sequences, by MCMC)."
+                " Dashed: the least error possible, of one who knows the simulator exactly. "
+                "Dotted: a linear Gaussian smoother that knows the true modes."
             )
         spreads = {m: metrics.get(f"{group}/{m}_se") for m in drawn}
         picture = charts.curves(
@@ -65,6 +65,8 @@ def parts(
             _named({m: se for m, se in spreads.items() if _is_list(se, x)}),
             dashed=_named(floors),
             dashed_name="least possible",
+            dotted=_named(known_modes),
+            dotted_name="linear, modes known",
             x_label=x_label,
             y_label="fraction of incorrect pixels",
             log=True,
@@ -72,10 +74,11 @@ def parts(
         caption += " Bars are standard errors. A pixel is incorrect on the other side of 0.5."
         figures.append(page.figure(images.encode_png(picture), caption, "chart"))
         rows = {_METHODS[m]: _with_errors(y, spreads.get(m)) for m, y in lines.items()}
-        rows |= {
-            f"{_METHODS[m]} (least possible)": ["" if y != y else f"{y:.4f}" for y in ys]
-            for m, ys in floors.items()
-        }
+        for reference, name in ((floors, "least possible"), (known_modes, "linear, modes known")):
+            rows |= {
+                f"{_METHODS[m]} ({name})": ["" if y != y else f"{y:.4f}" for y in ys]
+                for m, ys in reference.items()
+            }
         tables += [
             page.paragraph(caption.partition(".")[0] + "."),
             page.table(
@@ -100,11 +103,15 @@ def _with_errors(values, errors):
     return [f"{value:.4f} ± {error:.4f}" for value, error in zip(values, errors, strict=True)]
 
 
-def _floor(settings, group, x):
+def _references(settings, group, x):
+    """The least errors, and those of smoothing by a linear Gaussian model that knows the modes."""
     world = settings.get("dataset")
     if not isinstance(world, str) or settings.get("draw_walls"):
-        return {}
-    return bayes_floor.floor(world, group, x)
+        return {}, {}
+    known_modes = bayes_floor.known_modes(world, group, x)
+    # Filtering would know of bounces to come.
+    known_modes = {"smooth": known_modes["smooth"]} if known_modes else {}
+    return bayes_floor.floor(world, group, x), known_modes
 
 
 def _error_table(metrics, is_vector):

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.data import SequenceData, evaluation_batches, pixel_moments
+from kvae_tf.data.sequence_data import as_unit
 
 _SEQUENCES = 1000  # more change the moments little
 _BATCH = 50
@@ -42,7 +43,7 @@ def initialise_frames(model, train: SequenceData) -> None:
     standardised = model.encoder.standardised
     if not standardised and not model.constraint:
         return
-    mean, variance, within = _pixel_moments(train)
+    mean, variance, within = pixel_moments(train)
     centre = model.likelihood.inverse_mean(tf.constant(mean, tf.float32))
     if standardised:
         # Pixels that hardly change are not blown up.
@@ -56,28 +57,10 @@ def initialise_frames(model, train: SequenceData) -> None:
     if model.constraint:
         weights = np.clip(within / (variance + _TINY), _LEAST_WEIGHT, 1.0)
         model.constraint.pixel_weights.assign(weights)
-        frames = train.unit_frames[train.observed > 0]
-        parts = np.array_split(frames, -(-len(frames) // _FRAMES))
-        shares = [model.constraint.share(model.likelihood, centre, tf.constant(x)) for x in parts]
+        frames = train.frames[train.observed > 0]
+        parts = map(as_unit, np.array_split(frames, -(-len(frames) // _FRAMES)))
+        shares = [model.constraint.share(model.likelihood, centre, x) for x in parts]
         model.constraint.scale.assign(max(np.mean(np.concatenate(shares)), _TINY))
-
-
-def _pixel_moments(train):
-    """Mean of each pixel, its variance, and its variance within sequences, ``[H, W, C]``."""
-    seen = train.observed[..., np.newaxis, np.newaxis, np.newaxis] > 0
-    count = max(seen.sum(), 1)
-    total, square, within = (np.zeros(train.frame_shape) for _ in range(3))
-    for frames, mask in zip(train.frames, seen, strict=True):  # one by one, to save memory
-        if not mask.any():
-            continue
-        x = np.where(mask, frames, 0).astype(np.float64)
-        x = x / 255.0 if frames.dtype == np.uint8 else x
-        own = x.sum(axis=0) / mask.sum()
-        total += x.sum(axis=0)
-        square += np.square(x).sum(axis=0)
-        within += np.square(np.where(mask, x - own, 0.0)).sum(axis=0)
-    mean = total / count
-    return mean, np.maximum(square / count - np.square(mean), 0.0), within / count
 
 
 class DynamicsInitialisation(keras.callbacks.Callback):

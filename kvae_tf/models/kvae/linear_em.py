@@ -17,8 +17,9 @@ hundred rows leaves a full A undetermined:
   its state has its usual variance; on the diagonal around its last value, with that of one row
   (the idea of the Minnesota prior, Litterman 1986).
   A whose largest eigenvalue is above 1 is scaled down to 1.
-- A loading on a factor is Gaussian around 0, with the precision of 5 rows. A loading on u is 1 for
-  its own series and 0 for others.
+- A loading on a factor is Gaussian around 0, with variance 0.1 for a factor of variance 1. It does
+  not count in rows: of series with hardly any noise a few rows say more than it. A loading on u is
+  1 for its own series and 0 for others.
 - Noises are as if two rows had been seen before: with half of the start's residual variance for Q,
   and 0.3 of the residual variance of the series' own u for R.
 - Mean and covariance of z_1 are as if 20 series had been seen before, of mean 0 and twice the
@@ -38,7 +39,8 @@ from kvae_tf.data import SequenceData
 from kvae_tf.models.kvae.linear import LinearKVAE
 
 ROUNDS = 5  # per epoch
-_CROSS, _OWN, _LOADING = 300.0, 1.0, 5.0  # rows
+_CROSS, _OWN = 300.0, 1.0  # rows
+_LOADING = 0.1  # variance
 _NOISE = 2.0  # rows
 _SERIES = 20.0
 _LEAST = 1e-6  # variance
@@ -287,7 +289,8 @@ def _maximise_emission(model, data, first, means, covariances):
         c = np.zeros(n)
         if has_own:
             c[k + d] = 1.0
-        precision = _LOADING * np.diag(gram)[:k] / max(count, 1.0) + 1e-9
+        usual = np.diag(gram)[:k] / max(count, 1.0)
+        precision = model.emission_noise[d] / _LOADING * usual + 1e-9
         posterior = gram[:k, :k] + np.diag(precision)
         c[:k] = np.linalg.solve(posterior, (product - gram @ c)[:k])
         free = np.trace(np.linalg.solve(posterior, gram[:k, :k]))
