@@ -62,6 +62,7 @@ def test_a_training_step_has_gpu_kernels(case):
     assert not without_gpu(step.graph.as_graph_def())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["kvae", "dkf", "cannonball"])
 def test_signatures_have_gpu_kernels(case, live):
     for name, query in Exported(live(case)).signatures_by_name.items():
