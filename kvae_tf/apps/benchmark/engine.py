@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -124,7 +124,7 @@ def _compare(B, T, n, task, methods, repeats):
         for jit in (True, False) if method == "tfp" and T < _PLAIN_TFP_STEPS else (True,):
             function = tf.function(_task(task, method), jit_compile=jit, autograph=False)
             timing = measure(function, arguments, repeats)
-            error = _max_error(function(*arguments), reference)
+            error = max_error(function(*arguments), reference)
             runs.append((timing.milliseconds, timing, error, jit))
         _, timing, error, jit = min(runs)
         if method == "tfp":
@@ -171,11 +171,19 @@ def _task(task, method):
     return {"forward": forward, "gradients": gradients}[task]
 
 
-def _max_error(outputs, reference):
-    """The largest over outputs of max |output - reference| / max |reference|."""
+def max_error(outputs: Mapping[str, tf.Tensor], reference: Mapping[str, tf.Tensor]) -> float:
+    """The largest over outputs of max |output - reference| / max |reference|; NaN stays NaN.
+
+    Where the reference is 0 everywhere, it is max |output|.
+
+    Args:
+      outputs: name -> tensor.
+      reference: name -> tensor of the same shape; there may be more of them.
+    """
     errors = []
     for name, output in outputs.items():
         if output.shape.num_elements():
             output, exact = output.numpy().astype(np.float64), reference[name].numpy()
-            errors.append(np.max(np.abs(output - exact)) / np.max(np.abs(exact)))
+            scale = np.max(np.abs(exact)) or 1.0
+            errors.append(np.max(np.abs(output - exact)) / scale)
     return float(np.max(errors))  # NaN stays NaN

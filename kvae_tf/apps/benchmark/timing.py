@@ -48,16 +48,34 @@ def measure(function: Callable, arguments: Sequence, repeats: int) -> Timing:
     Returns:
       A ``Timing``.
     """
-
-    def seconds():
-        start = time.perf_counter()
-        outputs = tf.nest.flatten(function(*arguments))
-        min(outputs, key=lambda x: x.shape.num_elements()).numpy()
-        return time.perf_counter() - start
-
-    first = seconds()
-    warm = min(seconds() for _ in range(_WARM_UP))
+    first = _seconds(function, arguments)
+    warm = min(_seconds(function, arguments) for _ in range(_WARM_UP))
     if warm > SLOW_CALL:
         repeats = min(repeats, max(3, round(SLOW_TOTAL / warm)))
-    times = [seconds() for _ in range(repeats)]
+    times = [_seconds(function, arguments) for _ in range(repeats)]
     return Timing(1e3 * float(np.median(times)), repeats, first)
+
+
+def milliseconds_within(
+    function: Callable, arguments: Sequence, repeats: int, budget: float
+) -> float:
+    """The median time of a call of a function that has been called before, milliseconds.
+
+    Args:
+      function: returns a structure of tensors; the smallest one is read each time.
+      arguments: arguments of ``function``.
+      repeats: the most calls to time.
+      budget: seconds after which no further call begins; the first call always takes place.
+    """
+    times, start = [], time.perf_counter()
+    while not times or (len(times) < repeats and time.perf_counter() - start < budget):
+        times.append(_seconds(function, arguments))
+    return 1e3 * float(np.median(times))
+
+
+def _seconds(function, arguments):
+    """The time of one call."""
+    start = time.perf_counter()
+    outputs = tf.nest.flatten(function(*arguments))
+    min(outputs, key=lambda x: x.shape.num_elements()).numpy()
+    return time.perf_counter() - start
