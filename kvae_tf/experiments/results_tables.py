@@ -68,7 +68,7 @@ def _made(name, saved_models):
 
 def summary(saved_models: Path) -> str:
     """One line a result, for the README."""
-    box = _read(saved_models / "box" / "metrics.json")
+    box = _state_runs(saved_models, "box")
     bounds = _pendulum_runs(saved_models)
     balls = [
         metrics["position_r2/2"]
@@ -79,7 +79,7 @@ def summary(saved_models: Path) -> str:
         (
             "KVAE",
             f"ball in a box, {label}: incorrect pixels of hidden frames",
-            f"{box[key][index]:.4f}",
+            _spread([run[key][index] for run in box], 4),
             f"{reported[index]:.4f}",
         )
         for key, index, label, reported in (
@@ -232,6 +232,7 @@ def floor(saved_models: Path) -> str:
     rows = []
     for world in WORLDS:
         metrics = _read(saved_models / world / "metrics.json")
+        runs = _state_runs(saved_models, world)
         for group, (key, label, chosen) in _HIDDEN.items():
             x = metrics[f"{group}/{key}"]
             least, errors, known_modes = (
@@ -243,17 +244,18 @@ def floor(saved_models: Path) -> str:
                     if not any(math.isclose(at, value) for value in chosen):
                         continue
                     own, best = metrics[f"{group}/{method}"][i], least[method][i]
+                    state = _mean([run[f"{group}/{method}"][i] for run in runs]) if runs else None
                     rows.append((
                         world,
                         label.format(at),
                         _METHODS[method],
                         f"{best:.5f} ± {errors[method][i]:.5f}",
                         f"{known_modes[method][i]:.5f}" if method == "smooth" else "",
-                        f"{own:.4f}",
-                        f"{own / best:.1f}",
+                        f"{own:.4f} ({own / best:.1f})",
+                        f"{state:.4f} ({state / best:.1f})" if runs else "",
                     ))  # fmt: skip
-    header = ("world", "hidden", "method", "least possible", "linear, modes known", "KVAE",
-              "KVAE / least")  # fmt: skip
+    header = ("world", "hidden", "method", "least possible", "linear, modes known",
+              "KVAE, modes of encodings", "modes of the state")  # fmt: skip
     return _markdown(header, rows)
 
 
@@ -285,13 +287,12 @@ def state_weights(saved_models: Path) -> str:
     ]
     rows = []
     for world in WORLDS:
-        path = saved_models / f"{world}_state" / "seeds.json"
-        if not path.exists():
+        runs = _state_runs(saved_models, world)
+        if not runs:
             continue
         metrics = _read(saved_models / world / "metrics.json")
         cells = (f"{metrics[key][index]:.4f}" for key, index in measures)
         rows.append((world, "encodings", *cells, f"{metrics['test/elbo_per_frame']:.2f}"))
-        runs = [run["metrics"] for run in _read(path)["runs"]]
         found = [([run[key][index] for run in runs], 4) for key, index in measures]
         found.append(([run["test/elbo_per_frame"] for run in runs], 2))
         cells = (_spread(*x) if len(runs) > 1 else f"{x[0][0]:.{x[1]}f}" for x in found)
@@ -500,6 +501,12 @@ def _models_of(folder: Path) -> Iterable[tuple[str, dict]]:
         name = _title(run["flags"]["model"])
         # A KVAE among the baselines is the one with the released hyperparameters.
         yield ("KVAE, released settings" if name == "KVAE" else name), run["metrics"]
+
+
+def _state_runs(saved_models, world):
+    """Metrics of the seeds of a KVAE with modes of the filtered state; empty where none is."""
+    path = saved_models / f"{world}_state" / "seeds.json"
+    return [run["metrics"] for run in _read(path)["runs"]] if path.exists() else []
 
 
 def _pendulum_runs(saved_models):
