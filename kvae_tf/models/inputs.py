@@ -334,13 +334,14 @@ def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(terms, axis=-1)
 
 
-def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
+def forecast_by_imputation(model, given: Inputs, num_steps, **options) -> Frames:
     """A forecast by imputation: the future steps are missing frames, filled in by filtering.
 
     Args:
       model: a model that can ``impute``.
       given: the context of T frames, with controls ``[B, T + K, U]``.
       num_steps: K, number of steps to forecast.
+      **options: of the model's imputation.
 
     Returns:
       ``Frames`` of the K steps.
@@ -349,7 +350,7 @@ def forecast_by_imputation(model, given: Inputs, num_steps) -> Frames:
     blank = tf.zeros([shape[0], num_steps, *model.frame_shape])
     seen = tf.concat([given.seen, tf.zeros([shape[0], num_steps])], axis=1)
     longer = given._replace(frames=tf.concat([given.frames, blank], axis=1), observed=seen)
-    result = model._impute(longer, "filter")
+    result = model._impute(longer, "filter", **options)
     return Frames(*(None if x is None else x[:, shape[1] :] for x in result))
 
 

@@ -148,6 +148,17 @@ def test_paths_do_not_depend_on_the_batch(bouncing):
     )
 
 
+def test_a_forecast_follows_one_path(bouncing):
+    data, _ = bouncing
+    model = new(paths=6)
+    initialise_frames(model, data)
+    initialise_dynamics(model, data, 1.0, 0)
+    several = model.forecast(data.frames[:3], num_steps=4)
+    model.paths = 1
+    one = model.forecast(data.frames[:3], num_steps=4)
+    np.testing.assert_allclose(several.encodings, one.encodings, atol=1e-6)
+
+
 def new_mean(model, given, observed):
     """Imputed encodings by the mean path alone."""
     paths, model.paths = model.paths, 1
@@ -196,3 +207,5 @@ def test_updates_of_the_dynamics_alone(bouncing):
 def test_paths_need_states():
     with pytest.raises(UserError, match="paths is 3, expected 1 with the dynamics network lstm"):
         new(paths=3, dynamics_network="lstm")
+    with pytest.raises(UserError, match="paths is 3, expected 1 for vectors"):
+        new(paths=3, standardise=[[0.0] * SIZE] * 2)

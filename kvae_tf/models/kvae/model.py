@@ -197,6 +197,8 @@ class KVAE(SequenceModel):
                 f"paths is {paths}, expected 1 with the dynamics network {dynamics_network}, which "
                 "reads no latent states"
             )
+        if paths > 1 and standardise is not None:
+            raise UserError(f"paths is {paths}, expected 1 for vectors")
         self._training_log_prior = (
             compile_with_gradient(self.encodings_log_prob, lambda: self.dynamics_variables)
             if jit_engine
@@ -552,7 +554,9 @@ class KVAE(SequenceModel):
         return Frames(self._decode(a), a, std, mean(z), modes)
 
     def _forecast(self, given, num_steps):
-        return inputs.forecast_by_imputation(self, given, num_steps)
+        # Along one path: the mean of several fades to the middle, where nothing ever is.
+        options = {"paths": 1} if self.paths > 1 else {}
+        return inputs.forecast_by_imputation(self, given, num_steps, **options)
 
     def _generate(self, controls, num_steps, sampler, num_objects):
         del num_objects
