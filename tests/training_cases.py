@@ -1,5 +1,7 @@
 """Every model, objective and posterior, small enough to be differentiated at once."""
 
+import re
+
 from kvae_tf.data import WORLDS, training_batches
 from kvae_tf.experiments import presets
 from kvae_tf.training import build as building
@@ -14,14 +16,22 @@ CASES = {
     "kvae": {},
     "kvae_sampled": {"objective": "sampled"},
     "kvae_constrained": {"objective": "constrained", "pretraining_epochs": 1, "standardised": True},
+    "kvae_state": {"dynamics_network": "state", "affine_modes": True, "mode_noise": True,
+                   "shared_emission": True, "linear_encoder": True, "decoder_features": 4,
+                   "dynamics_features": 3, "pretraining_epochs": 1},
     "cannonball": {"posterior": "attention"},
     "cannonball_smoothed": {"posterior": "smoothed"},
-}
+}  # fmt: skip
+
+
+def model_of(case):
+    """The name of a case's model."""
+    return re.sub("_(sampled|constrained|state|smoothed)$", "", case)
 
 
 def build(case, **changes):
     """A compiled model and a batch of B sequences, with gaps where the model allows them."""
-    name = case.removesuffix("_sampled").removesuffix("_constrained").removesuffix("_smoothed")
+    name = model_of(case)
     balls = name == "cannonball"
     world = "cannonballs_small" if balls else "pendulum"
     train = WORLDS[world].splits(0, num_sequences=(B, 1, 1), num_steps=5).train

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SAVED_MODELS
-from training_cases import CASES, build
+from training_cases import CASES, build, model_of
 
 from kvae_tf.data import WORLDS, evaluation_batches
 from kvae_tf.errors import UserError
@@ -589,7 +589,7 @@ def listed(card):
 
 @pytest.mark.parametrize("case", EXPORTED_CASES)
 def test_a_card_lists_the_signatures(case, exported, loaded):
-    name = case.removesuffix("_smoothed")
+    name = model_of(case)
     balls = "cannonball" in name
     changes = {"model": name, "dataset": "cannonballs_small" if balls else "pendulum"}
     plan = presets.settings("pendulum_smoke", **changes | CASES[case]).plan
@@ -622,7 +622,7 @@ def test_a_committed_card_names_signatures_that_are_there(name, loaded):
 
 
 def test_cases_cover_every_model():
-    names = {re.sub("_(sampled|constrained|smoothed)$", "", case) for case in CASES}
+    names = {*map(model_of, CASES)}
     assert names == set(registry.names())
     assert len(SAVED) == 10
     assert set(OBJECTIVES) == {"collapsed", "sampled", "constrained"}

@@ -107,8 +107,9 @@ class KVAE(SequenceModel):
       mode_noise: each mode has a Q of its own; False by default.
       shared_emission: one C for all modes; False by default.
       paths: number of paths that ``impute`` follows, with the mode weights of latent states drawn
-        along each; they are weighted by the likelihood of the frames that were seen. Only for
-        ``dynamics_network="state"``. 1: only the mean (default).
+        along each; they are weighted by the likelihood of the frames that were seen. All other
+        queries follow the filtered mean. Only for ``dynamics_network="state"``; 1: the mean only
+        (default).
       finishing_start: number of updates after which nothing is frozen any more, and the whole bound
         is maximised; 0: never (default).
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
