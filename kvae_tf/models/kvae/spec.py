@@ -66,8 +66,8 @@ class KVAESettings(
     paths: int = setting(
         1,
         "--dynamics_network=state: number of paths that an imputation follows, with modes drawn "
-        "along each and weighted by the likelihood of the seen frames; 1: the mean only. Forecasts, "
-        "smooth, filter and streams follow the mean.",
+        "along each and weighted by the likelihood of the seen frames; 1: the mean only. All other "
+        "queries follow the mean.",
         least=1,
         most=1000,
     )
