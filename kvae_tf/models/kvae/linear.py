@@ -89,11 +89,11 @@ class LinearKVAE(KVAE):
         """
         return self._bound(batch, seed)
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False):
-        del frozen_encoder
+    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
+        del frozen_encoder, constrained
         given = inputs.of_batch(self, batch)
         entries, there = self._entries(given.frames, given.seen)
-        log_prior = self._training_log_prior if training else self._log_prior
+        log_prior = self._training_log_prior if training else self.encodings_log_prob
         terms = {
             "reconstruction": tf.reduce_sum(self.encoder.log_density_scale(there), axis=1),
             "regularisation": log_prior(entries, there, given.controls, lgssm.as_sampler(seed)),

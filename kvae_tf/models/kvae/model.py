@@ -355,11 +355,12 @@ class KVAE(SequenceModel):
 
     def training_bound(self, batch, seed):
         """``elbo``, its reconstruction estimated from ``decoded_frames`` frames a sequence."""
-        return self._bound(batch, seed, training=True)
+        return self._with_loss(self._bound(batch, seed, training=True))
 
     def settled_bound(self, batch, seed):
         """``training_bound`` without gradients for the encoder."""
-        return self._bound(batch, seed, training=True, frozen_encoder=True, constrained=False)
+        bound = self._bound(batch, seed, training=True, frozen_encoder=True, constrained=False)
+        return self._with_loss(bound)
 
     def finishing_bound(self, batch, seed):
         """``training_bound`` of the collapsed objective, with the reconstruction at weight 1."""
@@ -389,10 +390,12 @@ class KVAE(SequenceModel):
         )
         regularisation = log_p - tf.reduce_sum(seen * log_q, axis=1)
         penalty = self.constraint.penalty(share) if constrained else None
-        bound = _bound(reconstruction, regularisation, seen, penalty)
-        # All phases of a training return the same structure.
-        has_loss = training and (self.constraint is not None or self.finishing_start > 0)
-        return bound._replace(annealed=bound.elbo) if has_loss and not constrained else bound
+        return _bound(reconstruction, regularisation, seen, penalty)
+
+    def _with_loss(self, bound):
+        """A bound with ``annealed``, if that of another phase of the training has it."""
+        has_loss = self.constraint is not None or self.finishing_start > 0
+        return bound._replace(annealed=bound.elbo) if has_loss and bound.annealed is None else bound
 
     def auto_encoder_bound(self, batch, seed):
         """The bound of single frames under a_t ~ N(0, I), from a few frames in a row.

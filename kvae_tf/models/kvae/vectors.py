@@ -94,7 +94,8 @@ class VectorKVAE(KVAE):
         """
         return self._bound(batch, seed)
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False):
+    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
+        del constrained
         given = inputs.of_batch(self, batch)
         draw_sampler, rate_sampler, hide_sampler = lgssm.as_sampler(seed).split(3)
         frames, seen = given.frames, given.seen
