@@ -96,8 +96,8 @@ class KVAESettings(
         0,
         "Number of first epochs, which train the auto-encoder only (--linear_encoder: the decoder "
         "only); then the dynamics start at constant velocity. With --objective=constrained 1 or "
-        "more without --init_from: they find out how good a reconstruction can be. With others 0, "
-        "or --linear_encoder.",
+        "more without --init_from: they find out how good a reconstruction can be. With others "
+        "--linear_encoder is needed.",
         least=0,
     )
     tolerance: float = setting(
@@ -161,11 +161,10 @@ class KVAESettings(
                 f"--pretraining_epochs is {first}, expected 1 or more and less than --epochs "
                 "without --settling_epochs, with --objective=constrained"
             )
-        starts_linearly = self.linear_encoder and first < most
-        if self.objective != "constrained" and first and not starts_linearly:
+        if self.auto_encoder_epochs >= most:
             raise UserError(
-                f"--pretraining_epochs is {first}, expected 0, or --linear_encoder and less than "
-                f"--epochs, with --objective={self.objective}"
+                f"--pretraining_epochs is {first}, expected less than --epochs without "
+                "--settling_epochs and --finishing_epochs"
             )
         is_linear = self.network == "linear"
         if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
@@ -183,9 +182,15 @@ class KVAESettings(
                 f"--objective is {self.objective}, expected collapsed with --network=linear"
             )
 
+    @property
+    def auto_encoder_epochs(self) -> int:
+        """Number of first epochs that train the auto-encoder, or its decoder, only."""
+        has_them = self.objective == "constrained" or self.linear_encoder
+        return self.pretraining_epochs if has_them else 0
+
     def schedule_parts(self, epochs: int) -> list[SchedulePart]:
         """The epochs of auto-encoder and whole model, those that settle, those that finish."""
-        first, last = self.pretraining_epochs, self.finishing_epochs
+        first, last = self.auto_encoder_epochs, self.finishing_epochs
         parts = super().schedule_parts(epochs - last)
         if first:
             whole = SchedulePart(parts[0].epochs - first, parts[0].rate)
@@ -229,7 +234,7 @@ def _create(setup: Setup) -> KVAE:
         **arguments,
         seed=setup.seed,
         jit_engine=setup.jit_engine,
-        pretraining_updates=setup.updates(settings.pretraining_epochs),
+        pretraining_updates=setup.updates(settings.auto_encoder_epochs),
         frozen_updates=setup.updates(settings.frozen_epochs),
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
         finishing_start=setup.updates(settings.finishing_start(setup.epochs)),
@@ -248,8 +253,8 @@ def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
     s, found = setup.settings, []
     if s.em_epochs:
         found.append(linear_em.LinearEM(setup.train, s.em_epochs))
-    if s.objective == "constrained" or s.pretraining_epochs:
-        first = s.pretraining_epochs
+    if s.objective == "constrained" or s.auto_encoder_epochs:
+        first = s.auto_encoder_epochs
         found.append(DynamicsInitialisation(setup.train, first, s.tolerance, setup.seed))
     if s.dynamics_updates and s.settling_epochs:
         start = s.settling_start(setup.epochs)
