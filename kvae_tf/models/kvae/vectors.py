@@ -148,7 +148,7 @@ class VectorKVAE(KVAE):
         if self.network.kind == "constant":
             parameters = self.network(mu)
         else:
-            mu, parameters, _ = joint_filter(
+            mu, parameters, _, _ = joint_filter(
                 self.network, self.mixture, mu, observed, controls, variances
             )
         weights, learned = parameters
