@@ -12,9 +12,6 @@ from training_cases import build
 
 from kvae_tf.export.saved_model import Exported
 
-# Operations without a GPU kernel that stay on the host, and why.
-HOST_ONLY = {}
-
 # Operations, with their types, that stay on the host, and why.
 HOST_ONLY = {("Const", "string")}  # the messages of assertions
 

@@ -151,9 +151,9 @@ class VectorKVAE(KVAE):
             mu, parameters, _, _ = joint_filter(
                 self.network, self.mixture, mu, observed, controls, variances
             )
-        weights, learned = parameters
-        model = self.mixture(weights, tf.concat([controls, learned[:, 1:]], axis=-1))
-        return model._replace(emission_noise=model.emission_noise + variances), mu, weights
+        model = self._lgssm(parameters, controls)
+        noise = model.emission_noise + variances
+        return model._replace(emission_noise=noise), mu, parameters.mode_weights
 
     def _encoding_moments(self, psi, seen, emission, z, P):
         """Moments of a given z ~ N(z, P) and the potential: ``Encoding``, covariance."""
