@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf import lgssm
-from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.data import SequenceData
+from kvae_tf.models.kvae.by_sequence import by_sequence
 
 _ROWS = 64  # sequences of an update
 _RATE = 3e-3  # at first; it falls to 0 along a cosine
@@ -46,7 +47,8 @@ class DynamicsTraining(keras.callbacks.Callback):
         if not self.start <= epoch < self.stop:
             return
         if self._data is None:
-            self._data = _encoded(self.model, self.train)
+            (a,) = by_sequence(lambda frames: (self.model.encoder(frames).mean,), self.train)
+            self._data = a, self.train.observed, self.train.controls
             self._step, self._optimizer = _step(self.model)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
@@ -74,13 +76,3 @@ def _step(model):
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     return step, optimizer
-
-
-def _encoded(model, train):
-    """Means of the encodings ``[N, T, m]``, and the mask and the controls of the sequences."""
-    encode = tf.function(lambda frames: model.encoder(frames).mean, autograph=False)
-    encodings = []
-    for batch in evaluation_batches(train, min(_ROWS, len(train))):
-        rows = batch["weight"].numpy() > 0
-        encodings.append(encode(batch["frames"]).numpy()[rows])
-    return np.concatenate(encodings), train.observed, train.controls

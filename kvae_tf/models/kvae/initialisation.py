@@ -16,12 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import SequenceData, evaluation_batches, pixel_moments
+from kvae_tf.data import SequenceData, pixel_moments
 from kvae_tf.data.sequence_data import as_unit
+from kvae_tf.models.kvae.by_sequence import by_sequence
 from kvae_tf.models.linear_features import newtonian_features
 
 _SEQUENCES = 1000  # more change the moments little
-_BATCH = 50
 _FRAMES = 5000  # of which distortions are computed at once
 _SPREAD = 0.01  # standard deviation by which the modes differ at first
 _LEAST = 1e-4  # variance of an encoding
@@ -109,9 +109,11 @@ def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int)
       seed: seed of the differences between the modes, an int.
     """
     train = train.select(slice(0, _SEQUENCES))
-    encodings, share = _encoded(model, train)
     if model.constraint:
+        encodings, share = _encoded(model, train)
         model.constraint.target.assign(min(tolerance * share, 1.0))
+    else:
+        (encodings,) = by_sequence(lambda frames: (model.encoder(frames).mean,), train)
     start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
     if model.network.reads_latents:
         start = tf.linalg.diag_part(model.mixture.initial_covariance)
@@ -164,17 +166,9 @@ def _variance_of_differences(encodings, seen, order):
 def _encoded(model, train):
     """Means of the encodings ``[N, T, m]``; and the share of the frames they do not explain."""
 
-    @tf.function(autograph=False)
     def encode(frames):
         a = model.encoder(frames).mean
-        if not model.constraint:
-            return a, tf.zeros(tf.shape(a)[:2])
         return a, model.constraint.share(model.likelihood, model.decoder(a), frames)
 
-    encodings, shares = [], []
-    for batch in evaluation_batches(train, min(_BATCH, len(train))):
-        rows = batch["weight"].numpy() > 0
-        a, share = (x.numpy()[rows] for x in encode(batch["frames"]))
-        encodings.append(a)
-        shares.append(share[batch["observed"].numpy()[rows] > 0])
-    return np.concatenate(encodings), float(np.mean(np.concatenate(shares), dtype=np.float64))
+    encodings, shares = by_sequence(encode, train)
+    return encodings, float(np.mean(shares[train.observed > 0], dtype=np.float64))
