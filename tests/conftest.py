@@ -3,6 +3,7 @@
 import fcntl
 import functools
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
+
+
+# A shell that starts the tests in the background lets them, and all that they start, ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
