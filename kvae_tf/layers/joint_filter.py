@@ -93,8 +93,8 @@ def joint_filter(
       variances: ``[B, T, m]``, of errors with which the encodings are read, beside the emission
         noise; None: 0 (default).
       draws: ``[B, T, n]``, standard normal; for a network that reads latents: the weights are those
-        of a latent state that is drawn with them, not of its filtered mean. None: of the mean
-        (default).
+        of a latent state that is drawn with them, not of its filtered mean; its gradient is
+        that of the mean. None: of the mean (default).
 
     Returns:
       A ``JointFilterResult``.
@@ -213,7 +213,8 @@ def _stepper(network, mixture):
         if network.reads_latents:
             read = tf.cast(tf.transpose(result.mean), encoding.dtype)
             if draw is not None:
-                factor = psd_factor(batch_first(result.covariance))
+                # Gradients of a factor are large where a variance is small.
+                factor = tf.stop_gradient(psd_factor(batch_first(result.covariance)))
                 read += tf.cast(tf.linalg.matvec(factor, _double(draw)), encoding.dtype)
         later, state = network.step(read, tuple(state))
         weights, learned = later

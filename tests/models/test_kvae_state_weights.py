@@ -204,8 +204,57 @@ def test_updates_of_the_dynamics_alone(bouncing):
         np.testing.assert_array_equal(variable, value)
 
 
+def test_the_bound_of_paths(bouncing):
+    data, _ = bouncing
+    one = new(num_modes=1, training_paths=4)
+    model = new(training_paths=4)
+    for each in (one, model):
+        initialise_frames(each, data)
+        initialise_dynamics(each, data, 1.0, 0)
+    a, sampler = one.encode(data.frames[:6]).mean, lgssm.as_sampler(3)
+    observed = hidden()
+    # With one mode all paths are the same.
+    np.testing.assert_allclose(
+        one.paths_log_prob(a, observed, data.controls[:6], sampler),
+        one.encodings_log_prob(a, observed, data.controls[:6], sampler),
+        rtol=1e-5,
+    )
+    for variable in model.network.trainable_variables:
+        variable.assign(2.0 * np.random.default_rng(2).normal(size=variable.shape))
+    found = model.paths_log_prob(a, observed, data.controls[:6], sampler)
+    mean = model.encodings_log_prob(a, observed, data.controls[:6], sampler)
+    # Of the mean over 4 paths, the filtered mean's is one.
+    assert np.all(found >= mean - np.log(4.0) - 1e-3)
+    assert np.abs(found - mean).max() > 1e-2
+    # Of the same path four times the mean is that path: no draw changes one path.
+    model.training_paths = 1
+    np.testing.assert_allclose(
+        model.paths_log_prob(a, observed, data.controls[:6], sampler), mean, rtol=1e-5
+    )
+
+
+def test_updates_along_paths(bouncing):
+    data, _ = bouncing
+    model = new(training_paths=3)
+    initialise_frames(model, data)
+    initialise_dynamics(model, data, 1.0, 0)
+    a = model.encode(data.frames).mean
+
+    def log_prob():
+        found = model.paths_log_prob(a, None, data.controls, lgssm.as_sampler(0))
+        return float(np.mean(found))
+
+    before = log_prob()
+    callback = DynamicsTraining(data, start=0, stop=1, updates=60, seed=0, along_paths=True)
+    callback.set_model(model)
+    callback.on_epoch_begin(0)
+    assert log_prob() > before + 1.0
+
+
 def test_paths_need_states():
     with pytest.raises(UserError, match="paths is 3, expected 1 with the dynamics network lstm"):
         new(paths=3, dynamics_network="lstm")
+    with pytest.raises(UserError, match="training_paths is 2, expected 1 with the dynamics net"):
+        new(training_paths=2, dynamics_network="gru")
     with pytest.raises(UserError, match="paths is 3, expected 1 for vectors"):
         new(paths=3, standardise=[[0.0] * SIZE] * 2)

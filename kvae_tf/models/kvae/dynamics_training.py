@@ -31,47 +31,66 @@ class DynamicsTraining(keras.callbacks.Callback):
       start: number of epochs before the first of these epochs.
       stop: number of epochs before the first one after them.
       updates: number of updates before each epoch.
-      seed: seed of the order of the sequences, an int.
+      seed: seed of the order of the sequences and of the draws, an int.
+      along_paths: maximise the bound of log p(a | u) from the model's ``training_paths``; False by
+        default.
     """
 
-    def __init__(self, train: SequenceData, start: int, stop: int, updates: int, seed: int):
+    def __init__(
+        self,
+        train: SequenceData,
+        start: int,
+        stop: int,
+        updates: int,
+        seed: int,
+        along_paths: bool = False,
+    ):
         super().__init__()
         self.train = train
         self.start = start
         self.stop = stop
         self.updates = updates
         self.seed = seed
+        self.along_paths = along_paths
         self._data = None
+        self._step = None
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self.start <= epoch < self.stop:
             return
-        if self._data is None:
-            (a,) = by_sequence(lambda frames: (self.model.encoder(frames).mean,), self.train)
-            self._data = a, self.train.observed, self.train.controls
-            self._step, self._optimizer = _step(self.model)
+        if self._step is None:
+            self._step, self._optimizer = _step(self.model, self.along_paths)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         rng = np.random.default_rng([self.seed, epoch])
-        a, observed, controls = self._data
+        a, observed, controls = self._encoded()
         count = self.updates * (self.stop - self.start)
         for update in range(self.updates):
             done = (self.updates * (epoch - self.start) + update) / count
             self._optimizer.learning_rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * done))
             rows = rng.integers(0, len(a), _ROWS)
-            self._step(*(tf.constant(x[rows]) for x in (a, observed, controls)))
+            seed = tf.constant([self.seed, self.updates * epoch + update])
+            self._step(*(tf.constant(x[rows]) for x in (a, observed, controls)), seed)
+
+    def _encoded(self):
+        """Encodings, mask and controls; the encoder rests, unless paths are followed."""
+        if self._data is None or self.along_paths:
+            (a,) = by_sequence(lambda frames: (self.model.encoder(frames).mean,), self.train)
+            self._data = a, self.train.observed, self.train.controls
+        return self._data
 
 
-def _step(model):
+def _step(model, along_paths):
     """A compiled update of the dynamics, and its optimiser."""
     variables = model.dynamics_variables
     optimizer = keras.optimizers.Adam(_RATE, global_clipnorm=_CLIP)
     optimizer.build(variables)
 
     @tf.function(jit_compile=True, autograph=False)
-    def step(a, observed, controls):
+    def step(a, observed, controls, seed):
+        log_prob = model.paths_log_prob if along_paths else model.encodings_log_prob
         with tf.GradientTape() as tape:
-            log_p = model.encodings_log_prob(a, observed, controls, lgssm.as_sampler(0))
+            log_p = log_prob(a, observed, controls, lgssm.as_sampler(seed))
             loss = -tf.reduce_mean(log_p) / a.shape[1]
         optimizer.apply(tape.gradient(loss, variables), variables)
 

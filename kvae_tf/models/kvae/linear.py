@@ -20,7 +20,8 @@ from kvae_tf.layers import Encoding, StandardisedEntries, filter_step
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.inputs import Inputs
-from kvae_tf.models.kvae.model import KVAE, latent_moments
+from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.moments import latent_moments
 from kvae_tf.models.training_step import Phase
 
 

@@ -45,12 +45,13 @@ from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.contract import Bound, Frames, Latents, Scores
 from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.kvae import paths as path_mean
 from kvae_tf.models.kvae.constraint import ReconstructionConstraint
+from kvae_tf.models.kvae.moments import completed, latent_moments
 from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 OBJECTIVES = ("collapsed", "sampled", "constrained")
-_PATH_SCALE = 0.5  # of the draws along paths; chosen on validation
 _CLIP = 8  # frames of a sequence that an update of the auto-encoder sees
 # Weights in the auto-encoder's loss, in shares of the mean frame's distortion.
 _KL_WEIGHT = 1e-4
@@ -110,6 +111,9 @@ class KVAE(SequenceModel):
         along each; they are weighted by the likelihood of the frames that were seen. All other
         queries follow the filtered mean. Only for ``dynamics_network="state"``; 1: the mean only
         (default).
+      training_paths: number of paths, as for ``paths``, of which the dynamics' part of the bound is
+        the mean once nothing is frozen any more (``finishing_start``); 1: the filtered mean only
+        (default).
       finishing_start: number of updates after which nothing is frozen any more, and the whole bound
         is maximised; 0: never (default).
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
@@ -167,6 +171,7 @@ class KVAE(SequenceModel):
         mode_noise=False,
         shared_emission=False,
         paths=1,
+        training_paths=1,
         finishing_start=0,
         decoded_frames=0,
         jit_engine=False,
@@ -193,18 +198,23 @@ class KVAE(SequenceModel):
         self.settling_start = settling_start
         self.finishing_start = finishing_start
         self.paths = paths
-        if paths > 1 and dynamics_network != "state":
-            raise UserError(
-                f"paths is {paths}, expected 1 with the dynamics network {dynamics_network}, which "
-                "reads no latent states"
-            )
-        if paths > 1 and standardise is not None:
-            raise UserError(f"paths is {paths}, expected 1 for vectors")
-        self._training_log_prior = (
-            compile_with_gradient(self.encodings_log_prob, lambda: self.dynamics_variables)
-            if jit_engine
-            else self.encodings_log_prob
-        )
+        self.training_paths = training_paths
+        for name, number in (("paths", paths), ("training_paths", training_paths)):
+            if number > 1 and dynamics_network != "state":
+                raise UserError(
+                    f"{name} is {number}, expected 1 with the dynamics network {dynamics_network}, "
+                    "which reads no latent states"
+                )
+            if number > 1 and standardise is not None:
+                raise UserError(f"{name} is {number}, expected 1 for vectors")
+
+        def compiled(log_prior):
+            if not jit_engine:
+                return log_prior
+            return compile_with_gradient(log_prior, lambda: self.dynamics_variables)
+
+        self._training_log_prior = compiled(self.encodings_log_prob)
+        self._finishing_log_prior = compiled(self.paths_log_prob)
         self._create_frame_layers(
             network=network,
             encoding_size=encoding_size,
@@ -364,16 +374,20 @@ class KVAE(SequenceModel):
 
     def finishing_bound(self, batch, seed):
         """``training_bound`` of the collapsed objective, with the reconstruction at weight 1."""
-        bound = self._bound(batch, seed, training=True, constrained=False)
+        bound = self._bound(batch, seed, training=True, constrained=False, finishing=True)
         missing = 0.0 if self.weight_updates else 1.0 - self.reconstruction_weight
         return bound._replace(annealed=bound.elbo + missing * bound.terms["reconstruction"])
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
+    def _bound(
+        self, batch, seed, training=False, frozen_encoder=False, constrained=True, finishing=False
+    ):
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         sampler = lgssm.as_sampler(seed)
         encoding_sampler, latent_sampler = sampler.split(2)
         seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
         log_prior = self._training_log_prior if training else self.encodings_log_prob
+        if finishing and self.training_paths > 1:
+            log_prior = self._finishing_log_prior
         # Not where XLA compiles the step: it needs a fixed number of frames.
         if training and self._jit_engine and observed is not None:
             q = Encoding(*inputs.encode_observed(self.encoder, frames, seen))
@@ -467,6 +481,17 @@ class KVAE(SequenceModel):
             model, result, z
         )
 
+    def paths_log_prob(self, a, observed, controls, sampler):
+        """A lower bound of log p(a | u) from ``training_paths`` paths, ``[B]``, nats.
+
+        Args:
+          a: ``[B, T, m]``.
+          observed: ``[B, T]``, 1 = seen, or None.
+          controls: ``[B, T, U]``.
+          sampler: of the draws along the paths.
+        """
+        return path_mean.log_prob(self, a, observed, controls, self.training_paths, sampler)
+
     def _dynamics(self, a, observed, controls):
         """The LGSSM of a batch, its encodings with predictions in gaps, and the mode weights."""
         if observed is None and not self.network.reads_latents:
@@ -474,9 +499,15 @@ class KVAE(SequenceModel):
         else:
             seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
             a, parameters, _, _ = joint_filter(self.network, self.mixture, a, seen, controls)
-        return self._lgssm(parameters, controls), a, parameters.mode_weights
+        return self.state_space(parameters, controls), a, parameters.mode_weights
 
-    def _lgssm(self, parameters, controls):
+    def state_space(self, parameters, controls) -> lgssm.LGSSM:
+        """The LGSSM of a batch.
+
+        Args:
+          parameters: mode weights ``[B, T + 1, K]`` and learned controls of the dynamics network.
+          controls: ``[B, T, U]``.
+        """
         weights, learned = parameters
         return self.mixture(weights, tf.concat([controls, learned[:, 1:]], axis=-1))
 
@@ -500,62 +531,11 @@ class KVAE(SequenceModel):
     def _impute(self, given, method, paths=None):
         paths = self.paths if paths is None else paths
         if paths > 1:
-            return self._impute_by_paths(given, method, paths)
+            return path_mean.impute(self, given, method, paths)
         model, a, seen, std, weights = self._infer(given)
-        z, P = latent_moments(model, a, seen, method)
-        q = self._completed(Encoding(a, std), seen, model.emission, z, P)
-        return Frames(self._decode(q.mean), q.mean, q.std, z, weights[:, :-1])
-
-    def _impute_by_paths(self, given, method, paths):
-        """``_impute`` by the mean over paths, weighted by the likelihood of what was seen.
-
-        A path's modes are those of latent states drawn along it, the first path's those of the
-        filtered means. Given its modes a path is linear and Gaussian, and is filtered or smoothed
-        exactly (a Rao-Blackwellised particle filter without resampling; Doucet et al. 2000).
-        """
-        q, seen = self._encode(given.frames), given.seen
-        shape = tf.shape(q.mean)
-        n = self.mixture.settings["latent_size"]
-        # The same draws for all sequences, so that an answer does not depend on the batch.
-        draws = _PATH_SCALE * tf.random.stateless_normal([1, paths - 1, shape[1], n], [0, 1])
-        draws = tf.concat([tf.zeros([1, 1, shape[1], n]), draws], axis=1)
-        draws = tf.repeat(draws, shape[0], axis=0)
-
-        def each(x):  # [B, T, ...] -> [B * S, T, ...]
-            return tf.repeat(x, paths, axis=0)
-
-        def apart(x):  # [B * S, ...] -> [B, S, ...]
-            return tf.reshape(x, tf.concat([[shape[0], paths], tf.shape(x)[1:]], axis=0))
-
-        observed, controls = each(seen), each(given.controls)
-        filled, parameters, _, likelihoods = joint_filter(
-            self.network,
-            self.mixture,
-            each(q.mean),
-            observed,
-            controls,
-            draws=tf.reshape(draws, [-1, shape[1], n]),
-        )
-        model = self._lgssm(parameters, controls)
-        z, P = latent_moments(model, filled, observed, method)
-        known = Encoding(each(q.mean), each(q.std))
-        each_q = self._completed(known, observed, model.emission, z, P)
-        likelihoods = tf.cumsum(apart(likelihoods), axis=2)
-        if method == "smooth":
-            likelihoods = tf.zeros_like(likelihoods) + likelihoods[:, :, -1:]
-        weights = tf.nn.softmax(likelihoods, axis=1)[..., tf.newaxis]  # [B, S, T, 1]
-
-        def mean(x):
-            return tf.reduce_sum(weights * apart(x), axis=1)
-
-        a = mean(each_q.mean)
-        variance = mean(tf.square(each_q.std) + tf.square(each_q.mean)) - tf.square(a)
-        # Where a frame was seen, all paths agree.
-        a = tf.where(seen[..., tf.newaxis] > 0, q.mean, a)
-        least = tf.square(tf.reduce_min(apart(each_q.std), axis=1))
-        std = tf.sqrt(tf.maximum(variance, least))
-        modes = mean(parameters.mode_weights[:, :-1])
-        return Frames(self._decode(a), a, std, mean(z), modes)
+        z = latent_moments(model, a, seen, method)
+        q = completed(Encoding(a, std), seen, model.emission, model.emission_noise, z)
+        return Frames(self._decode(q.mean), q.mean, q.std, z.means, weights[:, :-1])
 
     def _forecast(self, given, num_steps):
         # Along one path: the mean of several fades to the middle, where nothing ever is.
@@ -618,7 +598,8 @@ class KVAE(SequenceModel):
         seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
         q = self._encode(frames)
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
-        q = self._completed(q, seen, step.emission, step.mean, step.covariance)
+        z = Latents(step.mean, step.covariance)
+        q = completed(q, seen, step.emission, self.mixture.emission_noise, z)
         decoded = self.decoder(q.mean)
         reconstruction = seen * self.likelihood.log_prob(decoded, frames)
         return state, {
@@ -634,28 +615,11 @@ class KVAE(SequenceModel):
 
     # Helpers.
 
-    def _completed(self, q, seen, emission, z, P):
-        """q where frames were seen; elsewhere the moments of a = C z + noise, z ~ N(z, P)."""
-        variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
-        std = tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
-        known = seen[..., tf.newaxis] > 0
-        filled = tf.linalg.matvec(emission, z)
-        return Encoding(tf.where(known, q.mean, filled), tf.where(known, q.std, std))
-
     def _infer(self, given: Inputs):
         """LGSSM, encodings, mask, encoding stds and mode weights of a batch of inputs."""
         q = self._encode(given.frames)
         model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
         return model, a, given.seen, q.std, weights
-
-
-def latent_moments(model, a, observed, method) -> Latents:
-    """Moments of the latents by the method ``"smooth"``, or ``"filter"``."""
-    if method == "smooth":
-        result = lgssm.smooth(model, a, observed)
-        return Latents(result.smoothed_means, result.smoothed_covariances)
-    result = lgssm.filter(model, a, observed)
-    return Latents(result.filtered_means, result.filtered_covariances)
 
 
 def _bound(reconstruction, regularisation, seen, loss=None):

@@ -28,7 +28,8 @@ from kvae_tf.models.spec import ModelSpec, Setup
 
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
-            "em_epochs", "dynamics_updates", "finishing_epochs", "finishing_rate")  # fmt: skip
+            "em_epochs", "dynamics_updates", "path_updates", "finishing_epochs",
+            "finishing_rate")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ class KVAESettings(
         "--dynamics_network=state: number of paths that an imputation follows, with modes drawn "
         "along each and weighted by the likelihood of the seen frames; 1: the mean only. All other "
         "queries follow the mean.",
+        least=1,
+        most=1000,
+    )
+    training_paths: int = setting(
+        1,
+        "--dynamics_network=state: number of paths of which the dynamics' part of the bound is the "
+        "mean in the --finishing_epochs and their --path_updates; 1: the filtered mean only.",
         least=1,
         most=1000,
     )
@@ -127,6 +135,12 @@ class KVAESettings(
         0,
         "Number of updates of the dynamics alone, from stored encodings, before each of the "
         "--settling_epochs.",
+        least=0,
+    )
+    path_updates: int = setting(
+        0,
+        "Number of updates of the dynamics alone, along --training_paths and from stored "
+        "encodings, before each of the --finishing_epochs.",
         least=0,
     )
     finishing_epochs: int = setting(
@@ -256,10 +270,13 @@ def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
     if s.objective == "constrained" or s.auto_encoder_epochs:
         first = s.auto_encoder_epochs
         found.append(DynamicsInitialisation(setup.train, first, s.tolerance, setup.seed))
+    settling, finishing = (f(setup.epochs) for f in (s.settling_start, s.finishing_start))
     if s.dynamics_updates and s.settling_epochs:
-        start = s.settling_start(setup.epochs)
-        stop, updates = start + s.settling_epochs, s.dynamics_updates
-        found.append(DynamicsTraining(setup.train, start, stop, updates, setup.seed))
+        stop, updates = settling + s.settling_epochs, s.dynamics_updates
+        found.append(DynamicsTraining(setup.train, settling, stop, updates, setup.seed))
+    if s.path_updates and s.finishing_epochs:
+        stop, updates = setup.epochs, s.path_updates
+        found.append(DynamicsTraining(setup.train, finishing, stop, updates, setup.seed, True))
     return found
 
 

@@ -33,7 +33,8 @@ from kvae_tf.layers import Encoding, filter_step, joint_filter
 from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
-from kvae_tf.models.kvae.model import KVAE, latent_moments
+from kvae_tf.models.kvae.model import KVAE
+from kvae_tf.models.kvae.moments import latent_moments
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 _WIDEST = 100.0  # variance of a potential, in units of standardised encodings
@@ -151,7 +152,7 @@ class VectorKVAE(KVAE):
             mu, parameters, _, _ = joint_filter(
                 self.network, self.mixture, mu, observed, controls, variances
             )
-        model = self._lgssm(parameters, controls)
+        model = self.state_space(parameters, controls)
         noise = model.emission_noise + variances
         return model._replace(emission_noise=noise), mu, parameters.mode_weights
 

@@ -1,0 +1,104 @@
+r"""Several paths of a KVAE whose modes are weighted by the latent state.
+
+The modes follow the latent state, which is not known exactly. Along a path they are those of states
+that are drawn, one a step, from the path's own filter; given its modes a path is linear and
+Gaussian, and is filtered or smoothed exactly (a Rao-Blackwellised particle filter without
+resampling; Doucet et al. 2000). The first path's modes are those of the filtered means.
+
+With draws e, p(a | u) = E_e[p(a | u, e)]. The mean over S paths estimates it without bias; the
+logarithm of that mean is a lower bound of log p(a | u) on average, the tighter the larger S (Burda
+et al. 2016).
+
+Here a batch of B sequences with S paths each is ``[B S, ...]``, the paths of a sequence in a row.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from kvae_tf import lgssm
+from kvae_tf.layers import Encoding, JointFilterResult, joint_filter
+from kvae_tf.models.contract import Frames
+from kvae_tf.models.inputs import Inputs
+from kvae_tf.models.kvae.moments import completed, latent_moments
+
+_SCALE = 0.5  # of the draws; chosen on validation
+
+
+def log_prob(model, a, observed, controls, paths: int, sampler: lgssm.Sampler) -> tf.Tensor:
+    """A lower bound of log p(a | u), ``[B]``, nats.
+
+    Args:
+      model: the KVAE.
+      a: ``[B, T, m]``.
+      observed: ``[B, T]``, 1 = seen, or None.
+      controls: ``[B, T, U]``.
+      paths: number S of paths.
+      sampler: source of the draws.
+    """
+    seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+    n = model.mixture.settings["latent_size"]
+    noise = sampler.normal([tf.shape(a)[0], paths, tf.shape(a)[1], n])
+    result = _filter(model, *(_each(x, paths) for x in (a, seen, controls)), noise)
+    likelihoods = _apart(tf.reduce_sum(result.step_log_likelihoods, axis=1), paths)
+    return tf.reduce_logsumexp(likelihoods, axis=1) - math.log(paths)
+
+
+def impute(model, given: Inputs, method: str, paths: int) -> Frames:
+    """The mean over paths, weighted by the likelihood of what was seen.
+
+    Args:
+      model: the KVAE.
+      given: frames, mask and controls of B sequences.
+      method: ``"smooth"``: weighted by the likelihood of the whole sequence; ``"filter"``: of what
+        was seen so far.
+      paths: number S of paths.
+    """
+    q, seen = Encoding(*model.encoder(given.frames)), given.seen
+    num_steps, n = tf.shape(q.mean)[1], model.mixture.settings["latent_size"]
+    # The same draws for all sequences, so that an answer does not depend on the batch.
+    noise = tf.random.stateless_normal([1, paths, num_steps, n], [0, 1])
+    noise = tf.repeat(noise, tf.shape(seen)[0], axis=0)
+    known = Encoding(_each(q.mean, paths), _each(q.std, paths))
+    observed, controls = _each(seen, paths), _each(given.controls, paths)
+    filled, parameters, _, likelihoods = _filter(model, known.mean, observed, controls, noise)
+    state_space = model.state_space(parameters, controls)
+    z = latent_moments(state_space, filled, observed, method)
+    each_q = completed(known, observed, state_space.emission, state_space.emission_noise, z)
+    likelihoods = tf.cumsum(_apart(likelihoods, paths), axis=2)
+    if method == "smooth":
+        likelihoods = tf.zeros_like(likelihoods) + likelihoods[:, :, -1:]
+    weights = tf.nn.softmax(likelihoods, axis=1)[..., tf.newaxis]  # [B, S, T, 1]
+
+    def mean(x):
+        return tf.reduce_sum(weights * _apart(x, paths), axis=1)
+
+    a = mean(each_q.mean)
+    variance = mean(tf.square(each_q.std) + tf.square(each_q.mean)) - tf.square(a)
+    # Where a frame was seen, all paths agree.
+    a = tf.where(seen[..., tf.newaxis] > 0, q.mean, a)
+    least = tf.square(tf.reduce_min(_apart(each_q.std, paths), axis=1))
+    std = tf.sqrt(tf.maximum(variance, least))
+    modes = mean(parameters.mode_weights[:, :-1])
+    frames = model.likelihood.mean(model.decoder(a))
+    return Frames(frames, a, std, mean(z.means), modes)
+
+
+def _filter(model, a, observed, controls, noise) -> JointFilterResult:
+    """Filters B S sequences, with standard normal noise ``[B, S, T, n]``."""
+    first = tf.range(tf.shape(noise)[1]) == 0
+    draws = tf.where(first[:, tf.newaxis, tf.newaxis], 0.0, _SCALE * noise)
+    draws = tf.reshape(draws, tf.concat([tf.shape(a)[:2], [noise.shape[3]]], axis=0))
+    return joint_filter(model.network, model.mixture, a, observed, controls, draws=draws)
+
+
+def _each(x, paths):
+    """``[B, ...]`` -> ``[B S, ...]``."""
+    return tf.repeat(x, paths, axis=0)
+
+
+def _apart(x, paths):
+    """``[B S, ...]`` -> ``[B, S, ...]``."""
+    return tf.reshape(x, tf.concat([[-1, paths], tf.shape(x)[1:]], axis=0))
