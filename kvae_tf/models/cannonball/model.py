@@ -277,10 +277,10 @@ class Cannonball(SequenceModel):
             shown = tf.where(seen[:, None, None, None] > 0, frame, tf.stop_gradient(rendered))
             states = self.attention.step(states, self.attention.project(shown))
             q = self.attention.read(states)
-            positions = tf.repeat(tf.reshape(q.mean, [-1, 1, m]), K, axis=0)
+            positions = _each_component(q.mean, K)
             now = ssm._replace(initial_mean=means, initial_covariance=covariances)
             if self.posterior == "smoothed":
-                variances = tf.repeat(tf.reshape(tf.square(q.std), [-1, 1, m]), K, axis=0)
+                variances = _each_component(tf.square(q.std), K)
                 now = now._replace(emission_noise=ssm.emission_noise + variances)
             result = lgssm.filter(
                 now,
@@ -416,6 +416,14 @@ class Cannonball(SequenceModel):
 def _without(variables, frozen):
     frozen = {id(variable) for variable in frozen}
     return [variable for variable in variables if id(variable) not in frozen]
+
+
+def _each_component(x, K):
+    """``[B, N, m]`` -> ``[B N K, 1, m]``.
+
+    No tf.repeat: inside a loop XLA cannot compile its gradient for a GPU.
+    """
+    return tf.reshape(tf.stack([x] * K, axis=2), [-1, 1, x.shape[-1]])
 
 
 def _apart(positions):

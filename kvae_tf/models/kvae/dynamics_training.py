@@ -15,7 +15,7 @@ from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
 from kvae_tf.models.kvae.by_sequence import by_sequence
 
-_ROWS = 64  # sequences of an update
+_ROWS = 64  # sequences of an update; half of them along several paths
 _RATE = 3e-3  # at first; it falls to 0 along a cosine
 _CLIP = 10.0  # norm of the gradient
 
@@ -68,7 +68,7 @@ class DynamicsTraining(keras.callbacks.Callback):
         for update in range(self.updates):
             done = (self.updates * (epoch - self.start) + update) / count
             self._optimizer.learning_rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * done))
-            rows = rng.integers(0, len(a), _ROWS)
+            rows = rng.integers(0, len(a), _ROWS // 2 if self.along_paths else _ROWS)
             seed = tf.constant([self.seed, self.updates * epoch + update])
             self._step(*(tf.constant(x[rows]) for x in (a, observed, controls)), seed)
 
