@@ -41,7 +41,18 @@ class Inputs(NamedTuple):
     @property
     def seen(self) -> tf.Tensor:
         """``observed``, or ones ``[B, T]`` where it is None."""
-        return tf.ones(tf.shape(self.frames)[:2]) if self.observed is None else self.observed
+        return mask(self.observed, self.frames)
+
+
+def mask(observed, x, axes: int = 2):
+    """``observed``, or ones for all of x where it is None.
+
+    Args:
+      observed: ``[B, T]``, 1 = seen, or None.
+      x: frames or encodings, ``[B, T, ...]``.
+      axes: number of the mask's axes, 2 by default; 1 for a single frame.
+    """
+    return tf.ones(tf.shape(x)[:axes]) if observed is None else observed
 
 
 def check(

@@ -240,7 +240,7 @@ class NonlinearSSM(SequenceModel):
 
     def _bound(self, batch, seed, training=False):
         frames, observed, controls, _ = inputs.of_batch(self, batch)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         read = self._read_in_training if training else self._read_for_bound
         sampler = lgssm.as_sampler(seed)
         reading = read(frames, seen, controls, sampler)

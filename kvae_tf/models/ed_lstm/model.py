@@ -104,7 +104,7 @@ class EDLSTM(SequenceModel):
         """log p(v | u), nats; exact if all frames are seen, else missing ones become means."""
         del seed
         frames, observed, controls, _ = inputs.of_batch(self, batch)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         states = self._run(frames, observed, controls)
         log_p = self.likelihood.log_prob(self.decoder(states), frames)
         log_p = tf.reduce_sum(seen * log_p, axis=1)

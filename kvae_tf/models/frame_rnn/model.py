@@ -150,7 +150,7 @@ class FrameRNN(SequenceModel):
         AE-RNN: log p(x | a) + log p(a) at the encodings, which is no bound. Both in nats.
         """
         frames, observed, controls, _ = inputs.of_batch(self, batch)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         a, log_q = self._sample(frames, lgssm.as_sampler(seed))
         log_p = self._log_prior(a, observed, controls)
         return self._bound(
@@ -180,7 +180,7 @@ class FrameRNN(SequenceModel):
         folded map from positions to encodings, and stay folded.
         """
         frames, observed, _, _ = inputs.of_batch(self, batch)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         pick_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
         kept, scale, frames = inputs.subsample_observed(
             self.decoded_frames, pick_sampler, seen, frames
@@ -197,7 +197,7 @@ class FrameRNN(SequenceModel):
     def predictor_bound(self, batch, seed):
         """log p(a | u), if variational minus log q(a | x), of encodings without gradients."""
         frames, observed, controls, _ = inputs.of_batch(self, batch)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         drawn = self._sample(frames, lgssm.as_sampler(seed))
         a, log_q = tf.nest.map_structure(tf.stop_gradient, drawn)
         log_p = self._training_log_prior(a, observed, controls)
@@ -238,7 +238,7 @@ class FrameRNN(SequenceModel):
           Encodings ``[B, T, m]``, predictions where frames are missing; the predictions of all
           steps ``[B, T, m]``; the LSTM's outputs ``[B, T, units]``.
         """
-        seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, a)
         controls = controls[:, : tf.shape(a)[1]]
 
         def step(carry, inputs):

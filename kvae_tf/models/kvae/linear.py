@@ -128,7 +128,7 @@ class LinearKVAE(KVAE):
 
     def _filter_step(self, state, given):
         frames, seen, controls, _ = given
-        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
+        seen = inputs.mask(seen, frames, axes=1)
         entries, there = self._entries(frames, seen)
         state, step = filter_step(self.network, self.mixture, state, entries, there, controls)
         q = self._filled_in(entries, there, step.emission, step.mean, step.covariance)

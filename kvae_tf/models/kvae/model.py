@@ -384,7 +384,7 @@ class KVAE(SequenceModel):
         frames, observed, controls, _ = inputs.of_batch(self, batch)
         sampler = lgssm.as_sampler(seed)
         encoding_sampler, latent_sampler = sampler.split(2)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         log_prior = self._training_log_prior if training else self.encodings_log_prob
         if finishing and self.training_paths > 1:
             log_prior = self._finishing_log_prior
@@ -420,7 +420,7 @@ class KVAE(SequenceModel):
         """
         frames, observed, _, _ = inputs.of_batch(self, batch)
         clip_sampler, encoding_sampler = lgssm.as_sampler(seed).split(2)
-        seen = tf.ones(tf.shape(frames)[:2]) if observed is None else observed
+        seen = inputs.mask(observed, frames)
         frames, seen = inputs.random_clip(_CLIP, clip_sampler, frames, seen)
         q = self._encode(frames)
         a, log_q = self._sample(q, encoding_sampler)
@@ -469,7 +469,7 @@ class KVAE(SequenceModel):
           sampler: of the latent states, where the objective draws them.
         """
         if self.network.reads_latents and self.objective != "sampled":
-            seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+            seen = inputs.mask(observed, a)
             result = joint_filter(self.network, self.mixture, a, seen, controls)
             return tf.reduce_sum(result.step_log_likelihoods, axis=1)
         model, a, _ = self._dynamics(a, observed, controls)
@@ -497,7 +497,7 @@ class KVAE(SequenceModel):
         if observed is None and not self.network.reads_latents:
             parameters = self.network(a)
         else:
-            seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+            seen = inputs.mask(observed, a)
             a, parameters, _, _ = joint_filter(self.network, self.mixture, a, seen, controls)
         return self.state_space(parameters, controls), a, parameters.mode_weights
 
@@ -595,7 +595,7 @@ class KVAE(SequenceModel):
 
     def _filter_step(self, state, given):
         frames, seen, controls, _ = given
-        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
+        seen = inputs.mask(seen, frames, axes=1)
         q = self._encode(frames)
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
         z = Latents(step.mean, step.covariance)

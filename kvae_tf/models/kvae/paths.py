@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.layers import Encoding, JointFilterResult, joint_filter
+from kvae_tf.models import inputs
 from kvae_tf.models.contract import Frames
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae.moments import completed, latent_moments
@@ -38,7 +39,7 @@ def log_prob(model, a, observed, controls, paths: int, sampler: lgssm.Sampler) -
       paths: number S of paths.
       sampler: source of the draws.
     """
-    seen = tf.ones(tf.shape(a)[:2]) if observed is None else observed
+    seen = inputs.mask(observed, a)
     n = model.mixture.settings["latent_size"]
     noise = sampler.normal([tf.shape(a)[0], paths, tf.shape(a)[1], n])
     result = _filter(model, *(_each(x, paths) for x in (a, seen, controls)), noise)

@@ -208,7 +208,7 @@ class VectorKVAE(KVAE):
 
     def _filter_step(self, state, given):
         frames, seen, controls, _ = given
-        seen = tf.ones(tf.shape(frames)[:1]) if seen is None else seen
+        seen = inputs.mask(seen, frames, axes=1)
         psi = self._encode(frames)
         state, step = filter_step(
             self.network, self.mixture, state, psi.mean, seen, controls, tf.square(psi.std)
