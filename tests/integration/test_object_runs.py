@@ -17,7 +17,6 @@ COMMON = [
     "--epochs=2",
     "--steps_per_epoch=4",
     "--batch_size=6",
-    "--kl_epochs=1",
     "--test_sequences=20",
     "--state_size=16",
     "--image_epochs=2",
@@ -42,6 +41,7 @@ def run(files, tmp_path_factory):
     """A trained, evaluated and exported cannonball model."""
     run = tmp_path_factory.mktemp("cannonball") / "run"
     flags = ["--flagfile=configs/cannonball_small.cfg", "--frozen_epochs=1", "--jit=off"]
+    flags += ["--kl_epochs=1"]
     flags += ["--curriculum_epochs=1", "--settling_epochs=1"]
     result = train(files, run, *flags)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -116,4 +116,4 @@ def test_end_to_end(tmp_path):
     assert np.isfinite(filled).all()
     result = script("train", *flags, "--model=dvbf", "--overwrite")
     assert result.returncode == 1
-    assert "expected kvae and mlp for vectors" in result.stderr
+    assert "the data are vectors, expected --model=kvae" in result.stderr
