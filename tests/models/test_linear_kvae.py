@@ -227,6 +227,33 @@ def test_states_do_not_explode():
     assert np.abs(np.linalg.eigvals(model.mixture.transition[0])).max() < 1.0 + 1e-5
 
 
+def test_em_without_factors_does_not_drift():
+    """20 lines that fall and rise, one with jumps, n = D: more rounds do no harm."""
+    rng = np.random.default_rng(3)
+    steps = np.where(np.arange(100) < 33, -1.0, 0.7)[:, None] * rng.uniform(-0.2, 1.5, 20)
+    truth = np.cumsum(steps + 0.1 * rng.normal(size=(100, 20)), axis=0)
+    truth[:, -1] += 20 * (rng.random(100) < 0.05) * rng.normal(size=100)
+    truth = (truth - truth.mean(0)) / truth.std(0)
+    hidden = np.random.default_rng(103).random(truth.shape) < 0.3
+    there = ~hidden[None]
+    nothing = np.zeros((1, 100, 0))
+    data = linear_em.Observations(
+        np.where(there, truth, 0.0), there.astype(float), np.ones((1, 100)), nothing
+    )
+    first = linear_em.start(data, 20)
+    model, control = first.model, first.control
+    likelihoods = []
+    for _ in range(30):
+        model, control = linear_em.improve(model, control, data, first)
+        given = model._replace(transition_offset=np.zeros((1, 100, 20)))
+        likelihood, z = (
+            x.numpy()[0] for x in linear_em._smooth(given, data.entries, data.there)[:2]
+        )
+        likelihoods.append(likelihood)
+    assert (np.diff(likelihoods) > 0).all(), likelihoods
+    assert np.sqrt(np.square((z @ model.emission.T - truth)[hidden]).mean()) < 0.3
+
+
 # The recipe.
 
 

@@ -6,8 +6,8 @@ each series, u. Each state starts as an autoregression of order 1 of its own:
 
     x_t = L f_t + u_t + v_t,    (f, u)_{t+1} = diag(a) (f, u)_t + w_t
 
-For n <= D there are n factors and no u. From there A is a full matrix, so that each state may move
-each other one.
+For n = D there are no factors, for n < D there are n factors and no u. From there A is a full
+matrix, so that each state may move each other one.
 
 A round of EM (Shumway and Stoffer 1982; with missing entries Banbura and Modugno 2014) finds the
 most probable parameters given the smoothed moments and a prior, without which a table of a few
@@ -16,7 +16,8 @@ hundred rows leaves a full A undetermined:
 - An entry of A away from the diagonal is Gaussian around 0, with the precision of 300 rows in which
   its state has its usual variance; on the diagonal around its last value, with that of one row
   (the idea of the Minnesota prior, Litterman 1986).
-  A whose largest eigenvalue is above 1 is scaled down to 1.
+  No eigenvalue of A is above 1: A is scaled down. For n <= D a round goes from the last A towards
+  the most probable one as far as that allows, so that it still climbs (generalised EM).
 - A loading on a factor is Gaussian around 0, with variance 0.1 for a factor of variance 1. It does
   not count in rows: of series with hardly any noise a few rows say more than it. A loading on u is
   1 for its own series and 0 for others.
@@ -254,7 +255,7 @@ def _maximise_dynamics(model, data, first, means, covariances, cross):
     square = np.einsum("bt,bti->i", weight, np.square(means[:, 1:]))
     square += np.einsum("bt,btii->i", weight, covariances[:, 1:])
     usual = np.diag(gram) / max(count, 1.0)
-    A, B, Q = np.zeros((n, n)), np.zeros((n, U)), np.zeros(n)
+    coefficients, free = np.zeros((n, n + U)), np.zeros(n)
     for i in range(n):
         rows = np.full(n + U, _CROSS)
         rows[n:] = _OWN
@@ -263,14 +264,37 @@ def _maximise_dynamics(model, data, first, means, covariances, cross):
         centre = np.zeros(n + U)
         centre[i] = model.transition[i, i]
         posterior = gram + np.diag(precision)
-        g = np.linalg.solve(posterior, with_next[i] + precision * centre)
-        free = np.trace(np.linalg.solve(posterior, gram))
-        residual = square[i] - 2.0 * g @ with_next[i] + g @ gram @ g
-        A[i], B[i] = g[:n], g[n:]
-        Q[i] = _variance(residual, first.transition_noise[i], count, free)
+        coefficients[i] = np.linalg.solve(posterior, with_next[i] + precision * centre)
+        free[i] = np.trace(np.linalg.solve(posterior, gram))
     # No state may grow without limit: a gap of a few rows would be filled with huge numbers.
-    A /= max(np.abs(np.linalg.eigvals(A)).max(), 1.0)
-    return A, B, np.maximum(Q, _LEAST)
+    stable = _scaled(coefficients[:, :n])
+    if n <= data.entries.shape[2]:
+        # Without factors beside u, scaling lowers the likelihood at each round, without end.
+        stable = _stable_step(_scaled(model.transition), coefficients[:, :n])
+        coefficients[:, :n] = stable
+    residual = square - 2.0 * (coefficients * with_next).sum(1)
+    residual += ((coefficients @ gram) * coefficients).sum(1)
+    rows = zip(residual, first.transition_noise, free, strict=True)
+    Q = np.array([_variance(r, usual, count, f) for r, usual, f in rows])
+    return stable, coefficients[:, n:], np.maximum(Q, _LEAST)
+
+
+def _scaled(A):
+    """A, scaled down where its largest eigenvalue is above 1."""
+    return A / max(_largest_eigenvalue(A), 1.0)
+
+
+def _stable_step(A, best):
+    """As far from A towards ``best``, by halves, as leaves no eigenvalue above 1."""
+    for step in 0.5 ** np.arange(8):
+        between = A + step * (best - A)
+        if _largest_eigenvalue(between) <= 1.0:
+            return between
+    return A
+
+
+def _largest_eigenvalue(A):
+    return np.abs(np.linalg.eigvals(A)).max()
 
 
 def _maximise_emission(model, data, first, means, covariances):
