@@ -35,6 +35,15 @@ STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
 }
 
 
+def check(names: list[str]) -> None:
+    """Raises a ``UserError`` where a name is not out of ``STUDIES``."""
+    unknown = [name for name in names if name not in STUDIES]
+    if unknown:
+        raise UserError(
+            f"--experiment has {', '.join(unknown)}, expected some of {', '.join(STUDIES)}"
+        )
+
+
 def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
     """Runs studies and writes their files.
 
@@ -46,11 +55,7 @@ def run(names: list[str], target: EvaluationTarget, folder: Path) -> None:
     Raises:
       UserError: an unknown name, or the model or the data do not allow a study that was named.
     """
-    unknown = [name for name in names if name not in STUDIES]
-    if unknown:
-        raise UserError(
-            f"--experiment has {', '.join(unknown)}, expected some of {', '.join(STUDIES)}"
-        )
+    check(names)
     for name in names or target.studies or STUDIES:
         try:
             report = STUDIES[name](target)

@@ -52,8 +52,11 @@ def test_a_users_word_goes_first(arrays, capsys):
     assert int(again["pretraining_epochs"]) == settings.model.pretraining_epochs
     alone = recipe.complete(arrays(grey()) | {"starts": 1})[0]
     assert (alone.training.starts, alone.training.starting_epochs) == (1, 0)
-    one = recipe.complete(arrays(grey()) | {"epochs": 1})[0]
-    assert one.model.objective == "collapsed"
+    for few in ({"epochs": 1}, {"epochs": 2, "settling_epochs": 1}):
+        one = recipe.complete(arrays(grey()) | few)[0]
+        assert one.model.objective == "collapsed"
+    last = {"epochs": 12, "settling_epochs": 3, "finishing_epochs": 2}
+    assert recipe.complete(arrays(grey()) | last)[0].model.pretraining_epochs == 2
 
 
 def test_where_it_does_not_apply(arrays):

@@ -43,6 +43,7 @@ def call() -> None:
     from kvae_tf.experiments import targets
 
     values = flags.FLAGS
+    studies.check(values.experiment)  # before anything is read or written
     subject = targets.find(
         values.run, values.saved_model, values.dataset, values.seed, values.validation,
         values.annotations, values.max_memory, values.live,

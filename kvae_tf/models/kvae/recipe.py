@@ -64,10 +64,12 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         "learning_rate": 0.001,
         "schedule": "cosine",
     }
-    if epochs > 1:  # one for the auto-encoder at least
-        first = max(1, 2 * epochs // 7)
+    last = sum(int(given.get(name, 0)) for name in ("settling_epochs", "finishing_epochs"))
+    whole = epochs - last  # of the auto-encoder, and of the whole model
+    if whole > 1:
+        first = max(1, 2 * whole // 7)
         chosen |= {"objective": "constrained", "pretraining_epochs": first}
-        if epochs > first + _TRIAL and given.get("starts") != 1:
+        if whole > first + _TRIAL and given.get("starts") != 1:
             chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}
     return {name: value for name, value in chosen.items() if name not in given}
 
