@@ -102,7 +102,7 @@ def test_a_run_of_arrays(tmp_path):
     ({"epochs": "many"}, "--epochs is 'many', expected a whole number"),
     ({"units": np.array([4.5])}, "--units is (4.5,), expected whole numbers"),
     ({"init_from": 3}, "--init_from is 3, expected text"),
-    ({"init_from": "bix"}, "bix does not exist, expected a run, an export's folder"),
+    ({"init_from": "bix"}, "--init_from=bix does not exist, expected a run, an export's folder"),
     ({"model": ["kvae"]}, "--model is ('kvae',), expected text"),
 ])  # fmt: skip
 def test_bad_settings(flags, words):
