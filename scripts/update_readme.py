@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from kvae_tf.apps import cli
-from kvae_tf.experiments import results_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     """Paths to one call."""
+    cli.import_tensorflow_quietly()
+    from kvae_tf.experiments import results_tables
+
     results_tables.update(ROOT / "README.md", ROOT / "saved_models")
 
 

@@ -46,6 +46,51 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
+# Ends a script where its flags are read, and what they name is looked up.
+_READ = """
+import runpy, sys
+from absl import app, flags
+from kvae_tf import data, studies
+from kvae_tf.apps import cli
+from kvae_tf.data.worlds import box_motion
+from kvae_tf.errors import UserError
+from kvae_tf.experiments import initial, sweep
+from kvae_tf.experiments import flags as settings_flags
+from kvae_tf.experiments.settings import Settings
+
+def read(call, flags_parser):
+    flags_parser(sys.argv)
+    values = flags.FLAGS
+    if name == "train":
+        Settings.from_dict(initial.complete(settings_flags.checked()))
+    elif name == "sweep":
+        space = sweep.grid(values.grid) if values.grid else sweep.draws(values.random, values.draws)
+        words = [f"--{word}" for word in values.set]
+        for point in space:
+            more = [f"--{flag}={value}" for flag, value in point.items()]
+            more = settings_flags.read([f"--flagfile={values.config}", *words, *more])
+            more["run_dir"] = values.sweep_dir
+            Settings.from_dict(initial.complete(more))
+    elif name == "evaluate":
+        known(values.experiment, studies.STUDIES)
+    elif name == "simulate":
+        known([values.dataset], data.WORLDS)
+        cli.integers("num_sequences")
+    elif name == "floor":
+        known(values.worlds, box_motion.WORLDS)
+
+def known(words, names):
+    unknown = set(words) - set(names)
+    if unknown:
+        raise UserError(f"unknown: {', '.join(unknown)}")
+
+app.run = read
+name, *arguments = sys.argv[1:]
+sys.argv = [f"scripts/{name}.py", *arguments]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print("flags:", *(flag for flag in flags.FLAGS))
+"""
+
 
 class Result(NamedTuple):
     """What a command left: its exit status (-SIGNAL where it was killed) and what it printed."""
@@ -63,6 +108,14 @@ def run(name: str, *arguments, cwd: Path = ROOT) -> Result:
 def python(code: str, *arguments, cwd: Path = ROOT) -> Result:
     """Runs Python code, as ``python -c CODE ARGUMENTS`` does, in the folder ``cwd``."""
     return _run(["-c", *map(str, arguments)], code, cwd)
+
+
+def read(name: str, *arguments) -> Result:
+    """Has ``scripts/NAME.py`` read these arguments and check them, without doing its work.
+
+    What it prints last are the names of all its flags.
+    """
+    return python(_READ, name, *arguments)
 
 
 def _run(arguments, code, cwd):

@@ -86,6 +86,16 @@ def test_the_root_imports_nothing_before_it_is_asked():
     assert not list(imported("kvae_tf", at_import(tree("kvae_tf"))))
 
 
+def test_scripts_leave_the_import_of_tensorflow_to_the_command_line():
+    """So no script prints TensorFlow's start-up notes."""
+    scripts = sorted((ROOT / "scripts").glob("*.py"))
+    assert scripts
+    for script in scripts:
+        nodes = at_import(ast.parse(script.read_text()))
+        names = {name for name, _ in imported(script.stem, nodes)}
+        assert all(name.startswith("kvae_tf.apps") for name in names), script
+
+
 @pytest.mark.parametrize("package", ORDER[1:])
 def test_no_cycles(package):
     """Depth first over the imports of modules; a package imported by its own modules is one too."""

@@ -19,6 +19,9 @@ word                    number              question                            
 ``poor_generation``     ``generation``      do generated frames vary as real ones?          < 0.5
 ``good``
 ======================  ==================  ==============================================  ========
+
+Where filtering errs by less than 5 %, frames after a gap have nothing to add, and the question
+about smoothing is not asked.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from kvae_tf.models.contract import VideoModel
 
 GAP = 5  # frames
 FEWEST = 10  # sequences
+_LEAST_ERROR = 0.05  # of filtering, of which smoothing should take something away
 _LEAST_CHANGE = 0.02  # standard deviation of a pixel within a sequence
 _SHARE_OF_MOST = 0.1  # of that of the pixel that changes most
 
@@ -54,7 +58,7 @@ class Questions(NamedTuple):
       filtering: the same, filled in from earlier frames only.
       last_frame: the same, the last frame before the gap repeated.
       to_last_frame: ``smoothing`` / ``last_frame``.
-      to_filtering: ``smoothing`` / ``filtering``.
+      to_filtering: ``smoothing`` / ``filtering``; NaN, too, where ``filtering`` is below 0.05.
       generation: standard deviation of generated frames' changing pixels as a share of real ones'.
     """
 
@@ -211,6 +215,7 @@ def ask(model: VideoModel, data: SequenceData) -> Questions:
         variances.append(np.square(spread.numpy()[:kept][known]))
     relative = {name: _ratio(error.root(), std) for name, error in errors.items()}
     filtering = relative.get("filter", math.nan)
+    can_gain = best != "filter" and not filtering < _LEAST_ERROR
     return Questions(
         sequences=len(data),
         information=_information(np.concatenate(means), np.concatenate(variances)),
@@ -219,7 +224,7 @@ def ask(model: VideoModel, data: SequenceData) -> Questions:
         filtering=filtering,
         last_frame=relative["last"],
         to_last_frame=_ratio(relative[best], relative["last"]),
-        to_filtering=_ratio(relative[best], filtering) if best != "filter" else math.nan,
+        to_filtering=_ratio(relative[best], filtering) if can_gain else math.nan,
         generation=_generated(model, data, changing, std),
     )
 

@@ -113,7 +113,10 @@ def _described(values) -> Source | None:
         return None
     if values.get("resume") and (run_dir / weights.MODEL).exists():
         return Source("run", run_dir)
-    source = sources.find(what)
+    try:
+        source = sources.find(what)
+    except UserError as error:  # it begins with the name or path
+        raise UserError(f"--init_from={error}") from None
     alone = source.kind == "weights" and not (source.folder / weights.MODEL).exists()
     return None if alone else source
 

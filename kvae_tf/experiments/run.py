@@ -237,7 +237,8 @@ def _train(model, settings, splits, run_dir, held_run):
 
 def _evaluate(model, settings, splits, run_dir):
     """The metrics of the test part."""
-    projector.write(run_dir / "logs" / "projector", model, splits.validation)
+    # TensorBoard looks for points beside events only.
+    projector.write(run_dir / "logs" / "validation", model, splits.validation)
     test = splits.test.select(slice(0, settings.data.test_sequences or None))
     metrics = evaluation.evaluate(model, test, splits.train)
     metrics["test/sequences"] = len(test)

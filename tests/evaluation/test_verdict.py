@@ -125,6 +125,16 @@ def test_questions_that_a_model_cannot_answer():
     assert evaluation.answers({"test/elbo": 1.0}) == []
 
 
+def test_smoothing_need_not_help_where_nothing_is_left_to_gain():
+    data = blobs()
+    std = verdict.changing_pixels(data)[1]
+    for filtering, name in ((0.03, "good"), (0.08, "no_smoothing")):
+        error = filtering * std
+        found = evaluation.judge(Stub(data, seen=error, smooth=1.1 * error, filter=error), data)
+        assert found["verdict"] == name
+        assert ("verdict/to_filtering" in found) == (name != "good")
+
+
 def test_a_still_film():
     still = SequenceData.from_arrays(np.full((12, 5, 4, 4), 0.5, np.float32))
     changing, std = verdict.changing_pixels(still)

@@ -65,6 +65,8 @@ def test_a_run_of_arrays(tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text())
     (text,) = written(folder / "logs" / "test")["verdict"]
     assert text == f"**{metrics['verdict']}** {kvae_tf.evaluation.paragraph(metrics)}"
+    (points,) = folder.rglob("projector_config.pbtxt")
+    assert list(points.parent.glob("events.out.*"))  # or TensorBoard does not find the points
     for path in (folder / "settings.json", folder / "saved_model" / "settings.json"):
         assert json.loads(path.read_text())["dataset"] == "<arrays>"
     assert "<arrays>" in (folder / "saved_model" / "README.md").read_text()
@@ -102,7 +104,7 @@ def test_a_run_of_arrays(tmp_path):
     ({"epochs": "many"}, "--epochs is 'many', expected a whole number"),
     ({"units": np.array([4.5])}, "--units is (4.5,), expected whole numbers"),
     ({"init_from": 3}, "--init_from is 3, expected text"),
-    ({"init_from": "bix"}, "bix does not exist, expected a run, an export's folder"),
+    ({"init_from": "bix"}, "--init_from=bix does not exist, expected a run, an export's folder"),
     ({"model": ["kvae"]}, "--model is ('kvae',), expected text"),
 ])  # fmt: skip
 def test_bad_settings(flags, words):

@@ -96,7 +96,7 @@ def kill_one_model(model: str, count: int, seed: int, folder: Path) -> list[dict
     with open(folder / model / "log.txt", "w+", encoding="utf-8") as log:
         process = start(train_command(model, folder, whole), log)
         began = wait_for(process, whole / "settings.json")
-        trained = wait_for(process, whole / "logs" / "projector") - began
+        trained = wait_for(process, whole / "logs/validation/projector_config.pbtxt") - began
         if process.wait():
             return [{"model": model, "failed": f"the undisturbed run: see {log.name}"}]
         length = time.perf_counter() - began

@@ -112,9 +112,9 @@ def _steps(model, given, frames):
 
 
 def arrays(answer):
-    """An answer, a tuple or a dictionary of tensors, as arrays."""
+    """An answer, a tuple or a dictionary of tensors, as arrays; what is None is left out."""
     parts = [answer[name] for name in sorted(answer)] if isinstance(answer, dict) else answer
-    return tuple(map(np.asarray, parts))
+    return tuple(np.asarray(part) for part in parts if part is not None)
 
 
 def resident() -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kvae_tf.errors import UserError
 
@@ -36,6 +37,15 @@ def test_a_good_run(monkeypatch):
     found = summary(monkeypatch, lambda: (1.0,))
     assert found["failures"] == []
     assert min(found["answered"], found["refused"]) > 0
+
+
+def test_answers_as_arrays(monkeypatch):
+    """Frames have no standard deviations of entries, which only vectors have."""
+    monkeypatch.syspath_prepend(SOAK.parent)
+    import soak
+
+    np.testing.assert_array_equal(soak.arrays((tf.constant([1.0]), None)), [[1.0]])
+    np.testing.assert_array_equal(soak.arrays({"b": 2.0, "a": 1.0}), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(
