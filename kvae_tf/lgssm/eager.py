@@ -64,7 +64,7 @@ def compile_eager_calls(on: bool = True) -> contextlib.ExitStack:
     return back
 
 
-def compiles(tensors: Sequence, differentiable: bool = False) -> bool:
+def compiles(tensors: Sequence | None, differentiable: bool = False) -> bool:
     """Whether a call from here is eager and is to run a compiled function.
 
     It is not inside a graph, under a distribution strategy, or where functions run eagerly. Nor
@@ -72,7 +72,8 @@ def compiles(tensors: Sequence, differentiable: bool = False) -> bool:
     these are compiled for a tape that can ask for first derivatives only.
 
     Args:
-      tensors: tensors that the call depends on, or None.
+      tensors: tensors that the call depends on, some of them None. None in place of all: it depends
+        on variables too, and then any tape counts.
       differentiable: whether the function has a gradient of its own, False by default.
     """
     if (
@@ -82,6 +83,8 @@ def compiles(tensors: Sequence, differentiable: bool = False) -> bool:
         or tf.distribute.has_strategy()
     ):
         return False
+    if tensors is None:
+        return not record.could_possibly_record()
     given = [x for x in tensors if x is not None]
     kind = gradients_util.PossibleTapeGradientTypes(given)
     if kind == gradients_util.POSSIBLE_GRADIENT_TYPES_NONE:
@@ -91,51 +94,52 @@ def compiles(tensors: Sequence, differentiable: bool = False) -> bool:
     return differentiable and one_order and record.should_record_backprop(given)
 
 
-def call(function: Callable, tensors: Sequence, **static):
+def call(function: Callable, tensors: Sequence, xla: bool = True, **static):
     """``function(*tensors, **static)``, compiled, and differentiable once.
 
     Args:
       function: a function of a module, since it is kept; of tensors and None, and static settings.
         It returns a nest of tensors.
       tensors: tensors of known shapes, or None.
+      xla: compile; False: a plain graph, for what XLA compiles slowly. True by default.
       **static: what can be hashed.
     """
     given = [x for x in tensors if x is not None]
     signature = tuple((x.shape, x.dtype) for x in given)
     there = tuple(x is not None for x in tensors)
-    return _program(function, there, signature, tuple(sorted(static.items())))(*given)
+    return _program(function, xla, there, signature, tuple(sorted(static.items())))(*given)
 
 
 @functools.lru_cache(_MOST_PROGRAMS)
-def _program(function, there, signature, static):
+def _program(function, xla, there, signature, static):
     """A program for tensors of this signature alone."""
 
     def run(*given):
         given = iter(given)
         return function(*[next(given) if is_there else None for is_there in there], **dict(static))
 
-    return _Program(run)
+    return _Program(run, xla)
 
 
 class _Program:
-    """A function of tensors, compiled when first called."""
+    """A function of tensors, traced and compiled when first called."""
 
-    def __init__(self, function):
+    def __init__(self, function, xla):
         self._function = function
-        self._compiled = tf.function(_compile(function), autograph=False)
-        self._has_run = False
+        self._graph = tf.function(_compile(function) if xla else function, autograph=False)
+        self._has_run = not xla
 
     def __call__(self, *tensors):
         if not self._has_run:
             try:
-                outputs = self._compiled(*tensors)
+                outputs = self._graph(*tensors)
             except _NOT_COMPILED as error:
                 _warn(error)
-                self._compiled = tf.function(self._function, autograph=False)
+                self._graph = tf.function(self._function, autograph=False)
             else:
                 self._has_run = True
                 return outputs
-        return self._compiled(*tensors)
+        return self._graph(*tensors)
 
 
 def _compile(function):

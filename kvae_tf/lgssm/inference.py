@@ -224,7 +224,9 @@ def _infer(function, inputs, method, stabilised, validate):
     sizes = [padding.rounded_up(size) for size in (batch_size, num_steps)]
     model = padding.pad_model(model, *sizes)
     frames = [padding.pad(x, dict(enumerate(sizes))) for x in (observations, observed)]
-    results = eager.call(function, (*model, *frames, tf.constant(num_steps)), **settings)
+    given = (*model, *frames, tf.constant(num_steps))
+    # XLA takes ten seconds and more for all the joins of a parallel scan, and gains little.
+    results = eager.call(function, given, method != "parallel", **settings)
     return padding.cut(results, sizes[0] - batch_size, sizes[1] - num_steps)
 
 

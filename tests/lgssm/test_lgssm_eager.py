@@ -71,6 +71,22 @@ def test_smoothing_is_that_of_the_unpadded_call(batch_size, num_steps, kind):
     assert programs() == before + 1
 
 
+def test_the_parallel_method_is_that_of_the_unpadded_call():
+    model, y, observed = problem(3, 5, "varying")
+
+    def value_and_gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(model)
+            value = lgssm.log_likelihood(model, y, observed, method="parallel")
+        return [value, *tape.gradient(value, list(model))]
+
+    before = programs()
+    assert_same(value_and_gradient(), in_place(value_and_gradient))
+    moments = lgssm.smooth(model, y, observed, method="parallel")
+    assert_same(moments, in_place(lgssm.smooth, model, y, observed, method="parallel"))
+    assert programs() == before + 2
+
+
 def test_the_other_calls_are_those_of_unpadded_calls():
     model, y, observed = given = problem(3, 5, "varying")
     result = in_place(lgssm.filter, *given, stabilised=True)
