@@ -26,12 +26,14 @@ def answer(model, query: str, given: tuple):
     run = getattr(model, f"_{query}")
     if not (model.built and eager.compiles(None)):
         return run(*given)
+    # A number of steps as a tensor does not make a graph of its own; another rank does.
+    given = tuple(tf.constant(x, tf.int32) if _is_whole(x) else x for x in given)
+    ranks = (x.shape.rank for x in tf.nest.flatten(given) if tf.is_tensor(x))
     # Past Keras, which would look for variables in what it is given.
-    graphs = vars(model).setdefault("_eager_graphs", {})
-    if query not in graphs:
-        graphs[query] = tf.function(run, autograph=False, reduce_retracing=True)
-    # A number of steps as a tensor does not make a graph of its own.
-    return graphs[query](*(tf.constant(x, tf.int32) if _is_whole(x) else x for x in given))
+    graphs, key = vars(model).setdefault("_eager_graphs", {}), (query, *ranks)
+    if key not in graphs:
+        graphs[key] = tf.function(run, autograph=False, reduce_retracing=True)
+    return graphs[key](*given)
 
 
 def _is_whole(x):
