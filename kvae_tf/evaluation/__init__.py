@@ -2,7 +2,7 @@
 
 from kvae_tf.evaluation.bound import bound, importance_bound
 from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
-from kvae_tf.evaluation.coverage import coverage
+from kvae_tf.evaluation.coverage import ALL, Calibration, calibration, coverage, crps
 from kvae_tf.evaluation.curves import GAPS, RATES, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
@@ -39,6 +39,7 @@ from kvae_tf.evaluation.verdict import WORDS as VERDICTS
 from kvae_tf.evaluation.verdict import Answer, Questions, answers, ask, judge, paragraph, word
 
 __all__ = [
+    "ALL",
     "GAPS",
     "VERDICTS",
     "Answer",
@@ -50,6 +51,7 @@ __all__ = [
     "word",
     "RATES",
     "AffineFit",
+    "Calibration",
     "Continuation",
     "Curve",
     "ForecastErrors",
@@ -59,7 +61,9 @@ __all__ = [
     "auroc",
     "best_orders",
     "bound",
+    "calibration",
     "coverage",
+    "crps",
     "encodings",
     "evaluate",
     "first_step",

@@ -24,6 +24,16 @@ def fill(model: VideoModel) -> Callable:
     return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
 
 
+def fill_moments(model: VideoModel) -> Callable:
+    """``model.impute``, of which only the encodings and their stds, ``[B, T, m]`` each."""
+
+    def moments(*given, **how):
+        filled = model.impute(*given, **how)
+        return filled.encodings, filled.encoding_stds
+
+    return _shared(model, "fill_moments", moments)
+
+
 def smoothed(model: VideoModel) -> Callable:
     """``model.smooth``, of which only the means ``[B, T, n]``."""
     return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)

@@ -115,6 +115,22 @@ def coverage(saved_models: Path) -> str:
     return _markdown(("export", "method", "inside the 90 % interval"), rows)
 
 
+def calibration(saved_models: Path) -> str:
+    """Coverage near bounces and far from them, and CRPS, by how frames were hidden."""
+    rows = []
+    for path in sorted(saved_models.glob("*/evaluation/coverage.json")):
+        found = _read(path)
+        for hidden, label in (("random", "half, at random"), ("gap", "40 %, in a row")):
+            near, far = (f"{hidden}/{part}_bounce/coverage_0.9/" for part in ("near", "far_from"))
+            scores = "crps/" if hidden == "random" else f"{hidden}/all/crps/"
+            for method, name in _METHODS.items():
+                if near + method in found:
+                    covered = (f"{found[part + method]:.3f}" for part in (near, far))
+                    score = f"{_mean(found[scores + method]):.4f}"
+                    rows.append((path.parts[-3], label, name, *covered, score))
+    return _markdown(("export", "hidden", "method", "near a bounce", "elsewhere", "CRPS"), rows)
+
+
 def filling(saved_models: Path) -> str:
     """Missing entries of public tables: errors and coverage of this package and of others."""
     rows = []
@@ -445,6 +461,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     for table in (
         summary,
         coverage,
+        calibration,
         anomalies,
         foreign,
         false_alarms,

@@ -136,7 +136,13 @@ def saved_models(tmp_path):
     )
     write(
         folder / "box" / "evaluation" / "coverage.json",
-        {"coverage_0.9/smooth": 0.9123, "coverage_0.5/smooth": 0.5},
+        {
+            "coverage_0.9/smooth": 0.9123,
+            "coverage_0.5/smooth": 0.5,
+            "crps/smooth": [0.02, 0.03],
+            "random/near_bounce/coverage_0.9/smooth": 0.8765,
+            "random/far_from_bounce/coverage_0.9/smooth": 0.9321,
+        },
     )
     return folder
 
@@ -180,6 +186,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| box | encodings | 0.0000 | 0.0040 | 0.0070 | 0.0050 | 0.0080 | -13.00 |",
         "| Cannonball | two balls: R² of their positions | 0.960 ± 0.000 |  |",
         "| box | smoothing | 0.912 |",
+        "| box | half, at random | smoothing | 0.876 | 0.932 | 0.0250 |",
         "| KVAE | -13.00 | -11.50 | -1.50 |",
         "| pendulum | forecast | 30 | sin 1.00, cos 0.88 |",
         "| dvbf_ball | 10 | 1.5 | 2.0 |",

@@ -6,8 +6,9 @@ import pytest
 from conftest import SAVED_MODELS
 
 from kvae_tf import evaluation
-from kvae_tf.data import Splits
+from kvae_tf.data import Splits, gap, missing_at_random
 from kvae_tf.data.worlds import bouncing_ball, pendulum
+from kvae_tf.data.worlds.bounces import steps_to_bounce
 from kvae_tf.errors import UserError
 from kvae_tf.experiments.load import load
 from kvae_tf.models import DVBF, KVAE, FrameRNN, Scores
@@ -52,6 +53,30 @@ def test_trajectories_have_a_gap_between_four_and_four(splits):
         np.testing.assert_allclose(report.numbers["hidden_encoding_rmse"][name], error, rtol=1e-5)
     np.testing.assert_allclose(path["smoothed"][:, 8:], path["encoded"][:, 8:], atol=1e-6)
     assert np.abs(path["generated"][:, 8:] - path["encoded"][:, 8:]).min() > 1e-6
+
+
+def test_coverage_near_bounces_and_far_from_them(splits):
+    model = kvae(splits)
+    found = frames.coverage(target(model, splits)._replace(dataset="box"))
+    numbers = found.numbers
+    test, mask = splits.test, missing_at_random(12, STEPS, 0.5, 4, seed=0)
+    for method, (covered,) in evaluation.coverage(model, test, mask).items():
+        assert numbers[f"coverage_0.9/{method}"] == covered
+    near = steps_to_bounce("box", test.states) <= 2
+    for hidden, seen in (("random", mask), ("gap", gap(12, STEPS, *evaluation.middle_gap(STEPS)))):
+        for part, where in (("near_bounce", near), ("far_from_bounce", ~near)):
+            prefix = f"{hidden}/{part}"
+            assert numbers[f"{prefix}/frames"] == ((seen == 0) & where).sum() > 0
+            for method in ("smooth", "filter"):
+                column = found.header.index(f"{prefix}/{method}")
+                covered = next(row[column] for row in found.rows if row[0] == 0.9)
+                assert numbers[f"{prefix}/coverage_0.9/{method}"] == covered
+                assert len(numbers[f"{prefix}/crps/{method}"]) == 2
+    # Where bounces are not known there are no such parts, and the rest stays as it is.
+    other = frames.coverage(target(model, splits))
+    assert other.header[:3] == found.header[:3] == ["level", "smooth", "filter"]
+    assert not any("bounce" in key for key in (*other.numbers, *other.header))
+    assert other.numbers.items() <= numbers.items()
 
 
 def test_a_model_that_cannot_smooth_generates_only(splits):
