@@ -11,6 +11,9 @@ import pytest
 # The matrices of tests are small; threads of one worker only wait for those of another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Tests call the engine once for each of many small shapes: compiling would take longer.
+os.environ.setdefault("KVAE_TF_EAGER_JIT", "0")
+
 SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
 
 

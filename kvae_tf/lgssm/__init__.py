@@ -5,6 +5,7 @@
 uses TensorFlow and TFP only, neither Keras nor models of frames.
 """
 
+from kvae_tf.lgssm.eager import compile_eager_calls
 from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.noise import Sampler, as_sampler
@@ -21,6 +22,7 @@ __all__ = [
     "Sampler",
     "SmoothResult",
     "as_sampler",
+    "compile_eager_calls",
     "filter",
     "forecast",
     "joint_log_prob",

@@ -10,8 +10,9 @@ observations. And TensorFloat-32, on by default on GPUs, multiplies float32 matr
 only. Method ``"tfp"`` computes in the model's dtype: give it float64 models, or switch
 TensorFloat-32 off.
 
-Calls work eagerly, but their speed comes from ``tf.function(jit_compile=True)`` around them; every
-new shape is then compiled once, which takes one to three seconds.
+Eager calls of these two methods run compiled functions (see ``eager``). In graphs of your own the
+speed comes from ``tf.function(jit_compile=True)``. Either way a new shape is compiled once, which
+takes one to three seconds.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import checks, gradient, parallel, sequential, tfp_engine
+from kvae_tf.lgssm import checks, eager, gradient, padding, parallel, sequential, tfp_engine
 from kvae_tf.lgssm.model import LGSSM, as_tensor
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
-from kvae_tf.lgssm.steps import batch_first, batch_last, cast
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast, length
 
 METHODS = ("sequential", "parallel", "tfp")
 
@@ -55,13 +56,10 @@ def filter(
     Raises:
       UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.filter(*inputs)
-    if method == "parallel":
-        return cast(parallel.filter(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
-    return cast(_filter_result(ssm, sequential.forward(ssm, stabilised)), dtype)
+    return _infer(_filter, inputs, method, stabilised, validate)
 
 
 def smooth(
@@ -103,17 +101,10 @@ def smooth(
     Raises:
       UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.smooth(*inputs)
-    if method == "parallel":
-        return cast(parallel.smooth(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
-    result = sequential.forward(ssm, stabilised)
-    smoothed = sequential.backward(ssm, result, stabilised)
-    filtered = _filter_result(ssm, result)
-    moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
-    return cast(moments, dtype)
+    return _infer(_smooth, inputs, method, stabilised, validate)
 
 
 def log_likelihood(
@@ -146,13 +137,10 @@ def log_likelihood(
     Raises:
       UserError: a shape, a dtype, a value or the method does not fit.
     """
-    dtype, inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.log_likelihood(*inputs)
-    if method == "parallel":
-        return cast(parallel.log_likelihood(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
-    return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
+    return _infer(_log_likelihood, inputs, method, stabilised, validate)
 
 
 def prepare_observations(
@@ -208,7 +196,7 @@ def prepare_observations(
 
 
 def _prepare(model, observations, observed, method, stabilised, validate):
-    """The model's dtype, and (model, observations, observed) checked and in the method's dtype."""
+    """(model, observations, observed), checked."""
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     if stabilised and method != "sequential":
@@ -222,16 +210,65 @@ def _prepare(model, observations, observed, method, stabilised, validate):
             )
     model = model.validate()
     checks.check_model(model, validate)
-    observations, observed = prepare_observations(model, observations, observed, validate)
-    shape = tf.shape(observations)
-    batch_size = observations.shape[0] or shape[0]
-    num_steps = observations.shape[1] or shape[1]
-    dtype = model.dtype
-    if method != "tfp":
-        # Cast before the broadcast: the smaller tensors are cast, and gradients sum in float64.
-        model = cast(model, tf.float64).broadcast(batch_size, num_steps)
-        observations, observed = cast((observations, observed), tf.float64)
-    return dtype, (model, observations, observed)
+    return model, *prepare_observations(model, observations, observed, validate)
+
+
+def _infer(function, inputs, method, stabilised, validate):
+    """``function`` of checked inputs: as a compiled one if the call is eager, else in place."""
+    model, observations, observed = inputs
+    settings = {"method": method, "stabilised": bool(stabilised)}
+    has_gradient = function is _log_likelihood
+    if validate or not eager.compiles((*model, observations, observed), has_gradient):
+        return function(*model, observations, observed, None, **settings)
+    batch_size, num_steps = observations.shape[:2]
+    sizes = [padding.rounded_up(size) for size in (batch_size, num_steps)]
+    model = padding.pad_model(model, *sizes)
+    frames = [padding.pad(x, dict(enumerate(sizes))) for x in (observations, observed)]
+    given = (*model, *frames, tf.constant(num_steps))
+    # XLA takes ten seconds and more for all the joins of a parallel scan, and gains little.
+    results = eager.call(function, given, method != "parallel", **settings)
+    return padding.cut(results, sizes[0] - batch_size, sizes[1] - num_steps)
+
+
+def _filter(*given, method, stabilised):
+    """``filter`` of the fields of a model, observations, the mask, and T or None (all steps)."""
+    dtype, inputs = _in_float64(*given)
+    if method == "parallel":
+        return cast(parallel.filter(*inputs), dtype)
+    ssm = _batch_last_ssm(*inputs)
+    return cast(_filter_result(ssm, sequential.forward(ssm, stabilised)), dtype)
+
+
+def _smooth(*given, method, stabilised):
+    """``smooth`` of the same."""
+    dtype, inputs = _in_float64(*given)
+    if method == "parallel":
+        return cast(parallel.smooth(*inputs), dtype)
+    ssm = _batch_last_ssm(*inputs)
+    result = sequential.forward(ssm, stabilised)
+    smoothed = sequential.backward(ssm, result, stabilised)
+    filtered = _filter_result(ssm, result)
+    moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
+    return cast(moments, dtype)
+
+
+def _log_likelihood(*given, method, stabilised):
+    """``log_likelihood`` of the same."""
+    dtype, inputs = _in_float64(*given)
+    if method == "parallel":
+        return cast(parallel.log_likelihood(*inputs), dtype)
+    ssm = _batch_last_ssm(*inputs)
+    return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
+
+
+def _in_float64(*given):
+    """The model's dtype, and (model, observations, observed) in float64 with all axes."""
+    *fields, observations, observed, num_steps = given
+    model = LGSSM(*fields)
+    extent = length(observations, 0), length(observations, 1)
+    # Cast before the broadcast: the smaller tensors are cast, and gradients sum in float64.
+    full = padding.end_at(cast(model, tf.float64).broadcast(*extent), num_steps)
+    return model.dtype, (full, *cast((observations, observed), tf.float64))
 
 
 def _batch_last_ssm(model, observations, observed):

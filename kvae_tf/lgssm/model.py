@@ -125,6 +125,11 @@ class LGSSM(NamedTuple):
             fields[name] = tf.broadcast_to(value, tf.stack([*lead, *size]))
         return LGSSM(**fields)
 
+    @staticmethod
+    def step_ranks() -> dict[str, int]:
+        """Field -> its rank without batch and time axes."""
+        return {name: len(axes) for name, axes in _STEP_AXES.items()}
+
     def check_extent(self, shape: tf.TensorShape) -> None:
         """Checks that every field's batch and time axes fit observations of shape ``[B, T, m]``.
 

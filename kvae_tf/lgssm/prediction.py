@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kvae_tf.lgssm import checks, sequential, steps
+from kvae_tf.lgssm import checks, eager, padding, sequential, steps
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, ForecastResult
 from kvae_tf.lgssm.steps import batch_first, batch_last, cast
@@ -25,7 +25,6 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
     """
     model = model.validate()
     checks.check_model(model)
-    dtype = model.dtype
     shape = tf.shape(result.filtered_means)
     batch_size, first = shape[0], shape[1]
 
@@ -45,7 +44,19 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
         initial_mean=result.filtered_means[:, -1],
         initial_covariance=result.filtered_covariances[:, -1],
     )
-    future = cast(future, tf.float64).broadcast(batch_size, num_steps)
+    if not eager.compiles(future) or int(num_steps) < 1:
+        return _forecast(*future, batch_size=batch_size, num_steps=num_steps)
+    batch_size, num_steps = int(batch_size), int(num_steps)
+    sizes = [padding.rounded_up(size) for size in (batch_size, num_steps)]
+    future = padding.pad_model(future, *sizes)
+    results = eager.call(_forecast, future, batch_size=sizes[0], num_steps=sizes[1])
+    return padding.cut(results, sizes[0] - batch_size, sizes[1] - num_steps)
+
+
+def _forecast(*fields, batch_size, num_steps):
+    """``forecast`` of the fields of a model whose initial moments are the last filtered ones."""
+    dtype = fields[0].dtype
+    future = cast(LGSSM(*fields), tf.float64).broadcast(batch_size, num_steps)
 
     def step(carry, inputs):
         moments = steps.predict(*carry, *inputs)

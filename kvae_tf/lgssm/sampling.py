@@ -17,12 +17,12 @@ import math
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import checks, sequential, steps
+from kvae_tf.lgssm import checks, eager, padding, sequential, steps
 from kvae_tf.lgssm.inference import prepare_observations, smooth
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.noise import as_sampler
 from kvae_tf.lgssm.results import FilterResult
-from kvae_tf.lgssm.steps import batch_first, batch_last, cast
+from kvae_tf.lgssm.steps import batch_first, batch_last, cast, length
 
 
 def sample(
@@ -48,7 +48,8 @@ def sample(
     model = model.validate()
     checks.check_model(model)
     batch_size, num_steps = _extent(model, batch_size, num_steps)
-    return _draw(model.broadcast(batch_size, num_steps), seed, 1, batch_size, num_steps)
+    noise = _noise(model, seed, 1, batch_size, num_steps)
+    return _compute(_sample, model, noise, (), batch_size, num_steps)
 
 
 def posterior_sample(
@@ -75,27 +76,10 @@ def posterior_sample(
     observations, observed = prepare_observations(model, observations, observed)
     shape = tf.shape(observations)
     batch_size, num_steps = shape[0], shape[1]
-    model = model.broadcast(batch_size, num_steps)
-    model, observations, observed = tf.nest.map_structure(
-        lambda x: tf.repeat(x[tf.newaxis], num_samples, axis=0),
-        (model, observations, observed),
+    noise = _noise(model, seed, num_samples, batch_size, num_steps)
+    return _compute(
+        _posterior_sample, model, noise, (observations, observed), batch_size, num_steps
     )
-    flat = tf.nest.map_structure(
-        lambda x: tf.reshape(x, tf.concat([[num_samples * batch_size], tf.shape(x)[2:]], axis=0)),
-        (model, observations, observed),
-    )
-    model, observations, observed = tf.nest.map_structure(
-        lambda x, like: tf.ensure_shape(x, [None, *like.shape[2:]]),
-        flat,
-        (model, observations, observed),
-    )
-    latents, imagined = _draw(model, seed, num_samples, batch_size, num_steps)
-    centred = model._replace(
-        transition_offset=tf.zeros_like(model.transition_offset),
-        initial_mean=tf.zeros_like(model.initial_mean),
-    )
-    latents += smooth(centred, observations - imagined, observed).smoothed_means
-    return tf.reshape(latents, [num_samples, batch_size, num_steps, model.latent_size])
 
 
 def joint_log_prob(
@@ -178,22 +162,79 @@ def _factor(covariance):
     return tf.cast(steps.psd_factor(tf.cast(covariance, tf.float64)), covariance.dtype)
 
 
-def _draw(model, seed, num_samples, batch_size, num_steps):
-    """``sample`` of a model that has all axes, its batch axis ``num_samples * batch_size`` long."""
+def _noise(model, seed, num_samples, batch_size, num_steps):
+    """Standard normal noise of starts ``[S, B, n]``, steps ``[S, B, T, n]``, and observations."""
     n, m, dtype = model.latent_size, model.observation_size, model.dtype
     start_sampler, transition_sampler, emission_sampler = as_sampler(seed).split(3)
 
     def normal(sampler, *shape):
         # The sampler's rows are sequences: each of them has its block of every draw.
-        noise = sampler.normal([num_samples, batch_size, *shape], axis=1, dtype=dtype)
-        return tf.reshape(noise, [num_samples * batch_size, *shape])
+        return sampler.normal([num_samples, batch_size, *shape], axis=1, dtype=dtype)
 
-    start = model.initial_mean + _matvec(
-        _factor(model.initial_covariance), normal(start_sampler, n)
+    return (
+        normal(start_sampler, n),
+        normal(transition_sampler, num_steps, n),
+        normal(emission_sampler, num_steps, m),
     )
-    drift = model.transition_offset + tf.sqrt(model.transition_noise) * normal(
-        transition_sampler, num_steps, n
+
+
+def _compute(function, model, noise, frames, batch_size, num_steps):
+    """``function`` of a checked model, noise and frames: a compiled one if the call is eager."""
+    given = (*model, *noise, *frames)
+    if not eager.compiles(given) or min(int(batch_size), int(num_steps)) < 1:
+        return function(*given, None)
+    batch_size, num_steps = int(batch_size), int(num_steps)
+    B, T = (padding.rounded_up(size) for size in (batch_size, num_steps))
+    model = padding.pad_model(model, B, T)
+    start, *others = noise
+    noise = (padding.pad(start, {1: B}), *(padding.pad(x, {1: B, 2: T}) for x in others))
+    frames = (padding.pad(x, {0: B, 1: T}) for x in frames)
+    results = eager.call(function, (*model, *noise, *frames, tf.constant(num_steps)))
+    return tf.nest.map_structure(
+        lambda x: padding.cut(x, B - batch_size, T - num_steps, x.shape.rank - 3), results
     )
+
+
+def _sample(*given):
+    """``sample`` of the fields of a model, noise as of ``_noise``, and T or None (all steps)."""
+    *fields, start, transition_noise, emission_noise, num_steps = given
+    extent = length(transition_noise, 1), length(transition_noise, 2)
+    model = padding.end_at(LGSSM(*fields).broadcast(*extent), num_steps)
+    return _draw(model, (start[0], transition_noise[0], emission_noise[0]))
+
+
+def _posterior_sample(*given):
+    """``posterior_sample`` of the same, with observations and mask before the last."""
+    *fields, start, transition_noise, emission_noise, observations, observed, num_steps = given
+    num_samples, *extent = (length(transition_noise, axis) for axis in range(3))
+    model = padding.end_at(LGSSM(*fields).broadcast(*extent), num_steps)
+    # The draws are sequences of one large batch.
+    model, observations, observed = tf.nest.map_structure(
+        lambda x: _merge_leading(tf.repeat(x[tf.newaxis], num_samples, axis=0)),
+        (model, observations, observed),
+    )
+    noise = tuple(_merge_leading(x) for x in (start, transition_noise, emission_noise))
+    latents, imagined = _draw(model, noise)
+    centred = model._replace(
+        transition_offset=tf.zeros_like(model.transition_offset),
+        initial_mean=tf.zeros_like(model.initial_mean),
+    )
+    latents += smooth(centred, observations - imagined, observed).smoothed_means
+    return tf.reshape(latents, [num_samples, *extent, model.latent_size])
+
+
+def _merge_leading(x):
+    """``[S, B, ...] -> [S * B, ...]``."""
+    shape = tf.shape(x)
+    merged = tf.reshape(x, tf.concat([[shape[0] * shape[1]], shape[2:]], axis=0))
+    return tf.ensure_shape(merged, [None, *x.shape[2:]])
+
+
+def _draw(model, noise):
+    """A draw of latents and observations from a model that has all axes."""
+    start, transition_noise, emission_noise = noise
+    start = model.initial_mean + _matvec(_factor(model.initial_covariance), start)
+    drift = model.transition_offset + tf.sqrt(model.transition_noise) * transition_noise
 
     def step(carry, inputs):
         transition, drift = inputs
@@ -203,10 +244,10 @@ def _draw(model, seed, num_samples, batch_size, num_steps):
         step,
         (batch_last(start),),
         (batch_last(model.transition), batch_last(drift)),
-        [[n, None]],
+        [[model.latent_size, None]],
     )
     latents = batch_first(latents)
-    noise = tf.sqrt(model.emission_noise) * normal(emission_sampler, num_steps, m)
+    noise = tf.sqrt(model.emission_noise) * emission_noise
     return latents, _matvec(model.emission, latents) + noise
 
 

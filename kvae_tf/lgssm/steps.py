@@ -53,6 +53,11 @@ def cast(tensors, dtype: tf.DType):
     return tf.nest.map_structure(lambda x: None if x is None else tf.cast(x, dtype), tensors)
 
 
+def length(x: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The length of an axis: an int where it is known, or a scalar tensor."""
+    return x.shape[axis] or tf.shape(x)[axis]
+
+
 def batch_last(x: tf.Tensor) -> tf.Tensor:
     """``[B, ...] -> [..., B]``."""
     return tf.transpose(x, [*range(1, x.shape.rank), 0])

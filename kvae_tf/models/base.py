@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvae_tf.models import eager_queries
 from kvae_tf.models.queries import Queries
 from kvae_tf.models.training_step import TrainableModel
 
@@ -39,3 +40,6 @@ class SequenceModel(Queries, TrainableModel):
     def get_config(self):
         """The constructor's arguments by name, as Keras wants them for ``from_config``."""
         return dict(self._arguments)
+
+    def _answer(self, query, *given):
+        return eager_queries.answer(self, query, given)

@@ -47,7 +47,7 @@ class Queries:
           UserError: the frames do not fit, or the model does not encode single frames.
         """
         self._need("encode")
-        return self._encode(inputs.check_frames(self, frames))
+        return self._answer("encode", inputs.check_frames(self, frames))
 
     def decode(self, encodings, num_objects=None):
         """Frame means of encodings.
@@ -64,7 +64,7 @@ class Queries:
         """
         self._need("decode")
         encodings = inputs.check_encodings(self, encodings)
-        return self._decode(encodings, inputs.check_counts(self, num_objects, encodings))
+        return self._answer("decode", encodings, inputs.check_counts(self, num_objects, encodings))
 
     def filter(self, frames, observed=None, controls=None, num_objects=None):
         """Moments of the latents given the frames up to each step.
@@ -84,7 +84,7 @@ class Queries:
           UserError: an input does not fit, or the model does not filter.
         """
         self._need("filter")
-        return self._filter(inputs.check(self, frames, observed, controls, num_objects))
+        return self._answer("filter", inputs.check(self, frames, observed, controls, num_objects))
 
     def smooth(self, frames, observed=None, controls=None, num_objects=None):
         """Moments of the latents given all frames.
@@ -102,7 +102,7 @@ class Queries:
           UserError: an input does not fit, or the model does not smooth.
         """
         self._need("smooth")
-        return self._smooth(inputs.check(self, frames, observed, controls, num_objects))
+        return self._answer("smooth", inputs.check(self, frames, observed, controls, num_objects))
 
     def impute(self, frames, observed=None, controls=None, method=None, num_objects=None):
         """Reconstructions where frames were seen, filled in where they are missing.
@@ -123,7 +123,8 @@ class Queries:
         """
         self._need("impute")
         method = inputs.check_method(self, method)
-        return self._impute(inputs.check(self, frames, observed, controls, num_objects), method)
+        given = inputs.check(self, frames, observed, controls, num_objects)
+        return self._answer("impute", given, method)
 
     def forecast(self, frames, observed=None, controls=None, num_steps=1, num_objects=None):
         """The frames that follow the given ones.
@@ -145,7 +146,7 @@ class Queries:
         self._need("forecast")
         num_steps = inputs.check_size("num_steps", num_steps)
         given = inputs.check(self, frames, observed, controls, num_objects, ahead=num_steps)
-        return self._forecast(given, num_steps)
+        return self._answer("forecast", given, num_steps)
 
     def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None):
         """Sequences from the prior: latents and encodings are drawn, frames are their means.
@@ -168,7 +169,7 @@ class Queries:
         num_steps = inputs.check_size("num_steps", num_steps)
         controls = inputs.check_future_controls(self, controls, num_sequences, num_steps)
         counts = inputs.check_counts(self, num_objects, controls)
-        return self._generate(controls, num_steps, as_sampler(seed), counts)
+        return self._answer("generate", controls, num_steps, as_sampler(seed), counts)
 
     def score(self, frames, observed=None, controls=None, num_objects=None):
         """How well each frame fits what came before it; low values are surprising.
@@ -191,7 +192,7 @@ class Queries:
           UserError: an input does not fit, or the model does not score.
         """
         self._need("score")
-        return self._score(inputs.check(self, frames, observed, controls, num_objects))
+        return self._answer("score", inputs.check(self, frames, observed, controls, num_objects))
 
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame.
@@ -230,7 +231,7 @@ class Queries:
         self._need("filter_step")
         given = inputs.check_step(self, frames, observed, controls)
         inputs.check_state(state, given.frames)
-        return self._filter_step(state, given)
+        return self._answer("filter_step", state, given)
 
     def locate(self, frames, observed=None, num_objects=None):
         """Positions of the objects, inferred from the frames.
@@ -248,7 +249,7 @@ class Queries:
           UserError: an input does not fit, or the model has no objects.
         """
         self._need("locate")
-        return self._locate(inputs.check(self, frames, observed, None, num_objects))
+        return self._answer("locate", inputs.check(self, frames, observed, None, num_objects))
 
     def components(self, frames, observed=None, num_objects=None):
         """p(z = k | a), the probability of each mixture component of an object's initial state.
@@ -265,13 +266,17 @@ class Queries:
           UserError: an input does not fit, or the model has no objects.
         """
         self._need("components")
-        return self._components(inputs.check(self, frames, observed, None, num_objects))
+        return self._answer("components", inputs.check(self, frames, observed, None, num_objects))
 
     def _need(self, query):
         if query not in self.supports:
             raise UserError(
                 f"{type(self).__name__} does not {query}; it can {', '.join(sorted(self.supports))}"
             )
+
+    def _answer(self, query, *given):
+        """What the model's own code for a query makes of checked inputs."""
+        return getattr(self, f"_{query}")(*given)
 
     # What a model implements.
 

@@ -26,8 +26,8 @@ def test_a_timing_counts_its_calls():
 def test_engines_are_right_where_they_are_timed(capsys):
     rows = benchmark.engine([(2, 5)], [3], ["tfp", "sequential"], repeats=1)
     assert [(row["task"], row["method"]) for row in rows] == [
-        ("forward", "tfp"), ("forward", "sequential"),
-        ("gradients", "tfp"), ("gradients", "sequential"),
+        ("forward", "tfp"), ("forward", "sequential"), ("forward", "eager call"),
+        ("gradients", "tfp"), ("gradients", "sequential"), ("gradients", "eager call"),
     ]  # fmt: skip
     assert max(row["max_error"] for row in rows) < 1e-3
     assert all(row["tfp_ratio"] > 0 for row in rows if row["method"] == "sequential")

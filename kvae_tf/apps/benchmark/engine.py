@@ -10,11 +10,13 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.apps.benchmark.timing import SLOW_CALL, measure
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm import eager
 
 SIZES = ((32, 20), (256, 20), (32, 200), (1, 1000), (1, 10000))  # (B, T)
 OBSERVATION_SIZE = 2
 MISSING_RATE = 0.3
 TASKS = ("forward", "gradients")
+EAGER = "eager call"
 
 _PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 4, 1000
 _HEADER = (
@@ -100,6 +102,7 @@ def engine(
         f"A, C and offsets vary in time; median of {repeats} calls\n"
         f"(a call over {SLOW_CALL} s: fewer, see calls); TFP: the better of jit and not, only jit "
         f"for T >= {_PLAIN_TFP_STEPS}; parallel: n <= {_PARALLEL_LATENTS}\n"
+        "eager call: method sequential, called outside of a tf.function\n"
         "max error: against float64, relative to the largest entry of each output\n"
     )
     print(_HEADER, flush=True)
@@ -133,6 +136,13 @@ def _compare(B, T, n, task, methods, repeats):
         row |= timing._asdict() | {"max_error": error}
         if tfp_time and method != "tfp":
             row["tfp_ratio"] = tfp_time / timing.milliseconds
+        rows.append(row)
+        print(_line(row), flush=True)
+    if "sequential" in methods:
+        function = _task(task, "sequential")
+        timing = measure(function, arguments, repeats)
+        row = {"n": n, "B": B, "T": T, "task": task, "method": EAGER, "jit": eager.compiles([])}
+        row |= timing._asdict() | {"max_error": max_error(function(*arguments), reference)}
         rows.append(row)
         print(_line(row), flush=True)
     return rows

@@ -61,6 +61,7 @@ def _pendulum(repeats):
     }
     for name, (function, inputs) in _dynamics(model, batch).items():
         results[name] = _time(function, inputs, repeats, True)
+    results["impute, an eager call, a third of the frames missing"] = _impute(model, batch, repeats)
     for name in [name for name in results if name.startswith("whole step")]:
         share = f"engine's share of the {name}, percent"
         results[share] = 100.0 * results["engine, log-likelihood and gradients"] / results[name]
@@ -130,6 +131,14 @@ def _model(world, batch, **options):
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
     return model
+
+
+def _impute(model, batch, repeats):
+    """Milliseconds of ``impute`` outside of any ``tf.function``."""
+    B, T = batch["frames"].shape[:2]
+    observed = tf.tile([[float(t % 3 != 2) for t in range(T)]], [B, 1])
+    inputs = [batch["frames"], observed, batch["controls"]]
+    return measure(lambda *given: model.impute(*given).frames, inputs, repeats).milliseconds
 
 
 def _reconstruct(model, frames):
