@@ -82,6 +82,15 @@ def test_gradients_are_finite_and_reach_every_variable():
     check_gradients(vector(2, "lstm", learn_noise=True, learn_initial=True)[0])
 
 
+def test_the_phases_of_a_training_return_the_same_structure():
+    model, _ = vector(settling_start=1, finishing_start=2)
+    first, *others = (phase.bound(BATCH, 0) for phase in model.phases)
+    assert len(others) == 2
+    for bound in others:
+        tf.nest.assert_same_structure(first, bound)
+        assert np.isfinite(bound.elbo).all()
+
+
 @pytest.mark.slow
 def test_an_export_answers_the_same(tmp_path):
     model, _ = vector()

@@ -90,8 +90,8 @@ class LinearKVAE(KVAE):
         """
         return self._bound(batch, seed)
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
-        del frozen_encoder, constrained
+    def _bound(self, batch, seed, training=False, **of_frames):
+        del of_frames  # how phases of frames differ
         given = inputs.of_batch(self, batch)
         entries, there = self._entries(given.frames, given.seen)
         log_prior = self._training_log_prior if training else self.encodings_log_prob

@@ -95,8 +95,8 @@ class VectorKVAE(KVAE):
         """
         return self._bound(batch, seed)
 
-    def _bound(self, batch, seed, training=False, frozen_encoder=False, constrained=True):
-        del constrained
+    def _bound(self, batch, seed, training=False, frozen_encoder=False, **of_frames):
+        del of_frames  # how phases of frames differ
         given = inputs.of_batch(self, batch)
         draw_sampler, rate_sampler, hide_sampler = lgssm.as_sampler(seed).split(3)
         frames, seen = given.frames, given.seen
