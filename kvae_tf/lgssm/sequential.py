@@ -97,7 +97,7 @@ def scan(body, carry, inputs, outputs_like, reverse=False, dtype=None):
     Returns:
       The last carry, and the outputs, each stacked to ``[T, ...]`` in the order of ``inputs``.
     """
-    num_steps = inputs[0].shape[0] or tf.shape(inputs[0])[0]
+    num_steps = steps.length(inputs[0], 0)
     dtype = dtype or carry[0].dtype
     reads = [
         tf.TensorArray(x.dtype, num_steps, element_shape=x.shape[1:]).unstack(x) for x in inputs

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kvae_tf.errors import UserError
 from kvae_tf.lgssm.model import LGSSM
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
+from kvae_tf.lgssm.steps import length
 
 
 def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> FilterResult:
@@ -66,13 +67,13 @@ def log_likelihood(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -
       observations: ``[B, T, m]``, finite.
       observed: ``[B, T, m]``, 1 = seen, the same for all m of a step.
     """
-    distribution = _batched(model, observations).to_tfp(_num_steps(observations))
+    distribution = _batched(model, observations).to_tfp(length(observations, 1))
     return distribution.log_prob(observations, mask=_missing(observed))
 
 
 def _filter(model, observations, observed):
     model = _batched(model, observations)
-    distribution = model.to_tfp(_num_steps(observations))
+    distribution = model.to_tfp(length(observations, 1))
     log_likelihoods, means, covariances, next_means, next_covariances, _, _ = (
         distribution.forward_filter(observations, mask=_missing(observed))
     )
@@ -100,10 +101,6 @@ def _batched(model, observations):
         initial_mean=tf.broadcast_to(model.initial_mean, [batch_size, n]),
         initial_covariance=tf.broadcast_to(model.initial_covariance, [batch_size, n, n]),
     )
-
-
-def _num_steps(observations):
-    return observations.shape[1] or tf.shape(observations)[1]
 
 
 def _missing(observed):

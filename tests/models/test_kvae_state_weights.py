@@ -38,6 +38,14 @@ def new(seed=0, **changes):
     return model
 
 
+def started(data, **changes):
+    """A new model with linear features and dynamics of constant velocity."""
+    model = new(**changes)
+    initialise_frames(model, data)
+    initialise_dynamics(model, data, 1.0, 0)
+    return model
+
+
 @pytest.fixture(scope="module")
 def bouncing():
     """Grey blobs that fly straight on between walls: their centre is a linear feature."""
@@ -114,10 +122,7 @@ def test_features_make_edges():
 def test_paths_of_a_linear_model_are_one(bouncing, method):
     """With one mode all paths are the same, and the answer is that without paths."""
     data, _ = bouncing
-    one, several = new(num_modes=1), new(num_modes=1, paths=5)
-    for model in (one, several):
-        initialise_frames(model, data)
-        initialise_dynamics(model, data, 1.0, 0)
+    one, several = started(data, num_modes=1), started(data, num_modes=1, paths=5)
     observed = hidden()
     given = data.frames[:6] * observed[..., None, None, None]
     expected, found = (m.impute(given, observed, method=method) for m in (one, several))
@@ -129,9 +134,7 @@ def test_paths_of_a_linear_model_are_one(bouncing, method):
 
 def test_paths_do_not_depend_on_the_batch(bouncing):
     data, _ = bouncing
-    model = new(paths=6)
-    initialise_frames(model, data)
-    initialise_dynamics(model, data, 1.0, 0)
+    model = started(data, paths=6)
     for variable in model.network.trainable_variables:
         variable.assign(2.0 * np.random.default_rng(2).normal(size=variable.shape))
     observed = hidden()
@@ -150,9 +153,7 @@ def test_paths_do_not_depend_on_the_batch(bouncing):
 
 def test_a_forecast_follows_one_path(bouncing):
     data, _ = bouncing
-    model = new(paths=6)
-    initialise_frames(model, data)
-    initialise_dynamics(model, data, 1.0, 0)
+    model = started(data, paths=6)
     several = model.forecast(data.frames[:3], num_steps=4)
     model.paths = 1
     one = model.forecast(data.frames[:3], num_steps=4)
@@ -170,9 +171,7 @@ def new_mean(model, given, observed):
 
 def test_updates_of_the_dynamics_alone(bouncing):
     data, _ = bouncing
-    model = new()
-    initialise_frames(model, data)
-    initialise_dynamics(model, data, 1.0, 0)
+    model = started(data)
     a = model.encode(data.frames).mean
 
     def log_prob():
@@ -206,11 +205,7 @@ def test_updates_of_the_dynamics_alone(bouncing):
 
 def test_the_bound_of_paths(bouncing):
     data, _ = bouncing
-    one = new(num_modes=1, training_paths=4)
-    model = new(training_paths=4)
-    for each in (one, model):
-        initialise_frames(each, data)
-        initialise_dynamics(each, data, 1.0, 0)
+    one, model = started(data, num_modes=1, training_paths=4), started(data, training_paths=4)
     a, sampler = one.encode(data.frames[:6]).mean, lgssm.as_sampler(3)
     observed = hidden()
     # With one mode all paths are the same.
@@ -226,7 +221,7 @@ def test_the_bound_of_paths(bouncing):
     # Of the mean over 4 paths, the filtered mean's is one.
     assert np.all(found >= mean - np.log(4.0) - 1e-3)
     assert np.abs(found - mean).max() > 1e-2
-    # Of the same path four times the mean is that path: no draw changes one path.
+    # One path alone is that of the filtered means.
     model.training_paths = 1
     np.testing.assert_allclose(
         model.paths_log_prob(a, observed, data.controls[:6], sampler), mean, rtol=1e-5
@@ -235,9 +230,7 @@ def test_the_bound_of_paths(bouncing):
 
 def test_updates_along_paths(bouncing):
     data, _ = bouncing
-    model = new(training_paths=3)
-    initialise_frames(model, data)
-    initialise_dynamics(model, data, 1.0, 0)
+    model = started(data, training_paths=3)
     a = model.encode(data.frames).mean
 
     def log_prob():

@@ -30,3 +30,14 @@ def by_sequence(
         rows = batch["weight"].numpy() > 0
         found.append([x.numpy()[rows] for x in graph(batch["frames"])])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def mean_encodings(model, data: SequenceData) -> np.ndarray:
+    """Means of the encodings of all sequences, ``[N, T, m]``.
+
+    Args:
+      model: a built KVAE of frames.
+      data: N sequences.
+    """
+    (found,) = by_sequence(lambda frames: (model.encoder(frames).mean,), data)
+    return found

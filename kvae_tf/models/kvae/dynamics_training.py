@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
-from kvae_tf.models.kvae.by_sequence import by_sequence
+from kvae_tf.models.kvae.by_sequence import mean_encodings
 
 _ROWS = 64  # sequences of an update; half of them along several paths
 _RATE = 3e-3  # at first; it falls to 0 along a cosine
@@ -75,7 +75,7 @@ class DynamicsTraining(keras.callbacks.Callback):
     def _encoded(self):
         """Encodings, mask and controls; the encoder rests, unless paths are followed."""
         if self._data is None or self.along_paths:
-            (a,) = by_sequence(lambda frames: (self.model.encoder(frames).mean,), self.train)
+            a = mean_encodings(self.model, self.train)
             self._data = a, self.train.observed, self.train.controls
         return self._data
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from kvae_tf.data import SequenceData, pixel_moments
 from kvae_tf.data.sequence_data import as_unit
-from kvae_tf.models.kvae.by_sequence import by_sequence
+from kvae_tf.models.kvae.by_sequence import by_sequence, mean_encodings
 from kvae_tf.models.linear_features import newtonian_features
 
 _SEQUENCES = 1000  # more change the moments little
@@ -113,7 +113,7 @@ def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int)
         encodings, share = _encoded(model, train)
         model.constraint.target.assign(min(tolerance * share, 1.0))
     else:
-        (encodings,) = by_sequence(lambda frames: (model.encoder(frames).mean,), train)
+        encodings = mean_encodings(model, train)
     start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
     if model.network.reads_latents:
         start = tf.linalg.diag_part(model.mixture.initial_covariance)
