@@ -22,6 +22,7 @@ class World(NamedTuple):
 
 WORLDS: dict[str, World] = {
     "pendulum": World(pendulum.splits, pendulum.VERSION),
+    "pendulum_strong": World(pendulum.strong_splits, pendulum.VERSION),
     **{name: World(functools.partial(balls.splits, name), balls.VERSION) for name in balls.WORLDS},
     **{
         scene: World(functools.partial(bouncing_ball.splits, scene), bouncing_ball.VERSION)

@@ -27,7 +27,9 @@ GRAVITY = 9.81  # m/s²
 FRAME_INTERVAL = 0.1  # s
 SUBSTEPS = 10  # Runge-Kutta steps a frame interval; their error stays below 1e-7
 MAX_VELOCITY = np.pi  # rad/s, initial
-MAX_TORQUE = 2.0  # N m
+MAX_TORQUE = 2.0  # N m: too little to swing up, friction takes as much
+STRONG_VELOCITY = 8.0  # rad/s, initial; a fall from the top ends with 6
+STRONG_TORQUE = 5.0  # N m
 
 SIZE = 16  # pixels
 CENTRE = 7.5  # pixel coordinate of the pivot
@@ -56,17 +58,45 @@ def splits(
     )
 
 
+def strong_splits(
+    seed: int, num_sequences: Sequence[int] = (2000, 500, 500), num_steps: int = 30
+) -> Splits:
+    """The parts of a world with torques of ±5 N m and initial velocities of ±8 rad/s.
+
+    Such torques can swing the pendulum up, and such starts reach all states on the way.
+
+    Args:
+      seed: a non-negative int.
+      num_sequences: numbers of sequences of the three parts, 2000, 500 and 500 by default.
+      num_steps: number T of frames of a sequence, 30 by default.
+
+    Raises:
+      UserError: a number is no positive integer.
+    """
+    return streams.split(
+        lambda size, stream: simulate(size, num_steps, stream, STRONG_TORQUE, STRONG_VELOCITY),
+        num_sequences,
+        seed,
+    )
+
+
 def simulate(
-    num_sequences: int, num_steps: int, seed: int | np.random.SeedSequence
+    num_sequences: int,
+    num_steps: int,
+    seed: int | np.random.SeedSequence,
+    max_torque: float = MAX_TORQUE,
+    max_velocity: float = MAX_VELOCITY,
 ) -> SequenceData:
     """Sequences from random starts under random torques.
 
-    The start is uniform on the circle with a velocity in ±π rad/s, torques are uniform in ±2 N m.
+    The start is uniform on the circle, its velocity and the torques are uniform, too.
 
     Args:
       num_sequences: number N of sequences.
       num_steps: number T of frames of a sequence.
       seed: a non-negative int or a ``SeedSequence``.
+      max_torque: largest torque in either direction, N m; 2 by default.
+      max_velocity: largest initial velocity in either direction, rad/s; π by default.
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 16, 16, 1]`` float32, ``controls [N, T, 1]`` in N m and
@@ -76,9 +106,9 @@ def simulate(
     num_steps = number_checks.integer("num_steps", num_steps)
     rng = streams.generator(seed)
     angle = rng.uniform(0.0, 2.0 * np.pi, num_sequences)
-    velocity = rng.uniform(-MAX_VELOCITY, MAX_VELOCITY, num_sequences)
+    velocity = rng.uniform(-max_velocity, max_velocity, num_sequences)
     # Rounded first, so that the torques in the data are the ones that acted.
-    torque = rng.uniform(-MAX_TORQUE, MAX_TORQUE, (num_sequences, num_steps)).astype(np.float32)
+    torque = rng.uniform(-max_torque, max_torque, (num_sequences, num_steps)).astype(np.float32)
     states = integrate(angle, velocity, torque)
     return SequenceData(
         frames=render(states[..., 0]),
