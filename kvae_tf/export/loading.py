@@ -13,7 +13,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.lgssm import as_sampler
 from kvae_tf.models import inputs, registry
-from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents, Scores
+from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents, Rollout, Scores
 from kvae_tf.models.queries import Queries
 
 # Names of inputs and outputs in the order in which people read them; others follow.
@@ -188,15 +188,13 @@ class LoadedModel(Queries):
         return self._call("filter_start", batch_size=tf.cast(batch_size, tf.int32))
 
     def _filter_step(self, state, given):
-        result = self._call(
-            "filter_step",
-            **self._state(state),
-            frames=given.frames,
-            observed=tf.constant(1.0) if given.observed is None else given.observed,
-            controls=given.controls,
-        )
+        result = self._call("filter_step", **self._state(state), **self._given(given))
         later = {name: x for name, x in result.items() if name.startswith("state_")}
         return later, {name: x for name, x in result.items() if name not in later}
+
+    def _rollout(self, state, given, controls):
+        given = self._given(given) | {"controls": controls}
+        return Rollout(**self._call("rollout", **self._state(state), **given))
 
     def _locate(self, given):
         return Encoding(**self._call("locate", **self._given(given)))

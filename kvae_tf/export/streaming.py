@@ -1,5 +1,6 @@
-"""Exported signatures that filter frame by frame; the client keeps the state between calls.
+"""Exported signatures that filter frame by frame, and look ahead from there.
 
+The client keeps the filter's state between calls.
 All tensors of the state have names that start with ``state_``, the same for inputs and outputs, so
 that a client passes the outputs of one call to the next one.
 """
@@ -14,7 +15,7 @@ from kvae_tf.models.inputs import Inputs
 
 
 def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericFunction]:
-    """The signatures ``filter_start`` and ``filter_step``; none if the model lacks these queries.
+    """``filter_start``, ``filter_step`` and ``rollout``; none if the model lacks these queries.
 
     Args:
       model: a built model. Its filter's state is a NamedTuple of tensors and tuples of tensors.
@@ -28,6 +29,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         tf.TensorSpec(None, tf.float32, name="observed"),
         tf.TensorSpec(None, tf.float32, name="controls"),
     ]
+    candidates = tf.TensorSpec([None, None, None, U], tf.float32, name="controls")
     like = model.filter_start(1)
     start = tf.function(
         lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
@@ -43,8 +45,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         batch_size = assertions.size("batch_size", batch_size)
         return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
-    @tf.function(input_signature=[state_spec, *specs], autograph=False)
-    def filter_step(state, frames, observed=one, controls=zero):
+    def checked(state, frames, observed, controls):
         frames = assertions.shaped(frames, specs[0])
         batch_size = tf.shape(frames)[0]
         state = {
@@ -56,11 +57,24 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         frames, observed = assertions.frames(model, frames, observed, [batch_size])
         controls = assertions.controls(controls, [batch_size, U])
         controls = tf.ensure_shape(controls, [None, U])
-        given = Inputs(frames, observed, controls)
+        return state, Inputs(frames, observed, controls)
+
+    @tf.function(input_signature=[state_spec, *specs], autograph=False)
+    def filter_step(state, frames, observed=one, controls=zero):
+        state, given = checked(state, frames, observed, controls)
         later, result = model._filter_step(_state(state, like), given)
         return result | _named(later, state["state_time"] + 1)
 
-    return {"filter_start": filter_start, "filter_step": filter_step}
+    @tf.function(input_signature=[state_spec, specs[0], candidates, specs[1]], autograph=False)
+    def rollout(state, frames, controls, observed=one):
+        state, given = checked(state, frames, observed, zero)
+        controls = assertions.shaped(controls, candidates)
+        shape = tf.tensor_scatter_nd_update(tf.shape(controls), [[0]], [tf.shape(frames)[0]])
+        controls = tf.ensure_shape(assertions.controls(controls, shape), candidates.shape)
+        return model._rollout(_state(state, like), given, controls)._asdict()
+
+    found = {"filter_start": filter_start, "filter_step": filter_step}
+    return found | ({"rollout": rollout} if "rollout" in model.supports else {})
 
 
 def _named(state, time):

@@ -10,6 +10,7 @@ from kvae_tf.layers.joint_filter import (
     filter_start,
     filter_step,
     joint_filter,
+    rollout,
 )
 from kvae_tf.layers.mode_mixture import ModeMixture
 from kvae_tf.layers.recurrent import InitialNetwork
@@ -34,4 +35,5 @@ __all__ = [
     "StandardisedEntries",
     "frame_likelihood",
     "joint_filter",
+    "rollout",
 ]

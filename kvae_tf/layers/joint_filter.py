@@ -181,6 +181,55 @@ def filter_step(
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), result
 
 
+def rollout(
+    network: DynamicsParameterNetwork,
+    mixture: ModeMixture,
+    state: FilterState,
+    controls: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Means of the K steps after a frame, under each of N candidate sequences of controls.
+
+    They are those of ``filter_step`` over missing frames, without the covariances: the controls
+    move the means only, and the mode weights follow these.
+
+    Args:
+      network: the dynamics parameter network.
+      mixture: the modes.
+      state: the filter's state after ``filter_step`` of the frame, with controls of 0.
+      controls: ``[B, N, K, U]``; ``controls[:, :, 0]`` acts from the frame to the next.
+
+    Returns:
+      Encodings ``[B, N, K, m]`` and latents ``[B, N, K, n]``.
+    """
+    B, N, K, U = *tf.unstack(tf.shape(controls)[:3]), controls.shape[3]
+    n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
+
+    def each(x):
+        return tf.repeat(x, N, axis=0)
+
+    steps_first = tf.transpose(tf.reshape(controls, [B * N, K, U]), [1, 0, 2])
+    weights = each(state.mode_weights)
+    control = mixture.mix(mixture.control[..., :U], weights)
+    mean = each(state.mean) + tf.linalg.matvec(control, steps_first[0])
+
+    def step(carry, inputs):
+        mean, weights, *inner = carry
+        encoding = tf.linalg.matvec(mixture.mix(mixture.emission, weights), mean)
+        reached = (encoding, mean)
+        read = mean if network.reads_latents else encoding
+        (weights, learned), inner = network.step(read, tuple(inner))
+        mean = tf.linalg.matvec(mixture.mix(mixture.transition, weights), mean)
+        if mixture.has_offset:
+            mean += mixture.offset(weights, tf.concat([inputs[0], learned], axis=1))
+        return (mean, weights, *inner), reached
+
+    # The last step's control leads beyond the K steps.
+    later = tf.concat([steps_first[1:], steps_first[:1]], axis=0)
+    start = (mean, weights, *map(each, state.network))
+    _, reached = scan(step, start, (later,), [[None, m], [None, n]])
+    return tuple(tf.reshape(tf.transpose(x, [1, 0, 2]), [B, N, K, x.shape[-1]]) for x in reached)
+
+
 def _start(network, mixture, batch_size):
     """The first step's ``Parameters``; and the first carry: moments batch-last, network state."""
     first, state = network.start(batch_size)

@@ -2,7 +2,7 @@
 
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.cannonball import Cannonball
-from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents, Scores, VideoModel
+from kvae_tf.models.contract import QUERIES, Bound, Frames, Latents, Rollout, Scores, VideoModel
 from kvae_tf.models.dkf import DKF
 from kvae_tf.models.dvbf import DVBF
 from kvae_tf.models.ed_lstm import EDLSTM
@@ -23,6 +23,7 @@ __all__ = [
     "Frames",
     "Latents",
     "ModelSpec",
+    "Rollout",
     "Scores",
     "SequenceModel",
     "Setup",

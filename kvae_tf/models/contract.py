@@ -25,6 +25,7 @@ QUERIES = (
     "score",
     "filter_start",
     "filter_step",
+    "rollout",
     "locate",
     "components",
 )
@@ -98,6 +99,18 @@ class Scores(NamedTuple):
     reconstruction_scores: tf.Tensor
 
 
+class Rollout(NamedTuple):
+    """Means of the steps after a frame, under each of N candidate sequences of controls.
+
+    Attributes:
+      encodings: ``[B, N, K, m]``, what would be decoded.
+      latents: ``[B, N, K, n]``, latent states.
+    """
+
+    encodings: tf.Tensor
+    latents: tf.Tensor
+
+
 class VideoModel(Protocol):
     """A model of videos: live (``SequenceModel``) or loaded from an export (``LoadedModel``).
 
@@ -165,6 +178,9 @@ class VideoModel(Protocol):
 
     def filter_step(self, state, frames, observed=None, controls=None):
         """Filters one more frame of each sequence: the next state and a dictionary of moments."""
+
+    def rollout(self, state, frames, controls, observed=None) -> Rollout:
+        """The steps after the latest frame, under each of several candidate controls."""
 
     def locate(self, frames, observed=None, num_objects=None) -> Encoding:
         """Positions of the objects, inferred from the frames."""

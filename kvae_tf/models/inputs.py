@@ -137,6 +137,29 @@ def check_step(model, frames, observed, controls) -> Inputs:
     return Inputs(*(None if x is None else x[:, 0] for x in given[:3]))
 
 
+def check_rollout(model, frames, observed, controls) -> tuple[Inputs, tf.Tensor]:
+    """The inputs of a rollout, checked: those of a filter step, whose controls are 0; candidates.
+
+    Args:
+      model: a ``VideoModel``, for its sizes.
+      frames: as ``check_step`` takes them.
+      observed: as ``check_step`` takes it.
+      controls: ``[B, N, K, U]``, N candidates for K steps, finite.
+
+    Raises:
+      UserError: an input does not fit; the message names it.
+    """
+    controls, U = _array("controls", controls), model.control_size
+    shape = tuple(controls.shape)
+    if len(shape) != 4 or not _may_equal(shape[3], U):
+        raise UserError(f"controls has shape {_text(shape)}, expected [B, N, K, {U}]")
+    _refuse_empty("controls", shape[:3])
+    _refuse_infinite("controls", controls)
+    controls = tf.cast(controls, tf.float32)
+    given = check_step(model, frames, observed, tf.zeros_like(controls[:, 0, 0]))
+    return given, controls
+
+
 def check_state(state, frames) -> None:
     """Checks that a filter's state has a row for each of the frames.
 
@@ -424,6 +447,14 @@ def _may_equal(one, other) -> bool:
     return None in (one, other) or one == other
 
 
+def _refuse_infinite(name, array):
+    values = _known(array)
+    with np.errstate(over="ignore"):
+        wrong = values is not None and not np.isfinite(values.astype(np.float32)).all()
+    if wrong:
+        raise UserError(f"{name} holds NaN or infinities, expected finite numbers")
+
+
 def _refuse_empty(name, shape):
     if 0 in shape:
         raise UserError(f"{name} has shape {_text(shape)}, expected no axis of length 0")
@@ -561,11 +592,7 @@ def _control_array(model, controls, batch_size):
         wanted = f"[{'B' if batch_size is None else batch_size}, T, {U}]"
         none = " (the model has no controls)" if not U else ""
         raise UserError(f"controls has shape {_text(shape)}, expected {wanted}{none}")
-    values = _known(controls)
-    with np.errstate(over="ignore"):
-        wrong = values is not None and not np.isfinite(values.astype(np.float32)).all()
-    if wrong:
-        raise UserError("controls holds NaN or infinities, expected finite numbers")
+    _refuse_infinite("controls", controls)
     return tf.cast(controls, tf.float32)
 
 

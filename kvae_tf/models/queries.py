@@ -233,6 +233,32 @@ class Queries:
         inputs.check_state(state, given.frames)
         return self._answer("filter_step", state, given)
 
+    def rollout(self, state, frames, controls, observed=None):
+        """The K steps after a frame, under each of N candidate sequences of controls.
+
+        Means only, and no frames are decoded: a forecast for a planner that compares thousands of
+        candidates. The state stays as it is; ``filter_step`` with the controls that were chosen
+        goes on from it.
+
+        Args:
+          state: state after the earlier frames, from ``filter_start`` or ``filter_step``.
+          frames: ``[B, H, W, C]``, the latest frames, float in [0, 1] or uint8; any value where
+            unobserved.
+          controls: ``[B, N, K, U]``; ``controls[:, :, 0]`` acts from this frame to the next.
+          observed: ``[B]``, 1 = seen, 0 = missing; None: all are seen.
+
+        Returns:
+          ``Rollout``.
+
+        Raises:
+          UserError: an input does not fit, the state is that of another number of sequences, or the
+            model does not filter frame by frame.
+        """
+        self._need("rollout")
+        given, controls = inputs.check_rollout(self, frames, observed, controls)
+        inputs.check_state(state, given.frames)
+        return self._answer("rollout", state, given, controls)
+
     def locate(self, frames, observed=None, num_objects=None):
         """Positions of the objects, inferred from the frames.
 
@@ -318,6 +344,10 @@ class Queries:
 
     def _filter_step(self, state, given: Inputs):
         """The next state and a dictionary of moments; inputs without a time axis."""
+        raise NotImplementedError
+
+    def _rollout(self, state, given: Inputs, controls):
+        """``Rollout`` under controls ``[B, N, K, U]``; inputs without a time axis, controls 0."""
         raise NotImplementedError
 
     def _locate(self, given: Inputs):

@@ -5,7 +5,14 @@ import pytest
 import reference
 import tensorflow as tf
 
-from kvae_tf.layers import DynamicsParameterNetwork, ModeMixture, joint_filter
+from kvae_tf.layers import (
+    DynamicsParameterNetwork,
+    ModeMixture,
+    filter_start,
+    filter_step,
+    joint_filter,
+    rollout,
+)
 
 B, T, M, N, K, U = 2, 5, 2, 3, 4, 2
 
@@ -55,6 +62,28 @@ def test_joint_filter_fills_in_its_own_predictions(control_size, learned, kind):
     expected = np.where(observed[..., None] > 0, a, predicted)
     np.testing.assert_allclose(result.encodings, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(result.filtered_means, oracle.filtered_means, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "fifo", "state"])
+def test_a_rollout_with_learned_controls(kind):
+    """Each candidate is the filter's own walk over missing frames."""
+    network, mixture = make_network(kind, learned_controls=N), make_mixture(U + N)
+    if kind == "state":
+        network = DynamicsParameterNetwork(K, 6, kind, learned_controls=N)
+        network.build((None, None, N))
+    state = filter_start(network, mixture, B)
+    seen, hidden = np.ones(B, np.float32), np.zeros(B, np.float32)
+    controls = normal(B, 3, 4, U, seed=6)
+    first = normal(B, M)
+    start, _ = filter_step(network, mixture, state, first, seen, np.zeros((B, U), np.float32))
+    encodings, latents = rollout(network, mixture, start, controls)
+    for i in range(3):
+        later, _ = filter_step(network, mixture, state, first, seen, controls[:, i, 0])
+        for k in range(4):
+            control = controls[:, i, min(k + 1, 3)]
+            later, step = filter_step(network, mixture, later, first, hidden, control)
+            for found, expected in ((encodings, step.encoding), (latents, step.mean)):
+                np.testing.assert_allclose(found[:, i, k], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("control_size", [0, U])

@@ -261,6 +261,54 @@ def test_a_frame_at_a_time(model):
         )
 
 
+@pytest.mark.parametrize("model", [*LIVE_SUBJECTS, *subjects("export", EXPORTED)], indirect=True)
+def test_a_rollout_is_the_filter_over_missing_frames(model):
+    """Of each candidate, after a frame that is seen in one sequence and missing in the other."""
+    if "rollout" not in model.supports:
+        assert "filter_step" not in model.supports
+        return
+    N, K = 3, 4
+    given, U = sequences(model), model.control_size
+    controls = given.get("controls", np.zeros((B, T, 0), np.float32))
+    state = model.filter_start(B)
+    for t in range(2):
+        state, _ = model.filter_step(state, given["frames"][:, t], None, controls[:, t])
+    frames, seen = given["frames"][:, 2], np.array([1, 0], np.float32)
+    candidates = np.random.default_rng(1).normal(size=(B, N, K, U)).astype(np.float32)
+    found = model.rollout(state, frames, candidates, seen)
+    n = found.latents.shape[-1]
+    assert found.encodings.shape == (B, N, K, model.encoding_size)
+    for i in range(N):
+        later, _ = model.filter_step(state, frames, seen, candidates[:, i, 0])
+        for k in range(K):
+            control = candidates[:, i, min(k + 1, K - 1)]  # of the last step none is felt
+            later, step = model.filter_step(later, np.zeros_like(frames), np.zeros(B), control)
+            for name in ("encodings", "latents"):
+                expected = step[name].numpy()
+                scale = max(1.0, np.abs(expected).max())
+                values = getattr(found, name)[:, i, k]
+                np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4 * scale)
+    assert step["latents"].shape == (B, n)
+    if U:
+        assert np.abs(found.latents[:, 0] - found.latents[:, 1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("model", subjects("live", ["kvae"]), indirect=True)
+def test_candidates_are_checked(model):
+    state, U = model.filter_start(B), model.control_size
+    frames, good = sequences(model)["frames"][:, 0], np.zeros((B, 3, 4, U), np.float32)
+    for controls, message in (
+        (good[0], r"controls has shape \(3, 4, 1\), expected \[B, N, K, 1\]"),
+        (np.repeat(good, 2, axis=3), r"expected \[B, N, K, 1\]"),
+        (good[:, :, :0], "no axis of length 0"),
+        (good + np.nan, "controls holds NaN"),
+        (good[:1], r"controls has shape"),
+    ):
+        found = refusal(lambda x=controls: model.rollout(state, frames, x))
+        assert re.search(message, found), found
+    assert "as frames have" in refusal(lambda: model.rollout(model.filter_start(3), frames, good))
+
+
 @every_subject
 def test_unsupported_queries_are_refused(model):
     assert {"decode", "impute", "forecast"} <= model.supports <= set(QUERIES)

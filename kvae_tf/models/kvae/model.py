@@ -40,10 +40,11 @@ from kvae_tf.layers import (
     filter_step,
     frame_likelihood,
     joint_filter,
+    rollout,
 )
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.contract import Bound, Frames, Latents, Scores
+from kvae_tf.models.contract import Bound, Frames, Latents, Rollout, Scores
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae import paths as path_mean
 from kvae_tf.models.kvae.constraint import ReconstructionConstraint
@@ -612,6 +613,10 @@ class KVAE(SequenceModel):
                 step.log_likelihood + reconstruction, step.log_likelihood, reconstruction
             )._asdict(),
         }
+
+    def _rollout(self, state, given, controls):
+        state, _ = self._filter_step(state, given)
+        return Rollout(*rollout(self.network, self.mixture, state, controls))
 
     # Helpers.
 
