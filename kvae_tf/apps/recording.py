@@ -89,7 +89,7 @@ def record(
     if min_steps > steps:
         raise UserError(f"--min_steps is {min_steps}, expected at most --steps={steps}")
     act = _policy(policy, hold)
-    world = _make(environment)
+    world = make(environment)
     rng = np.random.default_rng(seed)
     rows, lengths, dropped = [], [], 0
     try:
@@ -140,7 +140,15 @@ def _policy(name, hold) -> Policy:
     return act
 
 
-def _make(environment):
+def make(environment: str):
+    """An environment that renders pictures.
+
+    Args:
+      environment: name of the environment for ``gymnasium.make``.
+
+    Raises:
+      UserError: the package gymnasium is missing, the environment is unknown or renders none.
+    """
     try:
         import gymnasium
     except ImportError:
@@ -170,7 +178,7 @@ def _episode(world, act, rng, seed, steps, size, warmup):
     for t in range(warmup + steps):
         action = act(observation, t, world.action_space, rng)
         if t >= warmup:
-            pictures.append(_small(world.render(), size))
+            pictures.append(shrunk(world.render(), size))
             actions.append(_numbers(action, world.action_space))
         observation, _, terminated, truncated, _ = world.step(action)
         if terminated or truncated:
@@ -187,7 +195,16 @@ def _numbers(action, space):
     return numbers.tolist()
 
 
-def _small(picture, size):
+def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
+    """A picture, uint8 ``[H, W, 3]``, whose longer side is ``size`` pixels.
+
+    Args:
+      picture: what an environment renders.
+      size: pixels.
+
+    Raises:
+      UserError: it is no picture.
+    """
     if np.ndim(picture) != 3 or np.shape(picture)[2] != 3 or picture.dtype != np.uint8:
         raise UserError(
             f"the environment renders {type(picture).__name__} of shape {np.shape(picture)}, "

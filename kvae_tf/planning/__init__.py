@@ -6,6 +6,6 @@ holds the search behind it, ``costs`` what is searched for.
 
 from kvae_tf.planning.controller import Controller
 from kvae_tf.planning.costs import to_goals
-from kvae_tf.planning.cross_entropy import Box, OneOf, Plan, Search, minimise
+from kvae_tf.planning.cross_entropy import Box, OneOf, Plan, Search, minimise, next_guess
 
-__all__ = ["Box", "Controller", "OneOf", "Plan", "Search", "minimise", "to_goals"]
+__all__ = ["Box", "Controller", "OneOf", "Plan", "Search", "minimise", "next_guess", "to_goals"]

@@ -77,7 +77,7 @@ class Search(NamedTuple):
     """Settings of the cross-entropy method.
 
     Attributes:
-      horizon: number K of steps that a plan looks ahead, 30 by default.
+      horizon: number K of steps that a plan looks ahead, 20 by default.
       candidates: number N of candidates that an iteration draws, 200 by default.
       elites: number of candidates that make the next mean and standard deviation, 20 by default.
       iterations: number of iterations at each step of an episode, 4 by default.
@@ -91,7 +91,7 @@ class Search(NamedTuple):
         default.
     """
 
-    horizon: int = 30
+    horizon: int = 20
     candidates: int = 200
     elites: int = 20
     iterations: int = 4
