@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"', (ROOT / "kvae_tf/__init__.py").read_text(), re.M)[1]
 COMMANDS = (
     "train", "evaluate", "impute", "forecast", "simulate", "report", "sweep", "compare", "record",
-    "card", "score",
+    "card", "score", "control",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not follow __getattr__
-    from kvae_tf import data, lgssm, models
+    from kvae_tf import data, lgssm, models, planning
     from kvae_tf.experiments import presets
     from kvae_tf.experiments.load import load
     from kvae_tf.experiments.presets import create
@@ -36,6 +36,7 @@ __all__ = [
     "lgssm",
     "load",
     "models",
+    "planning",
     "presets",
     "train",
 ]
@@ -54,6 +55,7 @@ _PUBLIC = {
     "data": ("data", None),
     "lgssm": ("lgssm", None),
     "models": ("models", None),
+    "planning": ("planning", None),
     "presets": ("experiments.presets", None),
 }
 

@@ -82,7 +82,7 @@ class Controller:
         """
         if self._state is None:
             raise UserError("no episodes have begun, expected a call of start before")
-        frames = inputs.check_step(self.model, frames, None, self._guess[:, 0]).frames
+        frames = inputs.check_frames(self.model, frames)
         inputs.check_state(self._state, frames)
         self._state, plan = self._step(
             self._state, frames, self._guess, tf.constant([self.seed, self._count], tf.int64)

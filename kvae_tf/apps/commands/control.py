@@ -20,9 +20,9 @@ def define() -> None:
     flags.DEFINE_string("saved_model", "", "The model that plans: an export or a run.")
     flags.DEFINE_list(
         "policies",
-        ["random", "simulator", "encodings"],
-        "What acts: random; simulator, plans with the true simulator; encodings or frames, plans "
-        "by the model, whose costs are distances of encodings or of decoded frames to the goal's.",
+        ["random", "simulator", "model"],
+        "What acts: random; simulator, plans with the true simulator; model, plans by the model "
+        "with distances of encodings to that of the goal; model_frames, of decoded frames.",
     )
     flags.DEFINE_integer("seeds", 50, "Number of episodes, from the seeds 0, 1 and so on.", 1)
     flags.DEFINE_integer("steps", 0, "Steps of an episode; 0: the task's own.", 0)

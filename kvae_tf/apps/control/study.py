@@ -26,15 +26,15 @@ TASKS: dict[str, Callable[[], Task]] = {
     "pendulum": functools.partial(SwingUp, pendulum.MAX_TORQUE),
     "cartpole": CartPole,
 }
-# What acts: nothing that aims, the planner with the true simulator, or with a model, whose costs
-# are distances between encodings or between decoded frames.
-POLICIES = ("random", "simulator", "encodings", "frames")
+# By a model: what the distances to the goal are between.
+MEASURES = {"model": "encodings", "model_frames": "frames"}
+POLICIES = ("random", "simulator", *MEASURES)
 
 
 def run(
     task: str,
     saved_model: str = "",
-    names: Sequence[str] = ("random", "simulator", "encodings"),
+    names: Sequence[str] = ("random", "simulator", "model"),
     num_seeds: int = 50,
     steps: int = 0,
     search: Search | None = None,
@@ -47,8 +47,9 @@ def run(
       task: a name out of ``TASKS``.
       saved_model: name or path of the model that plans, of an export or a run; its weights are
         loaded into a live model. Empty where no model is asked for (default).
-      names: names out of ``POLICIES``; by default a model's plans by encodings, and the two beside
-        which they stand.
+      names: names out of ``POLICIES``: random actions; plans with the true simulator; plans by the
+        model, whose costs are distances to the goal between encodings or, ``"model_frames"``,
+        between decoded frames. The first three by default.
       num_seeds: number of episodes, whose seeds are 0, 1, …; 50 by default.
       steps: number of steps of an episode; 0: the task's own (default).
       search: settings of the planner; None: its defaults.
@@ -74,10 +75,10 @@ def run(
         raise UserError(f"--film={film} ends in {film.suffix!r}, expected .gif or .mp4")
     search = search or Search()
     search.check()
-    measures = [name for name in names if name not in ("random", "simulator")]
-    if measures and not saved_model:
-        raise UserError(f"--saved_model is not set, but --policies={measures[0]} plans by a model")
-    model = load.load(saved_model, trainable=True) if measures else None
+    by_model = [name for name in names if name in MEASURES]
+    if by_model and not saved_model:
+        raise UserError(f"--saved_model is not set, expected the model of --policies={by_model[0]}")
+    model = load.load(saved_model, trainable=True) if by_model else None
     world = TASKS[task]()
 
     def policy(name):
@@ -85,7 +86,7 @@ def run(
             return policies.Random(world, seed)
         if name == "simulator":
             return policies.Simulator(world, search, seed)
-        cost = to_goals(model, world.goals(), name)
+        cost = to_goals(model, world.goals(), MEASURES[name])
         return policies.Pixels(Controller(model, cost, world.actions, search, seed))
 
     chosen = {name: policy(name) for name in names}
