@@ -169,6 +169,25 @@ def foreign(saved_models: Path) -> str:
     return _markdown(header, rows)
 
 
+def planning(saved_models: Path) -> str:
+    """Simulated worlds under control: by chance, by the true simulator's plans, by a model's."""
+    rows = []
+    for task, policies in _read(saved_models / "tables" / "planning.json").items():
+        for found in policies.values():
+            rows.append((
+                task,
+                _POLICIES[found["policy"]],
+                f"`{found['model']}`" if found["model"] else "",
+                found["horizon"] or "",
+                f"{found['successes']} of {found['episodes']}",
+                f"{found['return']:.2f} ± {found['return_std']:.2f}",
+                f"{found['cpu_seconds']:.0f}",
+            ))  # fmt: skip
+    return _markdown(
+        ("task", "actions", "model", "horizon", "successes", "return", "CPU seconds"), rows
+    )
+
+
 def anomalies(saved_models: Path) -> str:
     """How well scores tell sequences and frames with an anomaly from those without."""
     rows = []
@@ -464,6 +483,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         calibration,
         anomalies,
         foreign,
+        planning,
         false_alarms,
         pendulum,
         pendulum_bounds,
@@ -493,6 +513,12 @@ _FILLING = {
     "kvae_tf": "kvae_tf",
 }
 
+_POLICIES = {
+    "random": "random",
+    "simulator": "planned with the true simulator",
+    "model": "planned by a model, distance of encodings",
+    "model_frames": "planned by a model, distance of decoded frames",
+}
 _METHODS = {"smooth": "smoothing", "filter": "filtering"}
 # Group of metrics -> name of its horizontal axis, what is hidden, and for how many of it.
 _HIDDEN = {

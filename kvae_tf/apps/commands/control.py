@@ -56,7 +56,10 @@ def call() -> None:
         values.seed, Path(values.film) if values.film else None,
     )  # fmt: skip
     for name, row in results.items():
-        print(f"{name}: {', '.join(f'{key} {value}' for key, value in row.items())}")
+        print(
+            f"{name}: {row['successes']} of {row['episodes']} succeeded, return {row['return']} ± "
+            f"{row['return_std']} in {row['steps']} steps, {row['cpu_seconds']} CPU seconds"
+        )
     if output:
         known[values.task] = known.get(values.task, {}) | results
         storage.write_json(output, known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from kvae_tf.apps import recording
 from kvae_tf.planning import OneOf
@@ -15,8 +16,8 @@ CROP = (22, 32, 32, 32)  # top, left, height and width of the part that shows po
 class CartPole:
     """Keep the pole upright for 200 steps of 0.02 s; see ``task.Task``.
 
-    States are the cart's position and velocity, and the pole's angle and angular velocity. Motion,
-    pictures and the end of an episode are those of Gymnasium.
+    Frames are grey. States are the cart's position and velocity, and the pole's angle and angular
+    velocity. Motion, pictures and the end of an episode are those of Gymnasium.
 
     Raises:
       UserError: the package gymnasium is missing.
@@ -37,8 +38,8 @@ class CartPole:
         frames = []
         for state in states:
             self._world.state = state
-            picture = recording.shrunk(self._world.render(), SIZE)
-            frames.append(picture[top : top + height, left : left + width])
+            picture = Image.fromarray(recording.shrunk(self._world.render(), SIZE)).convert("L")
+            frames.append(np.asarray(picture)[top : top + height, left : left + width, np.newaxis])
         return np.stack(frames)
 
     def goals(self):

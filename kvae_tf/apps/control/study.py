@@ -57,8 +57,9 @@ def run(
       film: a ``.gif`` or ``.mp4`` file for the first episode by each policy; None: none (default).
 
     Returns:
-      Name of a policy -> ``successes``, ``episodes``, ``steps``, ``return`` (mean), ``return_std``
-      (over episodes) and ``cpu_seconds`` of the episodes with their simulation.
+      Name of a policy, with that of its model -> ``policy``, ``model``, ``horizon`` (0: no plans),
+      ``successes``, ``episodes``, ``steps``, ``return`` (mean), ``return_std`` (over episodes) and
+      ``cpu_seconds`` of the episodes with their simulation.
 
     Raises:
       UserError: a name is unknown, the model is missing, cannot plan, or does not fit the task.
@@ -97,7 +98,11 @@ def run(
             world, acting, np.arange(num_seeds), steps or world.steps, int(film is not None)
         )
         earned = world.returns(played.states)
-        results[name] = {
+        whose = _name(saved_model) if name in MEASURES else ""
+        results[f"{name} {whose}".strip()] = {
+            "policy": name,
+            "model": whose,
+            "horizon": 0 if name == "random" else search.horizon,
             "successes": int(world.succeeded(played.states).sum()),
             "episodes": num_seeds,
             "steps": steps or world.steps,
@@ -110,6 +115,12 @@ def run(
         storage.make_folder(film.parent, "film")
         films.write(film, films.side_by_side({n: _upright(x[0], world) for n, x in filmed.items()}))
     return results
+
+
+def _name(saved_model):
+    """Name of an export or a run, without the version."""
+    path = Path(saved_model)
+    return path.parent.name if path.name.isdecimal() else path.name
 
 
 def _upright(frames, world):
