@@ -11,6 +11,7 @@ from kvae_tf.planning import OneOf
 
 SIZE = 96  # pixels of a picture's longer side, as ``scripts/record.py`` films
 CROP = (22, 32, 32, 32)  # top, left, height and width of the part that shows pole and cart
+_REACH, _GOALS = 0.4, 41  # metres from the centre, number of places
 
 
 class CartPole:
@@ -43,7 +44,10 @@ class CartPole:
         return np.stack(frames)
 
     def goals(self):
-        return self.frames(np.zeros((1, 4)))
+        """Upright poles at many places: where the cart is moves a frame far more than a tilt."""
+        states = np.zeros((_GOALS, 4))
+        states[:, 0] = np.linspace(-_REACH, _REACH, _GOALS)
+        return self.frames(states)
 
     def advance(self, states, controls):
         """A pole that has fallen stays as it is."""
