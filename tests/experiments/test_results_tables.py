@@ -78,6 +78,10 @@ def saved_models(tmp_path):
                "filtering": 0.7, "last_frame": 0.7, "to_last_frame": 0.874, "sequences": 31,
                "cpu_minutes": 11.7, "kept_out": True}  # fmt: skip
     write(folder / "tables" / "foreign.json", {"mars": strange})
+    planned = {"policy": "model", "model": "kite", "horizon": 20, "successes": 47, "episodes": 50,
+               "return": 0.781, "return_std": 0.057, "cpu_seconds": 36.8}  # fmt: skip
+    chance = planned | {"policy": "random", "model": "", "horizon": 0, "successes": 0}
+    write(folder / "tables" / "planning.json", {"loop": {"model kite": planned, "random": chance}})
     for world in results_tables.WORLDS:
         write(folder / world / "metrics.json", metrics())
         runs = [
@@ -193,6 +197,9 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| 0.999 | 0.920 |",
         f"| gravity | gap of 9 | filtering | {least:.5f} ± {spread:.5f} |  | 0.0050 "
         f"({0.005 / least:.1f}) |  |",
+        "| loop | planned by a model, distance of encodings | `kite` | 20 | 47 of 50 | "
+        "0.78 ± 0.06 | 37 |",
+        "| loop | random |  |  | 0 of 50 | 0.78 ± 0.06 | 37 |",
         "| mars, kept out | `no_dynamics` | 0.20 | 0.61 | 0.70 | 0.70 | 0.87 | 31 | 12 |",
     ):
         assert line in text, line
