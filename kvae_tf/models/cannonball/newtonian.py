@@ -199,6 +199,16 @@ class NewtonianMixture(keras.layers.Layer):
         least = NOISE_FLOOR * 1e-3
         self.log_emission_noise.assign(np.log(np.maximum(noise - NOISE_FLOOR, least)))
 
+    def set_acceleration(self, acceleration: np.ndarray) -> None:
+        """Sets the part of u that changes velocities.
+
+        Args:
+          acceleration: second difference of the positions, ``[m]``.
+        """
+        force = np.array(self.force)
+        force[self.position_size :] = acceleration / np.asarray(self.step)
+        self.force.assign(force)
+
     def set_start(self, start: GaussianMixture) -> None:
         """Sets π, μ and Σ.
 
