@@ -3,7 +3,7 @@
 python scripts/floor.py --worlds=box,gravity --output=kvae_tf/studies/bayes_floor.json
 
 That file is the one that reports and tables read. A bouncing ball takes about four minutes on a
-core; ``cannonballs`` and ``cannonballs_small`` one.
+core, several balls that fall one.
 """
 
 from __future__ import annotations
