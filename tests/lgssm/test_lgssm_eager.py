@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import has_tfp
 
 from kvae_tf import lgssm
 from kvae_tf.apps.benchmark import random_problem
@@ -193,7 +194,8 @@ def test_graphs_and_what_is_switched_off_make_no_program(monkeypatch):
     assert eager.compiles([y])
     tf.function(lgssm.filter)(model, y, observed)
     lgssm.filter(model, y, observed, validate=True)
-    lgssm.filter(model, y, observed[..., 0], method="tfp")
+    if has_tfp():
+        lgssm.filter(model, y, observed[..., 0], method="tfp")
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
         lgssm.filter(model, y, observed)
     assert programs() == before
