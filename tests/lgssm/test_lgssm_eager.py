@@ -221,7 +221,7 @@ def test_errors_are_those_of_other_calls():
 
 
 def _beyond_xla(x, *, factor):
-    return tf.numpy_function(lambda x: factor * x, [x], tf.float32)
+    return tf.numpy_function(lambda x: np.float32(factor) * x, [x], tf.float32)
 
 
 def test_what_xla_cannot_compile_runs_as_a_graph_and_says_so_once(monkeypatch):
