@@ -19,6 +19,8 @@ COMMANDS = (
     "train", "evaluate", "impute", "forecast", "simulate", "report", "sweep", "compare", "record",
     "card", "score",
 )  # fmt: skip
+# Writing filter_step as LiteRT and ONNX, and running the files.
+EDGE = ["ai-edge-litert>=2.3.0", "tf2onnx>=1.17.0", "onnx>=1.20.0", "onnxruntime>=1.22.0"]
 
 
 class BuildWithData(build_py):
@@ -105,6 +107,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *EDGE,
             "pytest",
             "pytest-xdist",
             "hypothesis",
@@ -115,6 +118,7 @@ setup(
         ],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "gpu": ["tensorflow[and-cuda]>=2.18.1"],
+        "edge": EDGE,
         "video": ["av>=12.3.0"],
         "profile": ["xprof"],
         "compare": ["statsmodels>=0.14", "pandas>=2", "vega_datasets>=0.9"],

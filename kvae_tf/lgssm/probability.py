@@ -20,9 +20,9 @@ def require(what: str) -> ModuleType:
     try:
         import tensorflow_probability
     except ImportError as error:
-        found = " ".join(str(error).split())
+        words = " ".join(str(error).split())
         raise UserError(
-            f"{what} needs TensorFlow Probability, expected `pip install tensorflow-probability "
-            f"tf_keras` to have been run ({found})"
+            f"{what} needs TensorFlow Probability: pip install tensorflow-probability tf_keras "
+            f"({words})"
         ) from None
     return tensorflow_probability
