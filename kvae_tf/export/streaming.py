@@ -30,7 +30,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
     ]
     like = model.filter_start(1)
     start = tf.function(
-        lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
+        lambda: named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
     )
     state_spec = {
         name: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=name)
@@ -41,7 +41,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
     def filter_start(batch_size):
         batch_size = assertions.shaped(batch_size, tf.TensorSpec([], tf.int32))
         batch_size = assertions.size("batch_size", batch_size)
-        return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
+        return named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
     @tf.function(input_signature=[state_spec, *specs], autograph=False)
     def filter_step(state, frames, observed=one, controls=zero):
@@ -57,14 +57,19 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         controls = assertions.controls(controls, [batch_size, U])
         controls = tf.ensure_shape(controls, [None, U])
         given = Inputs(frames, observed, controls)
-        later, result = model._filter_step(_state(state, like), given)
-        return result | _named(later, state["state_time"] + 1)
+        later, result = model._filter_step(of_names(state, like), given)
+        return result | named(later, state["state_time"] + 1)
 
     return {"filter_start": filter_start, "filter_step": filter_step}
 
 
-def _named(state, time):
-    """The state as a flat dictionary, with ``state_time``, the number of frames so far."""
+def named(state: tuple, time: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The state as a flat dictionary, with ``state_time``.
+
+    Args:
+      state: a NamedTuple of tensors and tuples of tensors, each with a row for each sequence.
+      time: ``[B]`` int32, the number of frames so far.
+    """
     named = {"state_time": time}
     for field, value in state._asdict().items():
         if isinstance(value, tuple):
@@ -74,8 +79,13 @@ def _named(state, time):
     return named
 
 
-def _state(named, like):
-    """The state, of the type of ``like``, from a flat dictionary; inverse of ``_named``."""
+def of_names(named: dict[str, tf.Tensor], like: tuple) -> tuple:
+    """The state from a flat dictionary; inverse of ``named``.
+
+    Args:
+      named: tensors by name, ``state_time`` among them, which is no part of the state.
+      like: a state of the same model.
+    """
     fields = {
         field: tuple(named[f"state_{field}_{i}"] for i in range(len(value)))
         if isinstance(value, tuple)
