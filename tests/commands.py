@@ -1,4 +1,7 @@
-"""Scripts as a user calls them, in children of one process that has TensorFlow imported already."""
+"""Scripts as a user calls them, in children of one process that has TensorFlow imported already.
+
+TensorFlow Probability cannot be imported there: no script needs it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Reads jobs, and runs each in a child of its own: nothing passes from one to the next.
 _PARENT = """
 import json, os, runpy, sys, traceback
+for name in ("tensorflow_probability", "tf_keras"):
+    sys.modules[name] = None  # importing it is a ModuleNotFoundError
 from kvae_tf.apps import cli
 cli.import_tensorflow_quietly()
 from kvae_tf.experiments import run, targets

@@ -4,6 +4,7 @@ import fcntl
 import functools
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Tests call the engine once for each of many small shapes: compiling would take longer.
 os.environ.setdefault("KVAE_TF_EAGER_JIT", "0")
+
+# The tests of a machine without TensorFlow Probability; also in the processes that tests start.
+if os.environ.get("KVAE_TF_WITHOUT_TFP") == "1":
+    HIDING = str(Path(__file__).parent / "without_tfp")
+    sys.path.insert(0, HIDING)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [HIDING, *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 
 SAVED_MODELS = Path(__file__).parents[1] / "saved_models"
 
@@ -24,6 +33,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items):
     """Whole commands first: they take longest, and files go to workers in this order."""
     items.sort(key=lambda item: "integration" not in item.path.parts)
+
+
+def has_tfp():
+    """Whether TensorFlow Probability can be imported."""
+    try:
+        import tensorflow_probability  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def pytest_runtest_setup(item):
+    """Skips what needs TensorFlow Probability where it is not installed."""
+    parameters = getattr(item, "callspec", None)
+    engines = parameters.params.values() if parameters else ()
+    if item.get_closest_marker("tfp") or "tfp" in map(str, engines):
+        pytest.importorskip("tensorflow_probability")
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,12 @@ ORDER = (
     "training", "export", "studies", "experiments", "apps",
 )  # fmt: skip
 MODEL_NAMES = re.compile(r"cannonball|\"kvae\"|'kvae'|dvbf|dkf|ed_lstm")
-# Where models may be named: their own package, the worlds of the data, and tables of results.
-NAMED = ("models", "data/worlds", "experiments/results_tables.py", "studies/paper_values.py")
+# Where models may be named: their own package, the worlds of the data, the least errors of these
+# worlds, and tables of results.
+NAMED = (
+    "models", "data/worlds", "studies/least_error", "experiments/results_tables.py",
+    "studies/paper_values.py",
+)  # fmt: skip
 MOST_ENTRIES = 15
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-import tensorflow_probability as tfp
 from scipy import stats
 
 B, T, N, M = 2, 6, 3, 2
@@ -19,6 +18,8 @@ def case(seed=0, kind="per_step", length=T, **options):
 
 def tfp_model(model, length):
     """TFP's model, built from the expanded arrays."""
+    import tensorflow_probability as tfp
+
     A, b, q, C, r, mean, covariance = model.expand(B, length)
     operator, normal = tf.linalg.LinearOperatorFullMatrix, tfp.distributions.MultivariateNormalDiag
 
@@ -74,6 +75,7 @@ def test_loop_agrees_with_the_dense_joint_on_a_long_sequence():
     assert max(reference.scaled_error(a, e) for a, e in pairs) < 1e-11
 
 
+@pytest.mark.tfp
 @pytest.mark.parametrize("kind", ["none", "per_step"])
 def test_dense_joint_agrees_with_tfp(kind):
     model, _, y, mask = case(seed=2, kind=kind, step_noises=True)

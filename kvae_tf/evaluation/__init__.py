@@ -2,6 +2,7 @@
 
 from kvae_tf.evaluation.bound import bound, importance_bound
 from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
+from kvae_tf.evaluation.counts import inferred_counts
 from kvae_tf.evaluation.coverage import ALL, Calibration, calibration, coverage, crps
 from kvae_tf.evaluation.curves import GAPS, RATES, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
@@ -79,6 +80,7 @@ __all__ = [
     "imputation",
     "in_order",
     "incorrect_pixels",
+    "inferred_counts",
     "interpolation",
     "judged",
     "last_seen",

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from kvae_tf.data import SequenceData, storage
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.bound import bound
 from kvae_tf.evaluation.continuations import FIRST, LAST, Continuation, generation, interpolation
+from kvae_tf.evaluation.counts import inferred_counts
 from kvae_tf.evaluation.curves import FIRST_SEEN, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.imputation import imputation
 from kvae_tf.evaluation.objects import object_errors, true_positions
@@ -37,7 +40,8 @@ def evaluate(
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
       ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
       ``position_r2/<number>``, ``position_rmse/<number>``, ``identity_switch_rate``,
-      ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``.
+      ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``, and
+      ``count_accuracy``, the share of sequences whose number of objects it would have found.
     """
     metrics = dict(bound(model, data))
     if model.variance_floor is not None:
@@ -72,6 +76,9 @@ def _objects(model, data, train):
         metrics["identity_switch_rate"] = errors.identity_switch_rate
         metrics["acceleration/ratio"] = errors.acceleration_ratio
         metrics["acceleration/angle_degrees"] = errors.acceleration_angle
+        if model.max_objects > 1:
+            found = inferred_counts(model, data)
+            metrics["count_accuracy"] = float(np.mean(found == data.num_objects))
     return metrics
 
 

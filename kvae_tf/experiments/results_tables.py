@@ -452,6 +452,9 @@ def cannonballs(saved_models: Path) -> str:
                     f"{metrics['acceleration/angle_degrees']:.1f}°",
                 )
             )
+    best = bayes_floor.numbers("cannonballs_small")
+    r_squared = (f"{best[f'position_r2/{count}']:.3f}" for count in (1, 2))
+    rows.append(("*law known*", "", *(f"*{value}*" for value in r_squared), "", "", ""))
     return _markdown(
         ("model", "seed", "R², one ball", "R², two balls", "sequences with balls mixed up",
          "acceleration / true", "angle off"),
@@ -471,6 +474,11 @@ def continuations(saved_models: Path) -> str:
                 )
                 frame = metrics[f"{group}/frames"][index]
                 rows.append((name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)))
+    best = bayes_floor.numbers("cannonballs_small")
+    for group, index in (("generation", -1), ("interpolation", 10)):
+        cells = (best[group][name][index] for name in ("incorrect_pixels", "position_error"))
+        frame = best[group]["frames"][index]
+        rows.append(("*law known*", "", group, frame, "", *(f"*{cell:.4g}*" for cell in cells)))
     header = ("model", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
     return _markdown(header, rows)
 

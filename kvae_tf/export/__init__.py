@@ -1,1 +1,1 @@
-"""Export of a trained model as a SavedModel, loading, model cards and LiteRT files."""
+"""Export of a trained model as a SavedModel, loading, model cards, LiteRT and ONNX files."""

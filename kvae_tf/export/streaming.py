@@ -1,8 +1,8 @@
 """Exported signatures that filter frame by frame, and look ahead from there.
 
-The client keeps the filter's state between calls.
-All tensors of the state have names that start with ``state_``, the same for inputs and outputs, so
-that a client passes the outputs of one call to the next one.
+The client keeps the filter's state between calls. All tensors of the state have names that start
+with ``state_``, the same for inputs and outputs, so that a client passes the outputs of one call to
+the next one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
     candidates = tf.TensorSpec([None, None, None, U], tf.float32, name="controls")
     like = model.filter_start(1)
     start = tf.function(
-        lambda: _named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
+        lambda: named(model.filter_start(1), tf.zeros([1], tf.int32)), autograph=False
     )
     state_spec = {
         name: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=name)
@@ -43,7 +43,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
     def filter_start(batch_size):
         batch_size = assertions.shaped(batch_size, tf.TensorSpec([], tf.int32))
         batch_size = assertions.size("batch_size", batch_size)
-        return _named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
+        return named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
     def checked(state, frames, observed, controls):
         frames = assertions.shaped(frames, specs[0])
@@ -62,8 +62,8 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
     @tf.function(input_signature=[state_spec, *specs], autograph=False)
     def filter_step(state, frames, observed=one, controls=zero):
         state, given = checked(state, frames, observed, controls)
-        later, result = model._filter_step(_state(state, like), given)
-        return result | _named(later, state["state_time"] + 1)
+        later, result = model._filter_step(of_names(state, like), given)
+        return result | named(later, state["state_time"] + 1)
 
     @tf.function(input_signature=[state_spec, specs[0], candidates, specs[1]], autograph=False)
     def rollout(state, frames, controls, observed=one):
@@ -71,14 +71,19 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         controls = assertions.shaped(controls, candidates)
         shape = tf.tensor_scatter_nd_update(tf.shape(controls), [[0]], [tf.shape(frames)[0]])
         controls = tf.ensure_shape(assertions.controls(controls, shape), candidates.shape)
-        return model._rollout(_state(state, like), given, controls)._asdict()
+        return model._rollout(of_names(state, like), given, controls)._asdict()
 
     found = {"filter_start": filter_start, "filter_step": filter_step}
     return found | ({"rollout": rollout} if "rollout" in model.supports else {})
 
 
-def _named(state, time):
-    """The state as a flat dictionary, with ``state_time``, the number of frames so far."""
+def named(state: tuple, time: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The state as a flat dictionary, with ``state_time``.
+
+    Args:
+      state: a NamedTuple of tensors and tuples of tensors, each with a row for each sequence.
+      time: ``[B]`` int32, the number of frames so far.
+    """
     named = {"state_time": time}
     for field, value in state._asdict().items():
         if isinstance(value, tuple):
@@ -88,8 +93,13 @@ def _named(state, time):
     return named
 
 
-def _state(named, like):
-    """The state, of the type of ``like``, from a flat dictionary; inverse of ``_named``."""
+def of_names(named: dict[str, tf.Tensor], like: tuple) -> tuple:
+    """The state from a flat dictionary; inverse of ``named``.
+
+    Args:
+      named: tensors by name, ``state_time`` among them, which is no part of the state.
+      like: a state of the same model.
+    """
     fields = {
         field: tuple(named[f"state_{field}_{i}"] for i in range(len(value)))
         if isinstance(value, tuple)

@@ -2,7 +2,7 @@
 
 ``LGSSM`` bundles the matrices; ``filter``, ``smooth`` and ``log_likelihood`` infer; ``sample``,
 ``posterior_sample`` and ``forecast`` draw and predict; a ``Sampler`` gives the noise. This package
-uses TensorFlow and TFP only, neither Keras nor models of frames.
+uses TensorFlow only, neither Keras nor models of frames; method ``"tfp"`` is TFP's.
 """
 
 from kvae_tf.lgssm.eager import compile_eager_calls

@@ -20,7 +20,16 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import checks, eager, gradient, padding, parallel, sequential, tfp_engine
+from kvae_tf.lgssm import (
+    checks,
+    eager,
+    gradient,
+    padding,
+    parallel,
+    probability,
+    sequential,
+    tfp_engine,
+)
 from kvae_tf.lgssm.model import LGSSM, as_tensor
 from kvae_tf.lgssm.results import FilterResult, SmoothResult
 from kvae_tf.lgssm.steps import batch_first, batch_last, cast, length
@@ -54,7 +63,8 @@ def filter(
       A ``FilterResult``.
 
     Raises:
-      UserError: a shape, a dtype, a value or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
+        without TensorFlow Probability installed.
     """
     inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
@@ -99,7 +109,8 @@ def smooth(
       A ``SmoothResult``.
 
     Raises:
-      UserError: a shape, a dtype, a value or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
+        without TensorFlow Probability installed.
     """
     inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
@@ -135,7 +146,8 @@ def log_likelihood(
       ``[B]``, nats.
 
     Raises:
-      UserError: a shape, a dtype, a value or the method does not fit.
+      UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
+        without TensorFlow Probability installed.
     """
     inputs = _prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
@@ -210,7 +222,10 @@ def _prepare(model, observations, observed, method, stabilised, validate):
             )
     model = model.validate()
     checks.check_model(model, validate)
-    return model, *prepare_observations(model, observations, observed, validate)
+    inputs = model, *prepare_observations(model, observations, observed, validate)
+    if method == "tfp":
+        probability.require("method 'tfp'")
+    return inputs
 
 
 def _infer(function, inputs, method, stabilised, validate):

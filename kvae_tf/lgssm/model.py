@@ -24,9 +24,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from kvae_tf.errors import UserError
+from kvae_tf.lgssm import probability
 from kvae_tf.lgssm.steps import psd_factor
 
 # Field -> (axes of one time step, may it lack a time axis only, never a batch axis alone).
@@ -159,9 +159,13 @@ class LGSSM(NamedTuple):
           A distribution over ``[T, m]`` observations with batch shape ``[B]`` (or none when no
           field has a batch axis). Time-varying fields are looked up by step; TFP asks for the
           transition at T-1 too, and past the last entry the last one is held.
+
+        Raises:
+          UserError: a field does not fit, or TensorFlow Probability is not installed.
         """
-        tfd, linalg = tfp.distributions, tf.linalg
         model = self.validate()
+        tfd = probability.require("LGSSM.to_tfp").distributions
+        linalg = tf.linalg
         offset = model.transition_offset
         if offset is None:
             offset = tf.zeros([model.latent_size], model.dtype)

@@ -3,10 +3,11 @@ r"""Linear features of constant acceleration, in closed form, as a start for enc
 A position under constant force has constant second differences, apart from noise. So of all
 linear features f_t = w · v_t of frames, those are computed that minimise
 
-    Var[f_{t+1} - 2 f_t + f_{t-1}] / Var[f_t]
+    Var[f_{t+k} - 2 f_t + f_{t-k}] / Var[f_t]
 
-This is a generalised eigenvalue problem: slow feature analysis (Wiskott and Sejnowski 2002) with
-second differences in place of first ones. The centre of mass of the bright pixels is such a
+with k = 1, or a larger lag k where sequences have no bounces: then noise of single frames counts
+less. This is a generalised eigenvalue problem: slow feature analysis (Wiskott and Sejnowski 2002)
+with second differences in place of first ones. The centre of mass of the bright pixels is such a
 feature, of one object or of several.
 
 From random weights, gradients learn one coordinate of the positions before the other; the second
@@ -49,7 +50,7 @@ class LinearFeatures(NamedTuple):
 
 
 def newtonian_features(
-    data: SequenceData, count: int, flag: str, least: float = _LEAST
+    data: SequenceData, count: int, flag: str, least: float = _LEAST, lag: int = 1
 ) -> LinearFeatures:
     """The ``count`` linear features of frames whose second differences vary least.
 
@@ -59,20 +60,48 @@ def newtonian_features(
       flag: the flag that asks for them, for messages.
       least: variance of the frames' directions that count, as a share of the largest; 0.01 by
         default.
+      lag: number k of frames between those of which second differences are taken; 1 by default.
 
     Raises:
-      UserError: no three frames in a row were seen, or the frames vary in fewer directions.
+      UserError: no three frames, k apart, were seen, or the frames vary in fewer directions.
     """
     seen = data.observed > 0
     frames = data.unit_frames.reshape(*seen.shape, -1)
-    in_a_row = seen[:, 2:] & seen[:, 1:-1] & seen[:, :-2]
+    ends = seen.shape[1] - 2 * lag
+    last, middle, first = (slice(start, max(start + ends, 0)) for start in (2 * lag, lag, 0))
+    in_a_row = seen[:, last] & seen[:, middle] & seen[:, first]
     if not in_a_row.any():
+        apart = "in a row" if lag == 1 else f"{lag} apart"
         raise UserError(
-            f"no three frames in a row are seen in the training sequences, expected some for {flag}"
+            f"no three frames {apart} are seen in the training sequences, expected some for {flag}"
         )
-    bends = np.diff(frames, 2, axis=1)[in_a_row]
+    first, middle, last = (frames[:, part][in_a_row] for part in (first, middle, last))
+    bends = (last - middle) - (middle - first)
     frames = frames[seen]
-    variances, directions = linalg.eigh(_covariance(frames))
+    matrix, roughness = smoothest(frames, bends, count, least, flag)
+    return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
+
+
+def smoothest(
+    rows: np.ndarray, bends: np.ndarray, count: int, least: float, flag: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The combinations of features that vary least along paths, as a share of their variance.
+
+    Args:
+      rows: features ``[N, n]`` of all steps.
+      bends: their second differences, ``[M, n]``.
+      count: number m of combinations.
+      least: variance of the features' directions that count, as a share of the largest.
+      flag: the flag that asks for them, for messages.
+
+    Returns:
+      ``matrix [n, m]``, of combinations of variance 1, uncorrelated, the smoothest first; and their
+      ``roughness [m]``, variances of the second differences.
+
+    Raises:
+      UserError: the features vary in fewer than m directions.
+    """
+    variances, directions = linalg.eigh(_covariance(rows))
     kept = variances > max(least * variances[-1], 0.0)
     if kept.sum() < count:
         raise UserError(
@@ -83,11 +112,10 @@ def newtonian_features(
     roughness, turn = linalg.eigh(
         white.T @ _covariance(bends) @ white, subset_by_index=[0, count - 1]
     )
-    matrix = white @ turn
-    return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
+    return white @ turn, roughness
 
 
 def _covariance(rows):
     """Covariance of ``[N, n]`` in float64; the products themselves are computed in float32."""
-    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
     return (rows.T @ rows).astype(np.float64) / len(rows)

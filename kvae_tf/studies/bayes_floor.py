@@ -7,7 +7,7 @@ ball, and takes a pixel as lit where its posterior probability is above one half
 
 The numbers are in ``bayes_floor.json`` beside this module, written by
 
-    python scripts/floor.py --output=kvae_tf/studies/bayes_floor.json
+    python scripts/floor.py --worlds=WORLDS --output=kvae_tf/studies/bayes_floor.json
 
 with the sequences and masks that models are evaluated with; how: ``kvae_tf.studies.least_error``.
 """
@@ -56,6 +56,15 @@ def known_modes(world: str, group: str, x: Sequence[float]) -> dict[str, list[fl
 def sequences(world: str) -> int:
     """Number of test sequences on which the errors of a world are measured; 0: it is unknown."""
     return _table().get(world, {}).get("sequences", 0)
+
+
+def numbers(world: str) -> dict[str, object]:
+    """All numbers of a world, as its measurement gives them; empty where none are known.
+
+    Args:
+      world: name of the data set.
+    """
+    return dict(_table().get(world, {}))
 
 
 def _methods(world, group, x, reference, ending):

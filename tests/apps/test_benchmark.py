@@ -23,6 +23,7 @@ def test_a_timing_counts_its_calls():
 
 
 @pytest.mark.slow
+@pytest.mark.tfp
 def test_engines_are_right_where_they_are_timed(capsys):
     rows = benchmark.engine([(2, 5)], [3], ["tfp", "sequential"], repeats=1)
     assert [(row["task"], row["method"]) for row in rows] == [

@@ -8,6 +8,7 @@ from kvae_tf.data.worlds import cannonballs
 from kvae_tf.evaluation import discs
 from kvae_tf.evaluation.objects import fit_in_any_order
 from kvae_tf.models import Frames, Latents
+from kvae_tf.models.contract import Bound
 
 RNG = np.random.default_rng(0)
 SIZE, STEPS = 32, 20
@@ -93,6 +94,25 @@ def test_generation_of_the_truth(data):
     assert max(found.position_error) < 1.5  # noise of the drawn position, rounding, overlaps
     found = evaluation.interpolation(Seer(data), data)
     assert found.frames == list(range(5, STEPS - 5))
+
+
+def test_the_count_with_the_largest_bound(data):
+    class Counter(Seer):
+        """Its bound is largest at the true number, but for every fifth sequence."""
+
+        def elbo(self, batch, seed):
+            import tensorflow as tf
+
+            rows = self._rows(batch["frames"])
+            truth = np.where(np.arange(len(self.counts)) % 5 == 0, 1, self.counts)
+            off = tf.cast(batch["num_objects"], tf.float32) - tf.gather(
+                truth.astype(np.float32), rows
+            )
+            return Bound(-tf.square(off) * tf.cast(seed[1] + 1, tf.float32), {}, tf.ones_like(off))
+
+    found = evaluation.inferred_counts(Counter(data), data, draws=2)
+    expected = np.where(np.arange(len(data)) % 5 == 0, 1, data.num_objects)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_map_is_found_where_no_sequence_has_one_object_only():

@@ -1,33 +1,35 @@
-"""Encoder and decoder as LiteRT files say what the export says."""
-
-from pathlib import Path
+"""Encoder and decoder as LiteRT files say what the model says."""
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from conftest import SAVED_MODELS
 
 from kvae_tf.errors import UserError
 from kvae_tf.export import litert
 from kvae_tf.export.loading import LoadedModel
 
-SAVED = Path(__file__).parents[2] / "saved_models"
-
 
 def call(path, value):
-    interpreter = tf.lite.Interpreter(str(path))
-    (signature,) = interpreter.get_signature_list()
-    runner = interpreter.get_signature_runner(signature)
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(path))
+    runner = interpreter.get_signature_runner()
     (name,) = runner.get_input_details()
     return runner(**{name: value})
 
 
 @pytest.mark.parametrize(
-    "world",
-    ["pendulum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("box", "fresh"))],
+    "kind",
+    [
+        "pendulum",
+        "live",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("box", "fresh")),
+    ],
 )
-def test_round_trip(world, exported, tmp_path):
-    """Of committed exports, and of a fresh one, whose graphs have assertions."""
-    model = LoadedModel(exported("kvae") if world == "fresh" else SAVED / world / "1")
+def test_round_trip(kind, live, exported, tmp_path):
+    """Of committed exports, of a fresh one, whose graphs have assertions, and of a live model."""
+    if kind == "live":
+        model = live("kvae")
+    else:
+        model = LoadedModel(exported("kvae") if kind == "fresh" else SAVED_MODELS / kind / "1")
     encoder, decoder = litert.convert(model, tmp_path)
     frames = np.random.default_rng(0).random((1, *model.frame_shape)).astype(np.float32)
     found = call(encoder, frames)
@@ -38,9 +40,7 @@ def test_round_trip(world, exported, tmp_path):
     np.testing.assert_allclose(back, model.decode(expected.mean)[0], atol=1e-4)
 
 
-def test_a_system_without_an_encoder_of_frames(tmp_path):
-    class Other:
-        supports, path = frozenset({"decode"}), "somewhere"
-
-    with pytest.raises(UserError, match="does not encode single frames"):
-        litert.convert(Other(), tmp_path)
+def test_a_system_without_an_encoder_of_frames(live, tmp_path):
+    with pytest.raises(UserError, match="a DVBF does not encode single frames"):
+        litert.convert(live("dvbf"), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -24,6 +24,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.tfp
 @pytest.mark.parametrize("name", OPTIONS)
 def test_tfp_model_is_equivalent(name):
     model, y, mask = case(**OPTIONS[name])
@@ -37,6 +38,7 @@ def test_tfp_model_is_equivalent(name):
     assert reference.scaled_error(covariances, ours.smoothed_covariances) < 1e-10
 
 
+@pytest.mark.tfp
 def test_tfp_model_answers_at_its_last_step():
     model, _, _ = case(step_noises=True)
     theirs = model.to_tfp(T)
@@ -48,6 +50,7 @@ def test_tfp_model_answers_at_its_last_step():
     assert np.array_equal(theirs.observation_matrix(T - 1).to_dense(), model.emission[:, T - 1])
 
 
+@pytest.mark.tfp
 def test_tfp_model_samples():
     model, _, _ = case()
     assert model.to_tfp(T).sample(4, seed=(1, 2)).shape == (4, B, T, M)
@@ -103,6 +106,7 @@ def test_unknown_method_is_one_clear_error(function):
     assert one_line(error)
 
 
+@pytest.mark.tfp
 @pytest.mark.parametrize("function", [lgssm.filter, lgssm.smooth, lgssm.log_likelihood])
 def test_tfp_refuses_a_mask_of_single_dimensions(function):
     with pytest.raises(ValueError, match="observed") as error:

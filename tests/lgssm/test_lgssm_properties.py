@@ -2,6 +2,7 @@
 
 import numpy as np
 import reference
+from conftest import has_tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from kvae_tf import lgssm
 # Few shapes, so that most calls find their operations compiled.
 SHAPES = st.sampled_from([(1, 1, 1, 1), (2, 3, 2, 1), (1, 4, 3, 2), (2, 2, 2, 3)])
 ENGINES = st.sampled_from(
-    [{}, {"stabilised": True}, {"method": "parallel"}, {"method": "tfp"}],
+    [{}, {"stabilised": True}, {"method": "parallel"}, *[{"method": "tfp"}] * has_tfp()],
 )
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 

@@ -144,6 +144,7 @@ def test_single_precision_covariances_over_a_thousand_steps(n, name):
     assert reference.scaled_error(result.smoothed_covariances, exact) < 1e-3
 
 
+@pytest.mark.tfp
 def test_large_matrices_of_a_large_batch_take_their_own_way():
     rng = np.random.default_rng(11)
     model = lgssm.LGSSM(*reference.random_model(rng, 128, 3, 9, 2).cast(np.float64))

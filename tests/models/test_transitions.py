@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from kvae_tf.errors import UserError
 from kvae_tf.models.dvbf.transitions import transition_layer
@@ -67,7 +66,10 @@ def test_parameters_are_drawn_around_their_mean():
     assert float(point.kl()) == 0.0
 
 
+@pytest.mark.tfp
 def test_kl_is_the_least_over_isotropic_priors():
+    import tensorflow_probability as tfp
+
     layer = built()
     layer.log_std.assign(normal(*layer.log_std.shape, seed=4) - 2.0)
     q = tfp.distributions.Normal(layer.matrices.numpy(), np.exp(layer.log_std.numpy()))

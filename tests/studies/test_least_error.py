@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from commands import run
 
-from kvae_tf.data.worlds import bouncing_ball, box_motion
+from kvae_tf.data import storage
+from kvae_tf.data.worlds import bouncing_ball, box_motion, cannonballs
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation import incorrect_pixels
 from kvae_tf.studies import bayes_floor
-from kvae_tf.studies.least_error import bayes, known_modes, measure, starts
+from kvae_tf.studies.least_error import bayes, bouncing, known_modes, newton, starts
 
 SIZE = bouncing_ball.SIZE
 STEPS = 8
@@ -134,15 +135,13 @@ def test_known_modes_find_the_path(world):
 
 def test_a_measurement(monkeypatch):
     """Few sequences and points, beside the committed numbers of all."""
-    from kvae_tf.studies.least_error import measure as function
-
-    points = function.__globals__["_POINTS"]
+    points = bouncing._POINTS
     few = {
         "missing_at_random": ((0.5, 1.0), points["missing_at_random"][1]),
         "gap": ((15,), points["gap"][1]),
     }
-    monkeypatch.setitem(function.__globals__, "_POINTS", few)
-    found = measure("box", 25, seed=5)
+    monkeypatch.setattr(bouncing, "_POINTS", few)
+    found = bouncing.measure("box", 25, seed=5)
     assert found["sequences"] == 25
     assert found["few_draws"] == 0
     for group, (x, _) in few.items():
@@ -157,6 +156,24 @@ def test_a_measurement(monkeypatch):
     assert whole["smooth"][1] == whole["filter"][1]  # nothing is seen after the start
 
 
+def test_cannonballs_of_one_who_knows_the_law():
+    found = newton.measure("cannonballs_small", 40)
+    committed = storage.read_json(bayes_floor.PATH, "floors")["cannonballs_small"]
+    noise = np.sqrt(cannonballs.NOISE) * cannonballs.pixels(30, 32)[0].mean()
+    for count in (1, 2):
+        # Of T = 30 readings four numbers a ball are estimated, two along each axis.
+        expected = noise * np.sqrt(2.0 * 2.0 / 30)
+        np.testing.assert_allclose(found[f"position_rmse/{count}"], expected, rtol=0.15)
+        assert found[f"position_r2/{count}"] > 0.998
+    for group in ("generation", "interpolation"):
+        assert found[group]["frames"] == committed[group]["frames"]
+        for name in ("position_error", "incorrect_pixels"):
+            np.testing.assert_allclose(
+                np.mean(found[group][name]), np.mean(committed[group][name]), rtol=0.15
+            )
+    assert np.all(np.diff(found["generation"]["position_error"][::6]) > 0)
+
+
 def test_a_repeated_frame_is_worse(posterior):
     world, pixels, _ = posterior
     guesser = bayes.Guesser(world, pixels, 2, 1, 1, np.random.default_rng(3))
@@ -167,9 +184,9 @@ def test_a_repeated_frame_is_worse(posterior):
 
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(UserError, match="world is 'polygon', expected one of box, gravity"):
-        measure("polygon")
+        bouncing.measure("polygon")
     with pytest.raises(UserError, match="num_sequences is 0"):
-        measure("box", 0)
+        bouncing.measure("box", 0)
     result = run("floor", "--worlds=pong", f"--output={tmp_path / 'x' / 'y.json'}")
     assert result.returncode == 1
     assert "--worlds has 'pong', expected some of box, gravity" in result.stderr

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.apps.benchmark.timing import SLOW_CALL, measure
 from kvae_tf.errors import UserError
-from kvae_tf.lgssm import eager
+from kvae_tf.lgssm import eager, probability
 
 SIZES = ((32, 20), (256, 20), (32, 200), (1, 1000), (1, 10000))  # (B, T)
 OBSERVATION_SIZE = 2
@@ -83,7 +83,8 @@ def engine(
       The rows of the table, as dictionaries by column.
 
     Raises:
-      UserError: a method is unknown or a number is not positive.
+      UserError: a method is unknown, or needs a package that is not installed; or a number is not
+        positive.
     """
     unknown = [method for method in methods if method not in lgssm.METHODS]
     if unknown:
@@ -96,6 +97,8 @@ def engine(
     ):
         if not numbers or min(numbers) < 1:
             raise UserError(f"--{name} is {list(numbers)}, expected positive whole numbers")
+    if "tfp" in methods:
+        probability.require("--methods=tfp")
     methods = [method for method in ("tfp", "sequential", "parallel") if method in methods]
     print(
         f"one CPU core, float32, m = {OBSERVATION_SIZE}, {MISSING_RATE:.0%} of the steps missing, "

@@ -9,14 +9,16 @@ from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.linear_features import newtonian_features
 
 _SEQUENCES = 2000  # more do not change the features
+_LEAST = 1e-2  # see newtonian_features
 
 
-def initialise_attention(model: Cannonball, train: SequenceData) -> None:
+def initialise_attention(model: Cannonball, train: SequenceData, lag: int = 1) -> None:
     """Initialises attention with linear features, scaled to the initial spread of positions.
 
     Args:
       model: a built model; its attention is changed.
       train: training sequences; with ``num_objects``, only those with the fewest objects are used.
+      lag: number of frames between those of which second differences are taken, 1 by default.
 
     Raises:
       UserError: no three frames in a row were seen, or the frames vary in too few directions.
@@ -24,6 +26,6 @@ def initialise_attention(model: Cannonball, train: SequenceData) -> None:
     attention, motion = model.attention, model.motion
     size = motion.position_size
     train = train.of_fewest_objects().select(slice(0, _SEQUENCES))
-    features = newtonian_features(train, size, "--newtonian_epochs")
+    features = newtonian_features(train, size, "--newtonian_epochs", _LEAST, lag)
     spread = np.exp(motion.start_log_scales.numpy()[:, :size]).mean()
     attention.read_linearly(features.matrix, features.offset, spread)

@@ -46,8 +46,10 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import BernoulliFrames, Encoding
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
+from kvae_tf.models.cannonball import assignment
 from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
+from kvae_tf.models.cannonball.straightening import PolynomialMap
 from kvae_tf.models.contract import Bound, Frames, Latents
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.training_step import Phase
@@ -86,6 +88,10 @@ class Cannonball(SequenceModel):
         no longer learned by gradients, but fitted by ``motion_em``; 0: never (default).
       posterior: ``"attention"``: equation 9 (default); ``"smoothed"``: the exact posterior of the
         motion given attention's readings.
+      hypotheses: number of hypotheses about which of attention's readings belong to which object,
+        see ``assignment``; 0: attention's own order (default).
+      map_degree: degree of the polynomial map from attention's plane to that of the motion, see
+        ``straightening``; 0: the two are the same (default).
       **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
@@ -111,6 +117,8 @@ class Cannonball(SequenceModel):
         attention_frozen_updates=0,
         settling_start=0,
         posterior="attention",
+        hypotheses=0,
+        map_degree=0,
         **training,
     ):
         if posterior not in POSTERIORS:
@@ -131,11 +139,16 @@ class Cannonball(SequenceModel):
         self.attention_frozen_updates = attention_frozen_updates
         self.settling_start = settling_start
         self.posterior = posterior
+        self.hypotheses = hypotheses
         self.attention = RecurrentAttention(
             max_objects, state_size, _POSITION_SIZE, name="attention"
         )
         self.renderer = RecurrentRenderer(frame_shape, state_size, _POSITION_SIZE, name="renderer")
         self.likelihood = BernoulliFrames(name="likelihood")
+        self.to_motion = self.from_motion = None
+        if map_degree:
+            self.to_motion = PolynomialMap(_POSITION_SIZE, map_degree, name="to_motion")
+            self.from_motion = PolynomialMap(_POSITION_SIZE, map_degree, name="from_motion")
         self.motion = NewtonianMixture(
             num_components,
             _POSITION_SIZE,
@@ -155,6 +168,9 @@ class Cannonball(SequenceModel):
         self.renderer.build()
         self.likelihood.build((None, *self.frame_shape))
         self.motion.build()
+        for polynomial in (self.to_motion, self.from_motion):
+            if polynomial is not None:
+                polynomial.build()
         self.built = True
 
     @property
@@ -187,9 +203,14 @@ class Cannonball(SequenceModel):
         starts = sorted({0, *changes})
         lengths = [*np.diff(starts), 0]
         return [
-            Phase(self.training_bound, self._learned_after(start), int(length))
+            Phase(self._bound_after(start), self._learned_after(start), int(length))
             for start, length in zip(starts, lengths, strict=True)
         ]
+
+    def _bound_after(self, done):
+        """Who is who is asked in the last phase only: it takes time, and the motion to be right."""
+        is_last = self.settling_start and done >= self.settling_start
+        return self.settled_bound if is_last else self.training_bound
 
     def _learned_after(self, done):
         """The variables that are not frozen after ``done`` updates."""
@@ -207,25 +228,32 @@ class Cannonball(SequenceModel):
 
     def elbo(self, batch, seed):
         """Equation 7, nats, at one draw of the positions."""
-        return self._bound(batch, seed, 1.0)
+        return self._bound(batch, seed, 1.0, self.hypotheses)
 
     def training_bound(self, batch, seed):
-        """``elbo``; in its ``annealed`` value the last two terms are multiplied with β."""
-        weight = 1.0
-        if self.kl_updates:
-            done = tf.cast(self.optimizer.iterations, tf.float32) / self.kl_updates
-            weight = tf.pow(self.kl_weight, 1.0 - tf.minimum(done, 1.0))
-        return self._bound(batch, seed, weight)
+        """``elbo`` with attention's order of the objects, its last two terms multiplied with β."""
+        return self._bound(batch, seed, self._weight(), 0)
 
-    def _bound(self, batch, seed, weight):
+    def settled_bound(self, batch, seed):
+        """``elbo``; in its ``annealed`` value the last two terms are multiplied with β."""
+        return self._bound(batch, seed, self._weight(), self.hypotheses)
+
+    def _weight(self):
+        """β, which falls to 1."""
+        if not self.kl_updates:
+            return 1.0
+        done = tf.cast(self.optimizer.iterations, tf.float32) / self.kl_updates
+        return tf.pow(self.kl_weight, 1.0 - tf.minimum(done, 1.0))
+
+    def _bound(self, batch, seed, weight, hypotheses):
         given = inputs.of_batch(self, batch)
         frames, seen, num_objects = given.frames, given.seen, given.num_objects
-        q = self._locate(given)
+        q = self._locate(given, hypotheses)
         draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
         a, log_ratio = draw(q, seen, lgssm.as_sampler(seed))
         present = self._present(num_objects)  # [B, N]
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
-        log_p = self.likelihood.log_prob(self.renderer(a, everywhere), frames)
+        log_p = self.likelihood.log_prob(self._render(a, everywhere), frames)
         reconstruction = tf.reduce_sum(seen * log_p, axis=1)
         regularisation = tf.reduce_sum(present * log_ratio, axis=1)
         terms = {"reconstruction": reconstruction, "regularisation": regularisation}
@@ -253,11 +281,38 @@ class Cannonball(SequenceModel):
 
     # Positions.
 
-    def _locate(self, given):
-        """Moments of the positions from attention, ``[B, T, N, m]``."""
+    def _locate(self, given, hypotheses=None):
+        """Moments of the positions, ``[B, T, N, m]``; None: as many hypotheses as the model has."""
         if given.observed is None:
-            return self.attention(given.frames, given.num_objects)
-        return self._locate_with_gaps(given.frames, given.observed, given.num_objects)
+            q = self._straightened(self.attention(given.frames, given.num_objects))
+        else:
+            q = self._locate_with_gaps(given.frames, given.observed, given.num_objects)
+        hypotheses = self.hypotheses if hypotheses is None else hypotheses
+        if not hypotheses or self.max_objects == 1:
+            return q
+        is_reading = self.posterior == "smoothed"
+        order = assignment.orders(
+            self.motion,
+            q.mean,
+            tf.square(q.std) if is_reading else tf.zeros_like(q.std),
+            given.seen,
+            given.num_objects,
+            hypotheses,
+        )
+        chosen = tf.one_hot(order, self.max_objects, dtype=q.mean.dtype)
+        return Encoding(*(tf.einsum("btnr,btrm->btnm", chosen, x) for x in q))
+
+    def _straightened(self, q):
+        """What attention reads, in the plane of the motion."""
+        if self.to_motion is None:
+            return q
+        return Encoding(self.to_motion(q.mean), self.to_motion.image_std(*q))
+
+    def _render(self, positions, present):
+        """Logits of frames with objects at positions in the plane of the motion."""
+        if self.from_motion is not None:
+            positions = self.from_motion(positions)
+        return self.renderer(positions, present)
 
     def _locate_with_gaps(self, frames, seen, num_objects):
         """Attention together with Kalman filters, whose rendered predictions it reads in gaps."""
@@ -273,10 +328,10 @@ class Cannonball(SequenceModel):
             frame, seen = given
             best = tf.one_hot(tf.argmax(log_weights, axis=-1), K)[..., tf.newaxis]  # [B, N, K, 1]
             expected = tf.reduce_sum(best * tf.reshape(means, [batch, N, K, n])[..., :m], axis=2)
-            rendered = self.likelihood.mean(self.renderer(expected, present))
+            rendered = self.likelihood.mean(self._render(expected, present))
             shown = tf.where(seen[:, None, None, None] > 0, frame, tf.stop_gradient(rendered))
             states = self.attention.step(states, self.attention.project(shown))
-            q = self.attention.read(states)
+            q = self._straightened(self.attention.read(states))
             positions = _each_component(q.mean, K)
             now = ssm._replace(initial_mean=means, initial_covariance=covariances)
             if self.posterior == "smoothed":
@@ -315,7 +370,7 @@ class Cannonball(SequenceModel):
         """Frame means of positions ``[B, T, N · 2]``."""
         a = self._split(encodings)
         present = tf.repeat(self._present(num_objects)[:, tf.newaxis], tf.shape(a)[1], axis=1)
-        return self.likelihood.mean(self.renderer(a, present))
+        return self.likelihood.mean(self._render(a, present))
 
     def _filter(self, given):
         return self._infer(given, smooth=False)[0]
@@ -365,7 +420,9 @@ class Cannonball(SequenceModel):
 
     def _infer(self, given: Inputs, smooth):
         """``Latents``, the ``Encoding`` and p(z | a) ``[B, N, K]``."""
-        q, seen = self._locate(given), given.seen
+        # What a filter says of a frame hangs on no later one: one hypothesis only.
+        hypotheses = self.hypotheses if smooth else min(self.hypotheses, 1)
+        q, seen = self._locate(given, hypotheses), given.seen
         shape = tf.shape(q.mean)  # [B, T, N, 2]
         log_weights = self._component_log_probs(q, seen)
         best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)

@@ -18,6 +18,8 @@ along each axis. Afterwards the mixture of initial states is fitted to draws of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -25,13 +27,14 @@ import tensorflow as tf
 from kvae_tf.data import SequenceData, evaluation_batches
 from kvae_tf.models.cannonball.gaussian_mixture import fit_gaussian_mixture
 from kvae_tf.models.cannonball.model import Cannonball
+from kvae_tf.models.cannonball.straightening import straighten
 
 _ROUNDS = 50
 _BATCH = 100  # sequences
 
 
 class MotionEM(keras.callbacks.Callback):
-    """Calls ``fit_motion`` before each of the last epochs.
+    """Calls ``straighten_plane`` and ``fit_motion`` before each of the last epochs.
 
     Args:
       train: training sequences.
@@ -47,7 +50,23 @@ class MotionEM(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.epoch:
+            straighten_plane(self.model, self.train)
             fit_motion(self.model, self.train, self.seed)
+
+
+def straighten_plane(model: Cannonball, train: SequenceData) -> None:
+    """Fits the maps between the planes of attention and motion, and the force.
+
+    Args:
+      model: a built model; without such maps it stays as it is.
+      train: complete sequences with ``num_objects``. Only the sequences with the fewest objects are
+        used.
+    """
+    if model.to_motion is None:
+        return
+    readings, _ = read(model, train.of_fewest_objects(), model.attention)
+    acceleration = straighten(model.to_motion, model.from_motion, readings)
+    model.motion.set_acceleration(acceleration)
 
 
 def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
@@ -91,7 +110,9 @@ def noise_of_positions(noise, readings, variances, means, covariances) -> np.nda
     return np.mean(np.square(gain) * square + gain * variances, axis=(0, 1), dtype=np.float64)
 
 
-def read(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    model: Cannonball, data: SequenceData, query: Callable | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Attention's readings of all objects and their variances, both ``[L, T, m]``.
 
     With ``posterior="attention"`` readings are the positions themselves: the variances are 0.
@@ -99,8 +120,9 @@ def read(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, np.ndarray]
     Args:
       model: a built model.
       data: sequences with ``num_objects``; L is the number of objects of all sequences.
+      query: of frames and ``num_objects``; None: ``model.locate`` (default).
     """
-    locate, moments = tf.function(model.locate, autograph=False), []
+    locate, moments = tf.function(query or model.locate, autograph=False), []
     for batch in evaluation_batches(data, min(_BATCH, len(data))):
         q = locate(batch["frames"], num_objects=batch.get("num_objects"))
         counts = np.where(batch["weight"] > 0, batch["num_objects"], 0)  # padding has no objects

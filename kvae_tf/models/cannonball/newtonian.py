@@ -38,10 +38,10 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from kvae_tf import lgssm
 from kvae_tf.layers.mode_mixture import NOISE_FLOOR
+from kvae_tf.models import inputs
 from kvae_tf.models.cannonball.gaussian_mixture import GaussianMixture
 
 
@@ -199,6 +199,16 @@ class NewtonianMixture(keras.layers.Layer):
         least = NOISE_FLOOR * 1e-3
         self.log_emission_noise.assign(np.log(np.maximum(noise - NOISE_FLOOR, least)))
 
+    def set_acceleration(self, acceleration: np.ndarray) -> None:
+        """Sets the part of u that changes velocities.
+
+        Args:
+          acceleration: second difference of the positions, ``[m]``.
+        """
+        force = np.array(self.force)
+        force[self.position_size :] = acceleration / np.asarray(self.step)
+        self.force.assign(force)
+
     def set_start(self, start: GaussianMixture) -> None:
         """Sets π, μ and Σ.
 
@@ -283,14 +293,14 @@ class NewtonianMixture(keras.layers.Layer):
         log_reading = -0.5 * tf.reduce_sum(
             tf.square(readings - a) / variances + tf.math.log(2.0 * math.pi * variances), axis=-1
         )
-        normal = tfp.distributions.MultivariateNormalTriL
-        start, guess = h[:, 0], normal(mean, tf.linalg.cholesky(covariance))
-        log_starts = normal(self.initial_means, self.initial_factors).log_prob(start[:, tf.newaxis])
+        start = h[:, 0]
+        log_guess = _log_normal(start - mean, tf.linalg.cholesky(covariance))
+        log_starts = _log_normal(start[:, tf.newaxis] - self.initial_means, self.initial_factors)
         log_start = tf.reduce_logsumexp(
             tf.nn.log_softmax(self.component_logits) + log_starts, axis=-1
         )
         log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
-        return a, log_ratio + log_start - guess.log_prob(start)
+        return a, log_ratio + log_start - log_guess
 
     def smooth(self, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
         """Moments of h given readings, with h_1 ~ g: ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
@@ -362,3 +372,9 @@ class NewtonianMixture(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | self._settings
+
+
+def _log_normal(error, factor):
+    """log N(x; μ, L Lᵀ) in nats, ``[...]``, of x - μ ``[..., n]`` and L ``[..., n, n]``."""
+    white = tf.linalg.triangular_solve(factor, error[..., tf.newaxis])[..., 0]
+    return inputs.log_normal(white, tf.math.log(tf.linalg.diag_part(factor)))

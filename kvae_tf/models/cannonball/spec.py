@@ -34,6 +34,26 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         "attention's readings.",
         choices=("attention", "smoothed"),
     )
+    hypotheses: int = setting(
+        0,
+        "Number of hypotheses about which of attention's readings belong to which object, weighed "
+        "by the motion's likelihood; 0: attention's own order, as in the paper.",
+        least=0,
+        most=1000,
+    )
+    map_degree: int = setting(
+        0,
+        "Degree of a polynomial map from attention's plane to that of the motion, fitted before "
+        "each of the --settling_epochs so that paths become parabolas; 0: the two are the same.",
+        least=0,
+        most=9,
+    )
+    newtonian_lag: int = setting(
+        1,
+        "--newtonian_epochs: number of frames between those of which second differences are taken; "
+        "the larger, the less the noise of single frames counts.",
+        least=1,
+    )
     kl_weight: float = setting(
         1.0,
         "Initial weight of the bound's terms apart from the reconstruction.",
@@ -66,7 +86,12 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
 def _create(setup: Setup) -> Cannonball:
     settings = setup.settings
     arguments = setup.arguments(
-        "kl_epochs", "frozen_epochs", "newtonian_epochs", "settling_epochs", "settling_rate"
+        "kl_epochs",
+        "frozen_epochs",
+        "newtonian_epochs",
+        "newtonian_lag",
+        "settling_epochs",
+        "settling_rate",
     )
     return Cannonball(
         **arguments | {"max_objects": _most_objects(setup)},
@@ -92,7 +117,7 @@ def _most_objects(setup):
 
 def _prepare(model: Cannonball, setup: Setup) -> None:
     if setup.settings.newtonian_epochs:
-        initialise_attention(model, setup.train)
+        initialise_attention(model, setup.train, setup.settings.newtonian_lag)
 
 
 def _callbacks(setup: Setup) -> list[MotionEM]:

@@ -157,7 +157,7 @@ class LinearKVAE(KVAE):
 
     def _filled_in(self, entries, there, emission, z, P):
         """Entries that are there, with std 0; elsewhere moments of C z + noise, z ~ N(z, P)."""
-        variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
+        variance = tf.reduce_sum((emission @ P) * emission, axis=-1)  # diagonal of C P Cᵀ
         std = tf.sqrt(tf.maximum(variance, 0.0) + self.mixture.emission_noise)
         mean = tf.where(there > 0, entries, tf.linalg.matvec(emission, z))
         return Encoding(mean, tf.where(there > 0, 0.0, std))

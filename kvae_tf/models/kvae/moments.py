@@ -36,7 +36,7 @@ def completed(q: Encoding, seen, emission, emission_noise, z: Latents) -> Encodi
       z: mean ``[..., n]`` and covariance ``[..., n, n]`` of the latent states.
     """
     mean, P = z
-    variance = tf.linalg.diag_part(tf.matmul(emission @ P, emission, transpose_b=True))
+    variance = tf.reduce_sum((emission @ P) * emission, axis=-1)  # diagonal of C P Cᵀ
     std = tf.sqrt(tf.maximum(variance, 0.0) + emission_noise)
     known = seen[..., tf.newaxis] > 0
     filled = tf.linalg.matvec(emission, mean)

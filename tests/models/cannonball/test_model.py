@@ -10,6 +10,7 @@ from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
+from kvae_tf.models.cannonball.straightening import straighten
 
 SHAPE = (6, 6, 1)
 B, T, N, K, M = 3, 7, 2, 2, 2
@@ -24,7 +25,8 @@ BATCH = {"frames": FRAMES, "num_objects": COUNTS}
 
 def new(**options):
     keras.utils.set_random_seed(0)
-    model = Cannonball(SHAPE, max_objects=N, state_size=9, num_components=K, **options)
+    options = {"max_objects": N, "state_size": 9, "num_components": K} | options
+    model = Cannonball(SHAPE, **options)
     model.build()
     for variable in model.trainable_variables:
         variable.assign_add(np.random.default_rng(1).normal(size=variable.shape, scale=0.3))
@@ -190,6 +192,48 @@ def test_the_motion_rests_at_first_and_the_weight_falls():
         bound = model.training_bound(BATCH, PAIR)
         expected = bound.terms["reconstruction"] + weight * bound.terms["regularisation"]
         np.testing.assert_allclose(bound.annealed, expected, rtol=1e-4)
+
+
+def test_orders_of_the_likeliest_hypothesis():
+    model, plain = (
+        new(posterior="smoothed", num_components=1, emission_noise=1e-4, hypotheses=hypotheses)
+        for hypotheses in (4, 0)
+    )
+    for one in (model, plain):
+        one.attention.moments_bias.assign([0.0, 0.0, -9.0, -9.0])  # precise readings
+    readings = plain.locate(FRAMES, None, COUNTS)
+    located = model.locate(FRAMES, None, COUNTS)
+    for x, y in zip(located, readings, strict=True):  # the same readings, in an order of their own
+        np.testing.assert_allclose(np.sort(x, axis=2), np.sort(y, axis=2), atol=1e-6)
+        np.testing.assert_allclose(x[0], y[0], atol=1e-6)  # one object
+    assert np.abs(located.mean - readings.mean).max() > 1e-3
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model.elbo(BATCH, PAIR).elbo)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    later = FRAMES.copy()
+    later[:, 4:] = 1.0 - later[:, 4:]
+    for one, two in zip(
+        model.filter(FRAMES, num_objects=COUNTS), model.filter(later, num_objects=COUNTS),
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(one[:, :4], two[:, :4], atol=1e-5)
+
+
+def test_a_map_between_the_planes_changes_no_frame():
+    model = new(posterior="smoothed", map_degree=5)
+    rng, t = np.random.default_rng(0), np.arange(12)[:, None]
+    start, velocity = rng.uniform(-1, 1, size=(2, 100, 1, M)) * [[[[1.0]]], [[[0.1]]]]
+    paths = start + velocity * t - [0.0, 0.01] * t**2
+    bent = (paths + 0.08 * paths**2).astype(np.float32)
+    straighten(model.to_motion, model.from_motion, bent)
+    located = model.to_motion(bent)
+    assert np.abs(located - bent).max() > 0.1
+    positions = (np.repeat(x[:, :, np.newaxis], N, axis=2) for x in (located, bent))
+    present = np.ones((100, 12, N), np.float32)
+    after = model.decode(np.reshape(next(positions), [100, 12, -1]), np.full(100, N, np.int32))
+    before = model.likelihood.mean(model.renderer(next(positions), present))
+    assert np.abs(after - before).max() < 0.05 * np.ptp(before)
 
 
 def test_bad_arguments(model):
