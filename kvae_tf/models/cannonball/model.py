@@ -425,15 +425,14 @@ class Cannonball(SequenceModel):
         q, seen = self._locate(given, hypotheses), given.seen
         shape = tf.shape(q.mean)  # [B, T, N, 2]
         log_weights = self._component_log_probs(q, seen)
-        best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
-        ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
         a, mask = _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0)
         if smooth:
+            best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
+            ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
             result = lgssm.smooth(ssm, a, mask)
             h, P = result.smoothed_means, result.smoothed_covariances
         else:
-            result = lgssm.filter(ssm, a, mask)
-            h, P = result.filtered_means, result.filtered_covariances
+            h, P = self.motion.filter(a, mask, self._variances(q))
         N, n = self.max_objects, 2 * _POSITION_SIZE
         h = _together(h, N)
         P = tf.reshape(P, [shape[0], N, shape[1], n, n])

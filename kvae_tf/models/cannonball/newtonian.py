@@ -312,6 +312,32 @@ class NewtonianMixture(keras.layers.Layer):
         result = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
         return result.smoothed_means, result.smoothed_covariances
 
+    def filter(self, positions, observed, variances=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Moments of h_t given what was seen up to t, ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
+
+        They are those of the component that is likeliest up to t.
+
+        Args:
+          positions: ``[L, T, m]``, positions or readings of them.
+          observed: ``[L, T]``, 1 = seen.
+          variances: ``[L, T, m]``, variances of readings; None: ``positions`` are no readings.
+        """
+        K, n = self.num_components, 2 * self.position_size
+        shape = tf.shape(positions)
+        components = tf.tile(tf.range(K), shape[:1])
+        each = [None if x is None else tf.repeat(x, K, axis=0)
+                for x in (variances, positions, observed)]  # fmt: skip
+        result = lgssm.filter(self.model(components, each[0]), *each[1:])
+        steps = tf.reshape(result.step_log_likelihoods, [-1, K, shape[1]])
+        log_p = tf.nn.log_softmax(self.component_logits)[:, tf.newaxis] + tf.cumsum(steps, axis=2)
+        best = tf.one_hot(tf.argmax(log_p, axis=1), K, axis=1)  # [L, K, T]
+        means = tf.reshape(result.filtered_means, [-1, K, shape[1], n])
+        covariances = tf.reshape(result.filtered_covariances, [-1, K, shape[1], n, n])
+        return (
+            tf.einsum("lkt,lkti->lti", best, means),
+            tf.einsum("lkt,lktij->ltij", best, covariances),
+        )
+
     def moments(
         self, expected, readings, variances, uncertainty=0.0
     ) -> tuple[tf.Tensor, tf.Tensor]:

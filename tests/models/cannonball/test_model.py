@@ -196,7 +196,7 @@ def test_the_motion_rests_at_first_and_the_weight_falls():
 
 def test_orders_of_the_likeliest_hypothesis():
     model, plain = (
-        new(posterior="smoothed", num_components=1, emission_noise=1e-4, hypotheses=hypotheses)
+        new(posterior="smoothed", emission_noise=1e-4, hypotheses=hypotheses)
         for hypotheses in (4, 0)
     )
     for one in (model, plain):

@@ -219,3 +219,16 @@ def test_the_transition_noise_can_rest():
     assert [v.shape for v in again.trainable_variables] == [
         v.shape for v in layer.trainable_variables
     ]
+
+
+def test_filtering_follows_the_likeliest_component_so_far(motion):
+    whole = motion.filter(POSITIONS, OBSERVED)
+    for t in (2, T):
+        best = motion.likeliest(POSITIONS[:, :t], OBSERVED[:, :t])
+        result = lgssm.filter(motion.model(best), POSITIONS[:, :t], OBSERVED[:, :t])
+        for found, expected in zip(
+            whole, (result.filtered_means, result.filtered_covariances), strict=True
+        ):
+            np.testing.assert_allclose(found[:, t - 1], expected[:, -1], rtol=1e-4, atol=1e-5)
+    readings = [x[:, -1] for x in motion.filter(POSITIONS, OBSERVED, VARIANCES)]
+    assert all(np.abs(x - y[:, -1]).max() > 1e-2 for x, y in zip(readings, whole, strict=True))
