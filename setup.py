@@ -121,6 +121,13 @@ setup(
         "edge": EDGE,
         "video": ["av>=12.3.0"],
         "profile": ["xprof"],
+        # dynamax brings TensorFlow Probability's nightly build, see docs/engine.md.
+        "benchmark": [
+            "dynamax>=1.0",
+            "cuthbert>=0.1.1",
+            "simdkalman>=1.0.4",
+            "torch-kf>=0.4.3",
+        ],
         "compare": ["statsmodels>=0.14", "pandas>=2", "vega_datasets>=0.9"],
     },
 )

@@ -188,6 +188,61 @@ def planning(saved_models: Path) -> str:
     )
 
 
+def engine_against(saved_models: Path) -> str:
+    """Times of the engine and of other libraries, and the processor that made them."""
+    found = _read(saved_models / "tables" / "engine_against.json")
+    timed = {}
+    for row in found["rows"]:
+        timed.setdefault((row["size"], row["task"]), []).append(row)
+    own_paths = _unique(row["path"] for row in found["rows"] if row["library"] == _OWN)
+    others = _unique(row["library"] for row in found["rows"] if row["library"] != _OWN)
+    rows = []
+    for (size, task), calls in timed.items():
+        own = {row["path"]: row["minimum_ms"] for row in calls if row["library"] == _OWN}
+        cells = [f"{own[path]:.2f}" for path in own_paths]
+        for library in others:
+            times = [row["minimum_ms"] for row in calls if row["library"] == library]
+            cells.append(f"{min(times):.2f} ({min(times) / own[_FASTEST]:.1f})" if times else "")
+        rows.append((size.replace("x", " x "), task, *cells))
+    ratios = [row["median_ms"] / row["minimum_ms"] for row in found["rows"]]
+    counts = [row["calls"] for row in found["rows"]]
+    header = ("B x T", "task", *(f"{_OWN}, {path}" for path in own_paths), *others)
+    return (
+        f"{_markdown(header, rows)}\n\n"
+        f'Made on one core of a processor that calls itself "{found["processor"]}", with '
+        f"{min(counts)} to {max(counts)} calls each. The median of the calls is "
+        f"{min(ratios):.2f} to {max(ratios):.2f} times their minimum, {_median(ratios):.2f} times "
+        "in the middle."
+    )
+
+
+def engine_libraries(saved_models: Path) -> str:
+    """The libraries that the engine is timed beside: versions, ways to call them, errors."""
+    found = _read(saved_models / "tables" / "engine_against.json")
+    rows = []
+    for library in _unique(row["library"] for row in found["rows"]):
+        own = [row for row in found["rows"] if row["library"] == library]
+        for path in _unique(row["path"] for row in own):
+            calls = [row for row in own if row["path"] == path]
+            errors = (
+                _largest([row["error"] for row in calls if row["task"] == task])
+                for task in ("forward", "gradients")
+            )
+            compiling = max(row["first_call_s"] for row in calls)
+            rows.append((library, path, *errors, f"{compiling:.1f}"))
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    header = ("library", "called as", "error, forward", "error, gradients", "first call, s")
+    return f"{_markdown(header, rows)}\n\nVersions: {versions}."
+
+
+def _largest(errors):
+    """The largest number of several calls' errors by output, as text."""
+    values = [value for call in errors for value in call.values()]
+    if not values:
+        return "no gradients"
+    return "not finite" if None in values else f"{max(values):.0e}"
+
+
 def anomalies(saved_models: Path) -> str:
     """How well scores tell sequences and frames with an anomaly from those without."""
     rows = []
@@ -511,9 +566,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
         missing_training,
         networks,
         filling,
+        engine_against,
+        engine_libraries,
     )
 }
 
+_OWN, _FASTEST = "kvae_tf", "jit_compile"  # of the engine's rows
 _FILLING = {
     "interpolation": "linear interpolation",
     "UnobservedComponents": "UnobservedComponents",
@@ -603,6 +661,16 @@ def _markdown(header, rows):
 
 def _mean(values):
     return sum(values) / len(values)
+
+
+def _median(values):
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _unique(values):
+    """The values in the order of their first appearance."""
+    return list(dict.fromkeys(values))
 
 
 def _sd(values):

@@ -82,6 +82,22 @@ def saved_models(tmp_path):
                "return": 0.781, "return_std": 0.057, "cpu_seconds": 36.8}  # fmt: skip
     chance = planned | {"policy": "random", "model": "", "horizon": 0, "successes": 0}
     write(folder / "tables" / "planning.json", {"loop": {"model kite": planned, "random": chance}})
+    timed = [
+        {"size": "3x4", "task": task, "library": library, "path": path, "minimum_ms": ms,
+         "median_ms": 2 * ms, "calls": 7, "first_call_s": 1.5,
+         "error": {"log_likelihood": 1e-7, "transition": error}}
+        for task, library, path, ms, error in (
+            ("forward", "kvae_tf", "eager call", 3.0, 1e-8),
+            ("forward", "kvae_tf", "jit_compile", 2.0, 1e-8),
+            ("gradients", "kvae_tf", "eager call", 6.0, 1e-8),
+            ("gradients", "kvae_tf", "jit_compile", 5.0, 1e-8),
+            ("forward", "slow", "steps", 4.0, 1e-5),
+            ("forward", "slow", "scan", 3.5, 1e-6),
+            ("gradients", "slow", "scan", 4.0, None),
+        )
+    ]  # fmt: skip
+    write(folder / "tables" / "engine_against.json",
+          {"processor": "Abacus 9", "versions": {"slow": "1.2"}, "rows": timed})  # fmt: skip
     for world in results_tables.WORLDS:
         write(folder / world / "metrics.json", metrics())
         runs = [
@@ -200,6 +216,14 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| loop | planned by a model, distance of encodings | `kite` | 20 | 47 of 50 | "
         "0.78 ± 0.06 | 37 |",
         "| loop | random |  |  | 0 of 50 | 0.78 ± 0.06 | 37 |",
+        "| 3 x 4 | forward | 3.00 | 2.00 | 3.50 (1.8) |",
+        "| 3 x 4 | gradients | 6.00 | 5.00 | 4.00 (0.8) |",
+        'calls itself "Abacus 9", with 7 to 7 calls each',
+        "is 2.00 to 2.00 times their minimum",
+        "| slow | steps | 1e-05 | no gradients | 1.5 |",
+        "| slow | scan | 1e-06 | not finite | 1.5 |",
+        "| kvae_tf | eager call | 1e-07 | 1e-07 | 1.5 |",
+        "Versions: slow 1.2.",
         "| mars, kept out | `no_dynamics` | 0.20 | 0.61 | 0.70 | 0.70 | 0.87 | 31 | 12 |",
     ):
         assert line in text, line

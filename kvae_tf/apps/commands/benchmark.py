@@ -1,6 +1,8 @@
 """Times the engine, a training step or a stream.
 
 python -m kvae_tf.apps.commands.benchmark lgssm | step | stream
+
+``lgssm --against=installed`` times the engine beside other libraries that are installed.
 """
 
 from __future__ import annotations
@@ -21,15 +23,27 @@ def define() -> None:
     cli.import_tensorflow_quietly()
     from kvae_tf import lgssm
     from kvae_tf.apps import benchmark
+    from kvae_tf.apps.against import compare, libraries
 
     sizes = [f"{B}x{T}" for B, T in benchmark.SIZES]
     flags.DEFINE_integer("repeats", 30, "Calls to time.", lower_bound=1)
-    flags.DEFINE_list("sizes", sizes, "lgssm: BxT, several.")
+    against_sizes = ",".join(f"{B}x{T}" for B, T in compare.SIZES)
+    flags.DEFINE_list(
+        "sizes", sizes, f"lgssm: BxT, several; with --against {against_sizes} by default."
+    )
     flags.DEFINE_list("latent_sizes", ["4", "8", "16"], "lgssm: n, several.")
     flags.DEFINE_list("methods", list(lgssm.METHODS), "lgssm: engines to time.")
+    flags.DEFINE_list(
+        "against",
+        [],
+        "lgssm: libraries to time beside this one, instead of its methods: "
+        f"{', '.join(list(libraries.LIBRARIES)[1:])}, or {libraries.INSTALLED} for those that are; "
+        "n = 4, m = 2, one process each.",
+    )
     flags.DEFINE_string("saved_model", "saved_models/pendulum/1", "stream: the export.")
     flags.DEFINE_list("batch_sizes", list(map(str, benchmark.BATCH_SIZES)), "stream: several.")
-    flags.DEFINE_string("write", "", "A JSON file for the numbers.")
+    flags.DEFINE_string("output", "", "A JSON file for the numbers.")
+    flags.DEFINE_alias("write", "output")
 
 
 def take_subcommand() -> str:
@@ -59,6 +73,17 @@ def pairs(name: str, words: list[str]) -> list[tuple[int, int]]:
     return numbers
 
 
+def check_against(subcommand: str) -> None:
+    """Refuses what does not go with ``--against``."""
+    if subcommand != "lgssm":
+        raise UserError(f"--against is set for {subcommand}, expected lgssm")
+    for name in ("latent_sizes", "methods"):
+        if flags.FLAGS[name].present:
+            raise UserError(
+                f"--{name} is set, but not used with --against: expected one of the two"
+            )
+
+
 def call(subcommand: str) -> None:
     """Flags to one call.
 
@@ -66,13 +91,19 @@ def call(subcommand: str) -> None:
       subcommand: out of ``SUBCOMMANDS``.
     """
     from kvae_tf.apps import benchmark
+    from kvae_tf.apps.against import compare
     from kvae_tf.data import storage
 
     values = flags.FLAGS
-    if values.write:
-        storage.make_folder(Path(values.write).parent, "write")
+    if values["against"].present:
+        check_against(subcommand)
+    if values.output:
+        storage.make_folder(Path(values.output).parent, "output")
     benchmark.use_one_core()
-    if subcommand == "lgssm":
+    if values["against"].present:
+        sizes = pairs("sizes", values.sizes) if values["sizes"].present else compare.SIZES
+        numbers = compare.against(values.against, sizes, values.repeats)
+    elif subcommand == "lgssm":
         numbers = benchmark.engine(
             pairs("sizes", values.sizes),
             whole_numbers("latent_sizes", values.latent_sizes),
@@ -84,8 +115,8 @@ def call(subcommand: str) -> None:
         numbers = benchmark.streaming(values.saved_model, sizes, values.repeats)
     else:
         numbers = benchmark.training_step(values.repeats)
-    if values.write:
-        storage.write_json(values.write, numbers)
+    if values.output:
+        storage.write_json(values.output, numbers)
 
 
 def main() -> None:
