@@ -7,8 +7,9 @@ each step so far; it has one Kalman filter for each object, and its weight is
 
     ln w = Σ_t Σ_n ln p(y_t^{o_t(n)} | y_1^{o_1(n)} … y_{t-1}^{o_{t-1}(n)}) + ln p(o_t | o_{t-1})
 
-o_t(n) is the reading that object n takes. Attention exchanges objects seldom: an order stays as it
-is with probability 1 - ``_CHANGE``. The likeliest hypotheses are kept (multiple hypothesis
+o_t(n) is the reading that object n takes. Attention exchanges objects seldom: from frame to frame
+an order stays as it is with probability 1 - ``_CHANGE``, or else becomes any other; after a gap it
+may have changed in each hidden frame. The likeliest hypotheses are kept (multiple hypothesis
 tracking, Reid 1979; here each object has one reading in each frame). The names of objects are
 arbitrary: in the first frame seen they are attention's.
 
@@ -52,15 +53,12 @@ def orders(
         states.
       readings: y, ``[B, T, N, m]``.
       variances: ``[B, T, N, m]``, of the readings; 0 where positions are read without error.
-      seen: ``[B, T]``, 1 = seen. Where it is 0 the order stays as it is.
+      seen: ``[B, T]``, 1 = seen. Where it is 0 the order is that before.
       num_objects: ``[B]``; objects beyond it keep their readings.
       hypotheses: number J of hypotheses that are kept.
     """
     batch, T, N = tf.shape(readings)[0], tf.shape(readings)[1], readings.shape[2]
     ways = np.array(list(itertools.permutations(range(N))), np.int32)  # the first is attention's
-    stays = np.full((len(ways), len(ways)), math.log(_CHANGE / max(len(ways) - 1, 1)))
-    np.fill_diagonal(stays, math.log1p(-_CHANGE))
-    stays = tf.constant(stays, readings.dtype)
     is_first = tf.equal(tf.cumsum(seen, axis=1), 1.0) & (seen > 0)
     absent = ~tf.sequence_mask(num_objects, N)
     moves_absent = tf.constant(ways != np.arange(N)) & absent[:, tf.newaxis]
@@ -72,13 +70,14 @@ def orders(
     start = (
         zeros + tf.where(tf.equal(tf.range(hypotheses), 0), 0.0, _IMPOSSIBLE),
         tf.zeros([batch, hypotheses], tf.int32),
+        tf.zeros([batch], readings.dtype),
         tf.zeros([batch, hypotheses, N, *mean.shape], readings.dtype) + mean,
         tf.zeros([batch, hypotheses, N, *covariance.shape], readings.dtype) + covariance,
         tf.zeros([batch, hypotheses, T], tf.int32),
     )
 
     def step(carry, now):
-        log_weights, way, states, covariances, history = carry
+        log_weights, way, hidden, states, covariances, history = carry
         y, variances, seen, is_first, t = now
         each = y[:, None, None], variances[:, None, None]  # each reading as that of each object
         innovation = _innovation(states[..., None, :], covariances[..., None, :, :], *each)
@@ -88,7 +87,7 @@ def orders(
         attentions = tf.one_hot(tf.zeros_like(way), len(ways), on_value=True, off_value=False)
         may = tf.where(seen[:, None, None] > 0, allowed[:, tf.newaxis], same)
         may = tf.where(is_first[:, None, None] > 0, attentions, may)
-        values = log_weights[..., tf.newaxis] + fit + tf.gather(stays, way)
+        values = log_weights[..., tf.newaxis] + fit + _log_order(same, hidden + 1.0)
         values = tf.reshape(tf.where(may, values, _IMPOSSIBLE), [batch, -1])
         log_weights, best = tf.math.top_k(values, hypotheses)
         parent, way = best // len(ways), best % len(ways)
@@ -101,7 +100,9 @@ def orders(
         states = tf.linalg.matvec(A, states) + u
         covariances = tf.matmul(A @ covariances, A, transpose_b=True) + Q
         history = tf.where(tf.equal(tf.range(T), t), way[..., tf.newaxis], history)
-        later = log_weights - log_weights[:, :1], way, states, covariances, history
+        hidden = (1.0 - seen) * (hidden + 1.0)
+        log_weights -= log_weights[:, :1]
+        later = log_weights, way, hidden, states, covariances, history
         return tuple(tf.ensure_shape(x, old.shape) for x, old in zip(later, start, strict=True)), ()
 
     variances += motion.emission_noise
@@ -109,6 +110,19 @@ def orders(
     by_step = (*(tf.stop_gradient(_time_first(x)) for x in by_step), tf.range(T))
     carry, _ = lgssm.scan(step, tuple(map(tf.stop_gradient, start)), by_step, [])
     return tf.gather(ways, carry[-1][:, 0])
+
+
+def _log_order(same, steps):
+    """ln p(o_t | o_{t-k}) of k steps, ``[B, J, ways]``.
+
+    Args:
+      same: bool ``[B, J, ways]``, whether an order is the one before.
+      steps: k, ``[B]``.
+    """
+    count = same.shape[-1]
+    kept = tf.pow(1.0 - _CHANGE * count / max(count - 1, 1), steps)[:, None, None]
+    stays = kept + (1.0 - kept) / count
+    return tf.math.log(tf.where(same, stays, (1.0 - stays) / max(count - 1, 1)))
 
 
 class _Innovation(NamedTuple):
