@@ -7,8 +7,9 @@ each step so far; it has one Kalman filter for each object, and its weight is
 
     ln w = Σ_t Σ_n ln p(y_t^{o_t(n)} | y_1^{o_1(n)} … y_{t-1}^{o_{t-1}(n)}) + ln p(o_t | o_{t-1})
 
-o_t(n) is the reading that object n takes. Attention exchanges objects seldom: an order stays as it
-is with probability 1 - ``_CHANGE``. The likeliest hypotheses are kept (multiple hypothesis
+o_t(n) is the reading that object n takes. Attention exchanges objects seldom: from frame to frame
+an order stays as it is with probability 1 - ``_CHANGE``, or else becomes any other; after a gap it
+may have changed in each hidden frame. The likeliest hypotheses are kept (multiple hypothesis
 tracking, Reid 1979; here each object has one reading in each frame). The names of objects are
 arbitrary: in the first frame seen they are attention's.
 
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -47,94 +49,128 @@ def orders(
     With one hypothesis the order of a step depends on no later step.
 
     Args:
-      motion: the motion of an object; h_1 has the moments of its mixture of initial states.
+      motion: the motion of an object in the plane; h_1 has the moments of its mixture of initial
+        states.
       readings: y, ``[B, T, N, m]``.
       variances: ``[B, T, N, m]``, of the readings; 0 where positions are read without error.
-      seen: ``[B, T]``, 1 = seen. Where it is 0 the order stays as it is.
+      seen: ``[B, T]``, 1 = seen. Where it is 0 the order is that before.
       num_objects: ``[B]``; objects beyond it keep their readings.
       hypotheses: number J of hypotheses that are kept.
     """
     batch, T, N = tf.shape(readings)[0], tf.shape(readings)[1], readings.shape[2]
     ways = np.array(list(itertools.permutations(range(N))), np.int32)  # the first is attention's
-    stays = np.full((len(ways), len(ways)), math.log(_CHANGE / max(len(ways) - 1, 1)))
-    np.fill_diagonal(stays, math.log1p(-_CHANGE))
-    stays = tf.constant(stays, readings.dtype)
     is_first = tf.equal(tf.cumsum(seen, axis=1), 1.0) & (seen > 0)
     absent = ~tf.sequence_mask(num_objects, N)
     moves_absent = tf.constant(ways != np.arange(N)) & absent[:, tf.newaxis]
     allowed = ~tf.reduce_any(moves_absent, axis=2)  # [B, ways]
 
+    A, u, Q = motion.transition, motion.force, tf.linalg.diag(motion.transition_noise)
     mean, covariance = motion.initial_moments
     zeros = tf.zeros([batch, hypotheses], readings.dtype)
     start = (
         zeros + tf.where(tf.equal(tf.range(hypotheses), 0), 0.0, _IMPOSSIBLE),
         tf.zeros([batch, hypotheses], tf.int32),
+        tf.zeros([batch], readings.dtype),
         tf.zeros([batch, hypotheses, N, *mean.shape], readings.dtype) + mean,
         tf.zeros([batch, hypotheses, N, *covariance.shape], readings.dtype) + covariance,
         tf.zeros([batch, hypotheses, T], tf.int32),
     )
 
     def step(carry, now):
-        log_weights, way, states, covariances, history = carry
+        log_weights, way, hidden, states, covariances, history = carry
         y, variances, seen, is_first, t = now
-        fit, states, covariances = _filter(motion, states, covariances, y, variances, seen)
+        each = y[:, None, None], variances[:, None, None]  # each reading as that of each object
+        innovation = _innovation(states[..., None, :], covariances[..., None, :, :], *each)
+        fit = seen[:, None, None, None] * innovation.log_density  # [B, J, N, N]
         fit = tf.einsum("bjnr,wnr->bjw", fit, tf.one_hot(ways, N, dtype=fit.dtype))
         same = tf.one_hot(way, len(ways), on_value=True, off_value=False)
         attentions = tf.one_hot(tf.zeros_like(way), len(ways), on_value=True, off_value=False)
         may = tf.where(seen[:, None, None] > 0, allowed[:, tf.newaxis], same)
         may = tf.where(is_first[:, None, None] > 0, attentions, may)
-        values = log_weights[..., tf.newaxis] + fit + tf.gather(stays, way)
+        values = log_weights[..., tf.newaxis] + fit + _log_order(same, hidden + 1.0)
         values = tf.reshape(tf.where(may, values, _IMPOSSIBLE), [batch, -1])
         log_weights, best = tf.math.top_k(values, hypotheses)
         parent, way = best // len(ways), best % len(ways)
-        taken = tf.gather(ways, way)  # [B, J, N]
-        states, covariances = (
-            tf.gather(tf.gather(x, parent, batch_dims=1), taken, batch_dims=3)
-            for x in (states, covariances)
+        states, covariances, history = (
+            tf.gather(x, parent, batch_dims=1) for x in (states, covariances, history)
         )
-        history = tf.gather(history, parent, batch_dims=1)
+        taken = tf.gather(ways, way)  # [B, J, N]
+        y, variances = (tf.gather(x, taken, batch_dims=1) for x in (y, variances))
+        states, covariances = _updated(states, covariances, y, variances, seen)
+        states = tf.linalg.matvec(A, states) + u
+        covariances = tf.matmul(A @ covariances, A, transpose_b=True) + Q
         history = tf.where(tf.equal(tf.range(T), t), way[..., tf.newaxis], history)
-        later = log_weights - log_weights[:, :1], way, states, covariances, history
+        hidden = (1.0 - seen) * (hidden + 1.0)
+        log_weights -= log_weights[:, :1]
+        later = log_weights, way, hidden, states, covariances, history
         return tuple(tf.ensure_shape(x, old.shape) for x, old in zip(later, start, strict=True)), ()
 
+    variances += motion.emission_noise
     by_step = (readings, variances, seen, tf.cast(is_first, readings.dtype))
     by_step = (*(tf.stop_gradient(_time_first(x)) for x in by_step), tf.range(T))
     carry, _ = lgssm.scan(step, tuple(map(tf.stop_gradient, start)), by_step, [])
     return tf.gather(ways, carry[-1][:, 0])
 
 
-def _filter(motion, states, covariances, y, variances, seen):
-    """Each reading as that of each object, in each hypothesis.
+def _log_order(same, steps):
+    """ln p(o_t | o_{t-k}) of k steps, ``[B, J, ways]``.
 
-    Returns:
-      The log-likelihoods ``[B, J, N, N]``, of object and reading, and the moments of the states of
-      the next step, ``[B, J, N, N, ...]``.
+    Args:
+      same: bool ``[B, J, ways]``, whether an order is the one before.
+      steps: k, ``[B]``.
     """
-    m, n = motion.position_size, 2 * motion.position_size
-    pairs = tf.concat([tf.shape(states)[:3], [y.shape[1]]], axis=0)
+    count = same.shape[-1]
+    kept = tf.pow(1.0 - _CHANGE * count / max(count - 1, 1), steps)[:, None, None]
+    stays = kept + (1.0 - kept) / count
+    return tf.math.log(tf.where(same, stays, (1.0 - stays) / max(count - 1, 1)))
 
-    def each_reading(x):  # [B, N, m]
-        return tf.reshape(tf.broadcast_to(x[:, None, None], tf.concat([pairs, [m]], 0)), [-1, 1, m])
 
-    def each_state(x):  # [B, J, N, ...]
-        return tf.reshape(tf.stack([x] * y.shape[1], axis=3), [-1, *x.shape[3:]])
+class _Innovation(NamedTuple):
+    """What a reading of two coordinates says beyond its prediction.
 
-    ssm = motion.model(tf.zeros([1], tf.int32))
-    ssm = ssm._replace(
-        emission_noise=ssm.emission_noise + each_reading(variances),
-        initial_mean=each_state(states),
-        initial_covariance=each_state(covariances),
+    Attributes:
+      scaled: S⁻¹ e, ``[..., 2]``, of the innovation e and its covariance S.
+      log_density: ln N(e; 0, S), ``[...]`` nats.
+      inverse: S⁻¹, its entries (0, 0), (0, 1) and (1, 1).
+    """
+
+    scaled: tf.Tensor
+    log_density: tf.Tensor
+    inverse: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def _innovation(states, covariances, y, variances):
+    """In closed form: a general solver takes longer than all else."""
+    e = y - states[..., :2]
+    a = covariances[..., 0, 0] + variances[..., 0]
+    b = covariances[..., 0, 1]
+    c = covariances[..., 1, 1] + variances[..., 1]
+    determinant = a * c - tf.square(b)
+    inverse = c / determinant, -b / determinant, a / determinant
+    scaled = tf.stack(
+        [
+            inverse[0] * e[..., 0] + inverse[1] * e[..., 1],
+            inverse[1] * e[..., 0] + inverse[2] * e[..., 1],
+        ],
+        axis=-1,
     )
-    there = tf.broadcast_to(seen[:, None, None, None], pairs)
-    result = lgssm.filter(ssm, each_reading(y), tf.reshape(there, [-1, 1]))
-    A, Q = ssm.transition, tf.linalg.diag(ssm.transition_noise)
-    means = tf.linalg.matvec(A, result.filtered_means[:, 0]) + ssm.transition_offset
-    covariances = tf.matmul(A @ result.filtered_covariances[:, 0], A, transpose_b=True) + Q
-    return (
-        tf.reshape(result.log_likelihood, pairs),
-        tf.reshape(means, tf.concat([pairs, [n]], axis=0)),
-        tf.reshape(covariances, tf.concat([pairs, [n, n]], axis=0)),
+    square = tf.reduce_sum(e * scaled, axis=-1) + tf.math.log(determinant)
+    return _Innovation(scaled, -0.5 * square - math.log(2.0 * math.pi), inverse)
+
+
+def _updated(states, covariances, y, variances, seen):
+    """Moments of states given one more reading each, where it is seen."""
+    found = _innovation(states, covariances, y, variances)
+    first, second = covariances[..., 0], covariances[..., 1]  # P Bᵀ
+    p, q, r = (x[..., tf.newaxis] for x in found.inverse)
+    gains = p * first + q * second, q * first + r * second
+    seen = seen[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    states += seen * (first * found.scaled[..., :1] + second * found.scaled[..., 1:])
+    shrunk = sum(
+        gain[..., :, tf.newaxis] * column[..., tf.newaxis, :]
+        for gain, column in zip(gains, (first, second), strict=True)
     )
+    return states, covariances - seen[..., tf.newaxis] * shrunk
 
 
 def _time_first(x):

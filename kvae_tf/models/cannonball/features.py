@@ -18,13 +18,15 @@ def initialise_attention(model: Cannonball, train: SequenceData, lag: int = 1) -
     Args:
       model: a built model; its attention is changed.
       train: training sequences; with ``num_objects``, only those with the fewest objects are used.
-      lag: number of frames between those of which second differences are taken, 1 by default.
+      lag: number of frames between those of which second differences are taken, 1 by default; at
+        most half a sequence.
 
     Raises:
       UserError: no three frames in a row were seen, or the frames vary in too few directions.
     """
     attention, motion = model.attention, model.motion
     size = motion.position_size
+    lag = min(lag, max((train.num_steps - 1) // 2, 1))
     train = train.of_fewest_objects().select(slice(0, _SEQUENCES))
     features = newtonian_features(train, size, "--newtonian_epochs", _LEAST, lag)
     spread = np.exp(motion.start_log_scales.numpy()[:, :size]).mean()

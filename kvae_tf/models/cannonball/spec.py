@@ -51,7 +51,7 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
     newtonian_lag: int = setting(
         1,
         "--newtonian_epochs: number of frames between those of which second differences are taken; "
-        "the larger, the less the noise of single frames counts.",
+        "the larger, the less the noise of single frames counts. At most half a sequence.",
         least=1,
     )
     kl_weight: float = setting(

@@ -106,6 +106,16 @@ def test_hidden_steps_change_no_order(motion):
     assert (found[:, 7:] == [1, 0]).all()
 
 
+def test_after_a_gap_attention_may_be_wrong():
+    """An order after k steps is that of a Markov chain with as many steps."""
+    same = tf.constant([[[True, False]], [[True, False]]])
+    log_p = assignment._log_order(same, tf.constant([1.0, 7.0])).numpy()[:, 0]
+    np.testing.assert_allclose(np.exp(log_p).sum(-1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(log_p[0]), [0.95, 0.05], rtol=1e-5)
+    step = np.array([[0.95, 0.05], [0.05, 0.95]])
+    np.testing.assert_allclose(np.exp(log_p[1]), np.linalg.matrix_power(step, 7)[0], rtol=1e-5)
+
+
 def test_one_hypothesis_does_not_look_ahead(motion):
     readings = RNG.normal(size=(20, 8, N, M)) * 2
     whole = orders(motion, readings, hypotheses=1)
