@@ -72,8 +72,8 @@ def summary(saved_models: Path) -> str:
     bounds = _pendulum_runs(saved_models)
     balls = [
         metrics["position_r2/2"]
-        for _, _, metrics in _cannonball_runs(saved_models)
-        if "position_r2/2" in metrics
+        for name, _, metrics in _cannonball_runs(saved_models)
+        if name == "Cannonball"
     ]
     rows = [
         (
@@ -629,11 +629,21 @@ def _pendulum_runs(saved_models):
 
 
 def _cannonball_runs(saved_models):
-    """Model, seed and metrics of the runs of ``cannonball/systems.json``."""
-    found = _read(saved_models / "cannonball" / "systems.json")
-    for run in found["runs"]:
-        flags = found["flags"] | run["flags"]
-        yield _title(flags["model"]), flags["seed"], run["metrics"]
+    """Model, seed and metrics of the runs of ``cannonball/seeds.json`` and ``systems.json``.
+
+    The second has other models, and where there is the first, cannonball runs without hypotheses
+    and map.
+    """
+    seeds = saved_models / "cannonball" / "seeds.json"
+    files = [seeds] if seeds.exists() else []
+    for path in (*files, seeds.with_name("systems.json")):
+        found = _read(path)
+        for run in found["runs"]:
+            flags = found["flags"] | run["flags"]
+            name = _title(flags["model"])
+            if path != seeds and files and flags["model"] == "cannonball":
+                name += ", attention's order"
+            yield name, flags["seed"], run["metrics"]
 
 
 def _spread(values, digits):

@@ -145,6 +145,7 @@ def saved_models(tmp_path):
         )
     ]
     compare.compare(runs, folder / "cannonball" / "systems.json")
+    compare.compare(runs[:1], folder / "cannonball" / "seeds.json")
     evaluation = folder / "dvbf_ball" / "evaluation"
     write(evaluation / "regression.json", {"r_squared": {"x": 0.9994, "velocity_x": 0.92}})
     errors = {"true": [0.1] * 20, "zero": [0.15] * 20, "one step late": [0.2] * 20}
@@ -173,6 +174,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     readme.write_text(f"before\n{tables}\nafter\n")
     results_tables.update(readme, saved_models)
     text = readme.read_text()
+    assert text.count("| Cannonball, attention's order | 1 |") == 2  # once, and continued
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
