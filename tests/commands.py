@@ -57,7 +57,7 @@ import runpy, sys
 from absl import app, flags
 from kvae_tf import data, studies
 from kvae_tf.apps import cli
-from kvae_tf.data.worlds import box_motion
+from kvae_tf.studies.least_error import MEASURES
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import initial, sweep
 from kvae_tf.experiments import flags as settings_flags
@@ -82,7 +82,7 @@ def read(call, flags_parser):
         known([values.dataset], data.WORLDS)
         cli.integers("num_sequences")
     elif name == "floor":
-        known(values.worlds, box_motion.WORLDS)
+        known(values.worlds, MEASURES)
 
 def known(words, names):
     unknown = set(words) - set(names)
