@@ -83,7 +83,7 @@ def newtonian_features(
 
 
 def smoothest(
-    rows: np.ndarray, bends: np.ndarray, count: int, least: float, flag: str = ""
+    rows: np.ndarray, bends: np.ndarray, count: int, least: float, flag: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The combinations of features that vary least along paths, as a share of their variance.
 

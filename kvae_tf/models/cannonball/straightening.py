@@ -133,10 +133,10 @@ def straighten(there: PolynomialMap, back: PolynomialMap, readings: np.ndarray) 
     L, T, m = readings.shape
     lag = max(1, T // 3)
     rows = readings.reshape(-1, m)
-    monomials = there.monomials(rows)
-    paths = monomials[:, 1:].reshape(L, T, -1)  # without the constant
-    matrix, _ = smoothest(paths.reshape(L * T, -1), _bends(paths, lag), m, _LEAST)
-    extended = np.concatenate([np.ones((len(rows), 1)), paths.reshape(L * T, -1) @ matrix], axis=1)
+    features = there.monomials(rows)[:, 1:]  # without the constant
+    bends = _bends(features.reshape(L, T, -1), lag)
+    matrix, _ = smoothest(features, bends, m, _LEAST, "--map_degree")
+    extended = np.concatenate([np.ones((len(rows), 1)), features @ matrix], axis=1)
     nearest = np.linalg.lstsq(extended, rows, rcond=None)[0]
     there.coefficients.assign(np.concatenate([nearest[:1], matrix @ nearest[1:]]))
     positions = extended @ nearest
