@@ -109,18 +109,21 @@ class FrameEncoder(keras.layers.Layer):
         """Makes the mean frame · ``matrix`` + ``offset``, and the standard deviation a small one.
 
         Args:
-          matrix: ``[H · W · C, m]``.
-          offset: ``[m]``.
+          matrix: ``[H · W · C, k]``, k <= m; the other m - k encodings stay as they are.
+          offset: ``[k]``.
         """
+        count, m = len(offset), self.encoding_size
         kernel, bias = self.head.kernel.numpy(), self.head.bias.numpy()
-        kernel[:] = 0.0
         share = min(_FIRST_STD**2 / self.max_variance, 0.5)
-        bias[:] = np.log(share / (1.0 - share))
-        bias[: self.encoding_size] = 0.0
+        for first, value in ((0, 0.0), (m, np.log(share / (1.0 - share)))):
+            kernel[:, first : first + count] = 0.0
+            bias[first : first + count] = value
         self.head.kernel.assign(kernel)
         self.head.bias.assign(bias)
-        self.linear.kernel.assign(matrix)
-        self.linear.bias.assign(offset)
+        linear, shift = self.linear.kernel.numpy(), self.linear.bias.numpy()
+        linear[:, :count], shift[:count] = matrix, offset
+        self.linear.kernel.assign(linear)
+        self.linear.bias.assign(shift)
 
     def get_config(self):
         return super().get_config() | {

@@ -28,11 +28,15 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 
 _LEAST = 1e-2  # variance of the frames' directions that count, as a share of the largest
+_DENSE = 4096  # numbers in a frame, above which only the directions of largest variance are found
+_DIRECTIONS = 256  # so many
+_TOLERANCE = 1e-5  # of their variances
 
 
 class LinearFeatures(NamedTuple):
@@ -49,8 +53,20 @@ class LinearFeatures(NamedTuple):
     roughness: np.ndarray
 
 
+def in_a_row(data: SequenceData, lag: int = 1) -> np.ndarray:
+    """Whether frames t, t + ``lag`` and t + 2 ``lag`` are seen: ``[N, max(T - 2 lag, 0)]`` bool."""
+    seen = data.observed > 0
+    first, middle, last = (seen[:, part] for part in _thirds(data.num_steps, lag))
+    return first & middle & last
+
+
 def newtonian_features(
-    data: SequenceData, count: int, flag: str, least: float = _LEAST, lag: int = 1
+    data: SequenceData,
+    count: int,
+    flag: str,
+    least: float = _LEAST,
+    lag: int = 1,
+    or_fewer: bool = False,
 ) -> LinearFeatures:
     """The ``count`` linear features of frames whose second differences vary least.
 
@@ -61,29 +77,40 @@ def newtonian_features(
       least: variance of the frames' directions that count, as a share of the largest; 0.01 by
         default.
       lag: number k of frames between those of which second differences are taken; 1 by default.
+      or_fewer: where the frames vary in fewer directions, find as many features as these; False by
+        default.
 
     Raises:
       UserError: no three frames, k apart, were seen, or the frames vary in fewer directions.
     """
     seen = data.observed > 0
     frames = data.unit_frames.reshape(*seen.shape, -1)
-    ends = seen.shape[1] - 2 * lag
-    last, middle, first = (slice(start, max(start + ends, 0)) for start in (2 * lag, lag, 0))
-    in_a_row = seen[:, last] & seen[:, middle] & seen[:, first]
-    if not in_a_row.any():
+    there = in_a_row(data, lag)
+    if not there.any():
         apart = "in a row" if lag == 1 else f"{lag} apart"
         raise UserError(
             f"no three frames {apart} are seen in the training sequences, expected some for {flag}"
         )
-    first, middle, last = (frames[:, part][in_a_row] for part in (first, middle, last))
+    first, middle, last = (frames[:, part][there] for part in _thirds(data.num_steps, lag))
     bends = (last - middle) - (middle - first)
     frames = frames[seen]
-    matrix, roughness = smoothest(frames, bends, count, least, flag)
+    matrix, roughness = smoothest(frames, bends, count, least, flag, or_fewer)
     return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
 
 
+def _thirds(num_steps, lag):
+    """Steps of the first, second and third of all triples of frames that are ``lag`` apart."""
+    ends = num_steps - 2 * lag
+    return [slice(start, max(start + ends, 0)) for start in (0, lag, 2 * lag)]
+
+
 def smoothest(
-    rows: np.ndarray, bends: np.ndarray, count: int, least: float, flag: str
+    rows: np.ndarray,
+    bends: np.ndarray,
+    count: int,
+    least: float,
+    flag: str,
+    or_fewer: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The combinations of features that vary least along paths, as a share of their variance.
 
@@ -93,6 +120,8 @@ def smoothest(
       count: number m of combinations.
       least: variance of the features' directions that count, as a share of the largest.
       flag: the flag that asks for them, for messages.
+      or_fewer: where there are fewer directions, find as many combinations as these; False by
+        default.
 
     Returns:
       ``matrix [n, m]``, of combinations of variance 1, uncorrelated, the smoothest first; and their
@@ -101,21 +130,49 @@ def smoothest(
     Raises:
       UserError: the features vary in fewer than m directions.
     """
-    variances, directions = linalg.eigh(_covariance(rows))
+    variances, directions = _principal(rows)
     kept = variances > max(least * variances[-1], 0.0)
+    if or_fewer:
+        count = min(count, int(kept.sum()))
+        if count == 0:
+            return np.zeros((len(directions), 0)), np.zeros(0)
     if kept.sum() < count:
         raise UserError(
             f"the training frames vary in {kept.sum()} directions, expected {count} or more for "
             f"{flag}"
         )
     white = directions[:, kept] / np.sqrt(variances[kept])
-    roughness, turn = linalg.eigh(
-        white.T @ _covariance(bends) @ white, subset_by_index=[0, count - 1]
-    )
+    if len(directions) > _DENSE:  # a covariance of all pixels would take minutes
+        bends = _covariance(bends @ white.astype(bends.dtype))
+    else:
+        bends = white.T @ _covariance(bends) @ white
+    roughness, turn = linalg.eigh(bends, subset_by_index=[0, count - 1])
     return white @ turn, roughness
+
+
+def _principal(rows):
+    """Variances of ``[N, n]`` along principal directions, ascending, and the directions' columns.
+
+    Of more than 4,096 features only the 256 directions of largest variance are found.
+    """
+    n = rows.shape[1]
+    if n <= _DENSE:
+        return linalg.eigh(_covariance(rows))
+    rows = _centred(rows)
+    covariance = LinearOperator(
+        (n, n), lambda x: rows.T @ (rows @ x.astype(rows.dtype)) / len(rows), dtype=rows.dtype
+    )
+    first = np.random.default_rng(0).normal(size=n).astype(rows.dtype)
+    variances, directions = eigsh(covariance, _DIRECTIONS, v0=first, tol=_TOLERANCE)
+    order = np.argsort(variances)
+    return variances[order].astype(np.float64), directions[:, order].astype(np.float64)
 
 
 def _covariance(rows):
     """Covariance of ``[N, n]`` in float64; the products themselves are computed in float32."""
-    rows = rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    rows = _centred(rows)
     return (rows.T @ rows).astype(np.float64) / len(rows)
+
+
+def _centred(rows):
+    return rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)

@@ -28,8 +28,7 @@ def test_frames_decide(arrays):
     settings, splits = recipe.complete(arrays(grey()))
     assert (settings.model.likelihood, settings.model.objective) == ("gaussian", "constrained")
     assert settings.model.standardised
-    assert settings.training.starts > 1
-    assert settings.training.starts_by == "imputation"
+    assert (settings.model.linear_encoder, settings.training.starts) == (True, 1)
     assert len(splits.train) == 16
     settings, _ = recipe.complete(arrays((grey() > 0.5).astype(np.uint8) * 255))
     assert settings.model.likelihood == "bernoulli"
@@ -50,13 +49,26 @@ def test_a_users_word_goes_first(arrays, capsys):
     # What was printed says it all.
     again = dict(word.removeprefix("--").partition("=")[::2] for word in printed.split()[4:])
     assert int(again["pretraining_epochs"]) == settings.model.pretraining_epochs
-    alone = recipe.complete(arrays(grey()) | {"starts": 1})[0]
+    several = recipe.complete(arrays(grey()) | {"starts": 2, "starting_epochs": 12})[0]
+    assert (several.training.starts, several.training.starts_by) == (2, "imputation")
+    at_random = recipe.complete(arrays(grey()) | {"linear_encoder": False})[0]
+    assert (at_random.training.starts, at_random.training.starts_by) == (3, "imputation")
+    alone = recipe.complete(arrays(grey()) | {"linear_encoder": False, "starts": 1})[0]
     assert (alone.training.starts, alone.training.starting_epochs) == (1, 0)
     for few in ({"epochs": 1}, {"epochs": 2, "settling_epochs": 1}):
         one = recipe.complete(arrays(grey()) | few)[0]
         assert one.model.objective == "collapsed"
     last = {"epochs": 12, "settling_epochs": 3, "finishing_epochs": 2}
     assert recipe.complete(arrays(grey()) | last)[0].model.pretraining_epochs == 2
+
+
+def test_starts_at_random_where_no_three_frames_in_a_row_are_seen():
+    observed = np.ones((20, 6), np.float32)
+    observed[:, ::3] = 0.0
+    splits = data.split(data.SequenceData.from_arrays(grey(), observed=observed))
+    settings, _ = recipe.complete({"dataset": "<arrays>", **RUN}, splits=splits)
+    assert not settings.model.linear_encoder
+    assert settings.training.starts == 3
 
 
 def test_where_it_does_not_apply(arrays):

@@ -29,8 +29,11 @@ def new(**changes):
         latent_size=4,
         num_modes=2,
         dynamics_units=4,
-        objective="constrained",
-        **({"likelihood": "gaussian", "standardised": True, "pretraining_updates": 1} | changes),
+        **(
+            {"objective": "constrained", "likelihood": "gaussian", "standardised": True}
+            | {"pretraining_updates": 1}
+            | changes
+        ),
     )
     model.build()
     return model
@@ -64,6 +67,14 @@ def test_phases():
     assert moves[1] == set(parts)
     assert moves[2] == {"decoder", "likelihood", "network", "mixture"}
     assert moves[3] == set(parts) - {"constraint"}
+
+
+@pytest.mark.parametrize("objective", ["constrained", "collapsed"])
+def test_linear_features_rest_only_without_a_constraint(objective):
+    model = new(linear_encoder=True, objective=objective)
+    first = {id(variable) for variable in model.phases[0].variables}
+    learns = [id(variable) in first for variable in model.encoder.trainable_variables]
+    assert all(learns) if objective == "constrained" else not any(learns)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])

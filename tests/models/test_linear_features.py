@@ -107,6 +107,31 @@ def test_too_little_to_go_by(one):
         nf.newtonian_features(data_of(np.full((3, 4, 5, 5, 1), 0.5)), 2, "--flag")
 
 
+def test_fewer_where_frames_vary_in_fewer_directions():
+    rng = np.random.default_rng(0)
+    paths = np.cumsum(np.cumsum(rng.normal(size=(60, 9, 2)), axis=1), axis=1)
+    patterns = rng.random((2, 12))
+    frames = (0.5 + 0.01 * paths @ patterns).reshape(60, 9, 3, 4, 1)
+    with pytest.raises(UserError, match="vary in 2 directions, expected 5"):
+        nf.newtonian_features(data_of(frames), 5, "--flag", least=1e-4)
+    found = nf.newtonian_features(data_of(frames), 5, "--flag", least=1e-4, or_fewer=True)
+    same = nf.newtonian_features(data_of(frames), 2, "--flag", least=1e-4)
+    np.testing.assert_array_equal(found.matrix, same.matrix)
+    still = data_of(np.full((3, 4, 5, 5, 1), 0.5))
+    none = nf.newtonian_features(still, 2, "--flag", or_fewer=True)
+    assert (none.matrix.shape, none.offset.shape) == ((25, 0), (0,))
+
+
+def test_large_frames(monkeypatch, one):
+    """Where all directions at once would take minutes, the largest give the same features."""
+    expected = nf.newtonian_features(one, 2, "--flag")
+    monkeypatch.setattr(nf, "_DENSE", SIZE * SIZE - 1)
+    found = nf.newtonian_features(one, 2, "--flag")
+    np.testing.assert_allclose(found.roughness, expected.roughness, rtol=1e-3)
+    a, b = (read(features, one).reshape(-1, 2) for features in (found, expected))
+    assert np.all(np.abs(np.corrcoef(a.T, b.T)[[0, 1], [2, 3]]) > 0.999)
+
+
 @pytest.mark.parametrize(
     "posterior", ["attention", pytest.param("smoothed", marks=pytest.mark.slow)]
 )

@@ -12,6 +12,8 @@ change of velocity, plus 6 times that of the emission noise.
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -22,6 +24,7 @@ from kvae_tf.models.kvae.by_sequence import by_sequence, mean_encodings
 from kvae_tf.models.linear_features import newtonian_features
 
 _SEQUENCES = 1000  # more change the moments little
+_NUMBERS = 100_000_000  # in the frames that linear features are found from
 _FRAMES = 5000  # of which distortions are computed at once
 _SPREAD = 0.01  # standard deviation by which the modes differ at first
 _LEAST = 1e-4  # variance of an encoding
@@ -43,10 +46,7 @@ def initialise_frames(model, train: SequenceData) -> None:
       train: training sequences.
     """
     if model.encoder.linear:
-        part = train.select(slice(0, _SEQUENCES))
-        m = model.encoder.encoding_size
-        features = newtonian_features(part, m, "--linear_encoder", least=_LEAST_DIRECTION)
-        model.encoder.read_linearly(features.matrix, features.offset)
+        _read_linearly(model.encoder, train)
     standardised = model.encoder.standardised
     if not standardised and not model.constraint:
         return
@@ -68,6 +68,16 @@ def initialise_frames(model, train: SequenceData) -> None:
         parts = map(as_unit, np.array_split(frames, -(-len(frames) // _FRAMES)))
         shares = [model.constraint.share(model.likelihood, centre, x) for x in parts]
         model.constraint.scale.assign(max(np.mean(np.concatenate(shares)), _TINY))
+
+
+def _read_linearly(encoder, train):
+    """Where frames vary in too few directions, the other encodings start at random."""
+    sequences = _NUMBERS // (train.num_steps * math.prod(train.frame_shape))
+    part = train.select(slice(0, min(max(sequences, 1), _SEQUENCES)))
+    features = newtonian_features(
+        part, encoder.encoding_size, "--linear_encoder", _LEAST_DIRECTION, or_fewer=True
+    )
+    encoder.read_linearly(features.matrix, features.offset)
 
 
 class DynamicsInitialisation(keras.callbacks.Callback):

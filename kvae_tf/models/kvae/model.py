@@ -98,8 +98,8 @@ class KVAE(SequenceModel):
         ``"sampled"``, latent states drawn; or ``"constrained"``, the collapsed bound of the
         dynamics subject to a good reconstruction.
       pretraining_updates: number of first updates, which train the auto-encoder only, or with
-        ``linear_encoder`` the decoder only; 0 by default. After them ``initialise_dynamics`` sets
-        dynamics and constraint.
+        ``linear_encoder`` and without a constraint the decoder only; 0 by default. After them
+        ``initialise_dynamics`` sets dynamics and constraint.
       standardised: encode and decode frames as differences from a mean frame, in standard
         deviations, which ``initialise_frames`` sets; False by default.
       linear_encoder: the encoder adds linear features of the frame, which ``initialise_frames``
@@ -333,8 +333,10 @@ class KVAE(SequenceModel):
         if self.frozen_updates:
             phases.insert(0, Phase(self.training_bound, others, self.frozen_updates))
         if self.pretraining_updates:
-            # Linear features are a straight map already, that gradients of the pixels would bend.
-            encoder = [] if self.encoder.linear else self.encoder.trainable_variables
+            # Linear features are a straight map already, that gradients of the pixels would bend. A
+            # constraint's target needs the whole encoder.
+            rests = self.encoder.linear and not self.constraint
+            encoder = [] if rests else self.encoder.trainable_variables
             bound = self.auto_encoder_bound if self.constraint else self.training_bound
             phases.insert(0, Phase(bound, [*encoder, *frames], self.pretraining_updates))
         if self.settling_start:

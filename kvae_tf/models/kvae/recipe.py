@@ -1,7 +1,8 @@
 """Settings for frames that nobody tuned a KVAE for, from the frames themselves.
 
 Few things depend on the data: what scales with the frames is standardised, the weight between
-pixels and dynamics is found by the constrained objective, and dynamics start at constant velocity.
+pixels and dynamics is found by the constrained objective, the encoder starts at linear features
+that move smoothly, and dynamics start at constant velocity.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.models.kvae.vector_recipe import vector_recipe
+from kvae_tf.models.linear_features import in_a_row
 
 _BINARY = 0.99  # share of the pixels that are black or white
 _EXTREME = 0.02  # from 0 or 1
 _SEQUENCES = 200  # looked at
 _EPOCHS = 28
 _LARGEST = 64 * 64 * 3  # numbers in a frame, for dense layers in reasonable time
+_STARTS = 3  # where the encoder starts at random
 _TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
@@ -45,6 +48,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
             stacklevel=2,
         )
     epochs = int(given.get("epochs", _EPOCHS))
+    is_linear = bool(given.get("linear_encoder", in_a_row(train).any()))
     chosen = {
         "network": "mlp",
         "units": (512, 256),
@@ -55,6 +59,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         "latent_size": 2 * int(given.get("encoding_size", 8)),
         "num_modes": 4,
         "max_encoding_variance": 1.0,
+        "linear_encoder": is_linear,
         "learn_noise": True,
         "learn_initial": True,
         "decoded_frames": 8,
@@ -69,8 +74,11 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
     if whole > 1:
         first = max(1, 2 * whole // 7)
         chosen |= {"objective": "constrained", "pretraining_epochs": first}
-        if whole > first + _TRIAL and given.get("starts") != 1:
-            chosen |= {"starts": 3, "starting_epochs": first + _TRIAL, "starts_by": "imputation"}
+        # One start in closed form, or several at random.
+        starts = int(given.get("starts", 1 if is_linear else _STARTS))
+        if whole > first + _TRIAL and starts > 1:
+            chosen |= {"starts": starts, "starts_by": "imputation"}
+            chosen["starting_epochs"] = first + _TRIAL
     return {name: value for name, value in chosen.items() if name not in given}
 
 

@@ -102,10 +102,10 @@ class KVAESettings(
     )
     pretraining_epochs: int = setting(
         0,
-        "Number of first epochs, which train the auto-encoder only (--linear_encoder: the decoder "
-        "only); then the dynamics start at constant velocity. With --objective=constrained 1 or "
-        "more without --init_from: they find out how good a reconstruction can be. With others "
-        "--linear_encoder is needed.",
+        "Number of first epochs, which train the auto-encoder only; then the dynamics start at "
+        "constant velocity. With --objective=constrained 1 or more without --init_from: they find "
+        "out how good a reconstruction can be. With others --linear_encoder is needed, and the "
+        "decoder learns alone.",
         least=0,
     )
     tolerance: float = setting(
