@@ -19,7 +19,15 @@ IN_MEMORY = "<arrays>"  # in place of a path, where the data are no file
 VIDEO_ONLY = ("frame_size", "crop", "channels", "window", "stride", "annotations")
 
 
-def setting(default, help_text, choices=None, least=None, most=None, of_training=False):
+def setting(
+    default,
+    help_text,
+    choices=None,
+    least=None,
+    most=None,
+    of_training=False,
+    after_training=False,
+):
     """A dataclass field for one setting.
 
     Args:
@@ -30,10 +38,12 @@ def setting(default, help_text, choices=None, least=None, most=None, of_training
       most: largest allowed number; None: any (default).
       of_training: a model's setting that a model which goes on from the weights of another one may
         change, since it concerns the training only; False by default.
+      after_training: a model's setting that a resumed run may change, since it only concerns what
+        follows the last epoch; False by default.
     """
     metadata = {
         "help": help_text, "choices": choices, "least": least, "most": most,
-        "of_training": of_training,
+        "of_training": of_training, "after_training": after_training,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -69,7 +69,9 @@ def describe(source: Source) -> Description:
 
 
 def restore(model: SequenceModel, settings: Settings, train: SequenceData, run_dir: Path) -> None:
-    """Compiles a model and restores a run's last state; with patience, its best.
+    """Compiles a model and restores what a run made: its last state; with patience, its best.
+
+    Where the run has calibrated that state, it is the calibrated one.
 
     Args:
       model: a built model.
@@ -81,8 +83,8 @@ def restore(model: SequenceModel, settings: Settings, train: SequenceData, run_d
       UserError: there is no checkpoint, or it is damaged, or of another model.
     """
     states = compile_model(model, settings.plan, train, run_dir / "checkpoints")
-    best = settings.training.patience > 0
-    if not (states.restore_best() if best else states.restore_last()):
+    trained = states.restore_best if settings.training.patience else states.restore_last
+    if not (states.restore_calibrated() or trained()):
         raise UserError(f"{run_dir} holds no checkpoint, expected a run with a finished epoch")
 
 

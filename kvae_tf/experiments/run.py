@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from kvae_tf.export import model_card, weights
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.training import checkpoints, distribution, restarts
+from kvae_tf.training import calibration, checkpoints, distribution, restarts
 from kvae_tf.training.build import build, compile_model, jit, steps_per_epoch
 from kvae_tf.training.fit import train
 from kvae_tf.visualisation import events, images, model_figures, projector
@@ -88,10 +89,10 @@ def execute(
     is_chief = distribution.is_chief(strategy)
     lock = locks.held(run_dir, "run_dir") if is_chief else contextlib.nullcontext()
     with lock, _ending_in_one_line(run_dir):
-        model, splits = _trained(settings, splits, strategy, run_dir)
+        model, splits, more = _trained(settings, splits, strategy, run_dir)
         if training_only or not is_chief:
             return Outcome(model, {})
-        metrics = _evaluate(model, settings, splits, run_dir)
+        metrics = _evaluate(model, settings, splits, run_dir) | more
         _write_verdict(run_dir / "logs" / "test", metrics)
         export(model, version_dir)
         _describe(version_dir, settings, model, metrics, splits, run_dir)
@@ -106,7 +107,7 @@ def execute(
 
 
 def _trained(settings, splits, strategy, run_dir):
-    """The trained model of a folder that is locked, and the data."""
+    """The trained model of a folder that is locked, the data, and metrics of the training."""
     held_run = (run_dir / "settings.json").exists()
     is_chief = distribution.is_chief(strategy)
     if is_chief:
@@ -118,17 +119,23 @@ def _trained(settings, splits, strategy, run_dir):
         found = fingerprint(splits)
         if settings.run.resume:
             _check_data(run_dir, settings, found)
+        if settings.model.calibrate:
+            calibration.check(splits.train, settings.training.seed)
         goes_on = settings.run.resume and checkpoints.exist(run_dir / "checkpoints")
         model = initial.build_model(settings, splits.train, with_weights=not goes_on)
         if is_chief:
             _claim(run_dir, settings, found, model, splits.train)
         try:
-            _train(model, settings, splits, run_dir, held_run)
+            states = _train(model, settings, splits, run_dir, held_run)
         except distribution.PEER_IS_GONE:
             if strategy.num_replicas_in_sync == 1:
                 raise
             distribution.restart_process()
-    return model, splits
+    if not settings.model.calibrate:
+        return model, splits, {}
+    factor = calibration.calibrate(model, splits.train, settings.training.seed)
+    states.save_calibrated()
+    return model, splits, {"train/calibration_factor": factor}
 
 
 @contextlib.contextmanager
@@ -211,7 +218,10 @@ def _binarised(settings, splits):
 
 
 def _train(model, settings, splits, run_dir, held_run):
-    """Trains from the last checkpoint or the best initialisation; with patience keeps the best."""
+    """Trains from the last checkpoint or the best initialisation; with patience keeps the best.
+
+    The checkpoints are returned. A calibration begins anew from them, so that none is done twice.
+    """
     plan = settings.plan
     states = compile_model(model, plan, splits.train, run_dir / "checkpoints")
     if settings.run.resume and states.restore_last():
@@ -230,9 +240,11 @@ def _train(model, settings, splits, run_dir, held_run):
             restarts.select_best(model, states, plan, splits, run_dir)
     if distribution.is_chief(tf.distribute.get_strategy()):
         _write_hparams(run_dir / "logs", settings)
+    states.discard_calibrated()
     train(model, states, plan, splits, run_dir)
     if plan.training.patience and distribution.is_chief(tf.distribute.get_strategy()):
         states.restore_best()
+    return states
 
 
 def _evaluate(model, settings, splits, run_dir):
@@ -318,8 +330,10 @@ def _check_folder(run_dir, settings):
     mine = settings.to_dict()
     if path.exists() and settings.run.resume:
         theirs = storage.read_json(path, "the settings of the run")
+        fields = dataclasses.fields(settings.model)
+        free = _FREE | {field.name for field in fields if field.metadata["after_training"]}
         for name, value in theirs.items():
-            if name not in _FREE and name in mine and mine[name] != value:
+            if name not in free and name in mine and mine[name] != value:
                 raise UserError(
                     f"--{name} is {mine[name]}, but the checkpoint in --run_dir={run_dir} was "
                     f"written with {value}: use that value, or another --run_dir"

@@ -38,6 +38,11 @@ class ModelSettings:
         """Factor of the loss before gradients are computed, 1 for none; see ``TrainableModel``."""
         return 1.0
 
+    @property
+    def calibrate(self) -> bool:
+        """Whether the training ends with ``training.calibration``; False by default."""
+        return False
+
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits.
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
 
-_KEPT = {"last": 2, "best": 1}  # number of checkpoints of each kind
+_KEPT = {"last": 2, "best": 1, "calibrated": 1}  # number of checkpoints of each kind
 _STATE = "checkpoint"  # TensorFlow's file that lists the checkpoints of a folder
 # What TensorFlow raises on missing and damaged files.
 _DAMAGE = (tf.errors.OpError, LookupError, ValueError, RuntimeError, OSError)
@@ -45,6 +45,9 @@ class Progress(tf.Module):
 
 class Checkpoints:
     """The last and the best state of a run, in ``folder/last`` and ``folder/best``.
+
+    ``folder/calibrated`` has the state that follows from one of them after the last epoch, where a
+    training ends with a calibration. The training itself never goes on from there.
 
     Args:
       folder: folder that checkpoints are restored from.
@@ -81,6 +84,19 @@ class Checkpoints:
         for name in ("best", "last") if is_best else ("last",):
             self._save(name)
 
+    def save_calibrated(self) -> None:
+        """Writes the state to ``calibrated``.
+
+        Raises:
+          UserError: the checkpoint cannot be written, for instance because the disk is full.
+        """
+        self._save("calibrated")
+
+    def discard_calibrated(self) -> None:
+        """Removes a calibrated state, which is no longer that of the last epoch."""
+        shutil.rmtree(self._written_to / "calibrated", ignore_errors=True)
+        self._managers.clear()
+
     def restore_last(self) -> bool:
         """Restores the last state that can be read, if there is one; warns of newer ones.
 
@@ -102,6 +118,17 @@ class Checkpoints:
           UserError: the checkpoint belongs to another architecture, or none can be read.
         """
         return self._restore("best")
+
+    def restore_calibrated(self) -> bool:
+        """Restores the calibrated state, if there is one.
+
+        Returns:
+          Whether there was a checkpoint.
+
+        Raises:
+          UserError: the checkpoint belongs to another architecture, or none can be read.
+        """
+        return self._restore("calibrated")
 
     def _save(self, name):
         folder, number = self._written_to / name, int(self.progress.epoch.numpy())

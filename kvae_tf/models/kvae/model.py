@@ -351,6 +351,11 @@ class KVAE(SequenceModel):
     def dynamics_variables(self):
         return [*self.network.trainable_variables, *self.mixture.trainable_variables]
 
+    @property
+    def log_emission_noise(self):
+        """The variable ``[m]`` that a calibration changes: logarithms of R's diagonal."""
+        return self.mixture.log_emission_noise
+
     # The bound.
 
     def elbo(self, batch, seed):

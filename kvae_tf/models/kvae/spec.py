@@ -29,7 +29,7 @@ from kvae_tf.models.spec import ModelSpec, Setup
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
             "em_epochs", "dynamics_updates", "path_updates", "finishing_epochs",
-            "finishing_rate")  # fmt: skip
+            "finishing_rate", "calibrate")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,12 @@ class KVAESettings(
         least=0,
         of_training=True,
     )
+    calibrate: bool = setting(
+        False,
+        "--learn_noise: after the last epoch scale the emission noise by one factor, so that 90 % "
+        "intervals of hidden frames in training sequences hold 90 % on average.",
+        after_training=True,
+    )
 
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
@@ -195,6 +201,8 @@ class KVAESettings(
             raise UserError(
                 f"--objective is {self.objective}, expected collapsed with --network=linear"
             )
+        if self.calibrate and not self.learn_noise:
+            raise UserError("--calibrate is set, expected --learn_noise: it scales a noise learned")
 
     @property
     def auto_encoder_epochs(self) -> int:
@@ -234,6 +242,10 @@ def _create(setup: Setup) -> KVAE:
         raise UserError(
             f"--dataset={setup.dataset} holds vectors, which are standardised in any case: "
             "expected --objective=collapsed or sampled, and no --standardised"
+        )
+    if setup.train.is_vector and settings.calibrate:
+        raise UserError(
+            f"--calibrate is set, but --dataset={setup.dataset} holds vectors: expected images"
         )
     arguments = setup.arguments(*SCHEDULE)
     is_linear = settings.network == "linear"

@@ -1,0 +1,173 @@
+"""The emission noise after a calibration, also of runs that are interrupted or resumed."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import kvae_tf
+from kvae_tf import evaluation
+from kvae_tf.data import from_vectors
+from kvae_tf.errors import UserError
+from kvae_tf.experiments import run
+from kvae_tf.lgssm import LGSSM
+from kvae_tf.models.kvae import LinearKVAE
+from kvae_tf.training import calibration
+
+Q, R, N, T = 0.02, 0.5, 300, 12
+
+
+@pytest.fixture(scope="module")
+def walks():
+    """Random walks that are seen with noise, and their model."""
+    rng = np.random.default_rng(0)
+    z = np.cumsum(rng.normal(size=(N, T, 2)) * np.sqrt([[[1.0]] + [[Q]] * (T - 1)])[0], axis=1)
+    x = z + math.sqrt(R) * rng.normal(size=z.shape)
+    model = LinearKVAE(
+        (1, 2, 1), network="linear", latent_size=2, num_modes=1, dynamics_network="constant",
+        learn_noise=True, learn_initial=True, standardise=[[0.0, 0.0], [1.0, 1.0]],
+    )  # fmt: skip
+    model.build()
+    model.mixture.assign(
+        LGSSM(np.eye(2), None, [Q, Q], np.eye(2), [R, R], np.zeros(2), np.eye(2)), None
+    )
+    return from_vectors(x.astype(np.float32)), model
+
+
+@pytest.mark.parametrize("spoiled", [0.3, 1.0, 3.0])
+def test_a_spoiled_noise_is_found_again(walks, spoiled, capsys):
+    data, model = walks
+    noise = model.log_emission_noise
+    right = noise.numpy()
+    noise.assign(right + np.float32(math.log(spoiled)))
+    factor = calibration.calibrate(model, data, seed=1)
+    found = noise.numpy()
+    noise.assign(right)
+    # About 6,000 entries: 0.004 of a coverage, 0.03 of the logarithm of a variance.
+    assert abs(math.log(factor * spoiled)) < 0.1
+    np.testing.assert_allclose(found - right, math.log(factor * spoiled), atol=1e-6)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_noise_that_cannot_help_stays(walks):
+    data, model = walks
+    noise, q = model.log_emission_noise, model.mixture.log_transition_noise
+    right, r = q.numpy(), noise.numpy()
+    q.assign(right + math.log(1e6))
+    with pytest.warns(UserWarning, match=r"no calibration: 90 % intervals .* hold 100.0%, and 100"):
+        assert calibration.calibrate(model, data, seed=0) == 1.0
+    q.assign(right)
+    np.testing.assert_array_equal(noise, r)
+
+
+SMALL = {"units": (4,), "num_modes": 1, "dynamics_network": "constant", "learn_noise": True,
+         "epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "image_epochs": 0,
+         "recipe": "off"}  # fmt: skip
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 7, 4, 4), np.uint8)
+
+
+def noise(model):
+    return model.log_emission_noise.numpy()
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Trains in a folder of a name; no evaluation, no export, and a coverage that costs nothing."""
+    for name in ("_write_verdict", "export", "_describe", "_evaluate"):
+        monkeypatch.setattr(run, name, lambda *given: {})
+
+    def coverage(model, *given):
+        return {"smooth": [0.9 + 0.05 * math.tanh(noise(model)[0] + 3.0)]}
+
+    monkeypatch.setattr(evaluation, "coverage", coverage)
+
+    def train(name, **changes):
+        return kvae_tf.train(IMAGES, run_dir=tmp_path / name, **SMALL | changes)
+
+    return train
+
+
+def check_weights(expected, *models):
+    for model in models:
+        for one, two in zip(expected, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_a_run_is_calibrated_once(train, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+
+    def metrics():
+        return json.loads((folder / "metrics.json").read_text())
+
+    model = train("run", calibrate=True)
+    (factor,) = metrics().values()
+    assert abs(math.log(factor)) > 0.1
+    calibrated = model.get_weights()
+    check_weights(calibrated, kvae_tf.load(folder))
+
+    # Without: only the noise is another.
+    plain = train("run", resume=True)
+    trained = plain.get_weights()
+    check_weights(trained, kvae_tf.load(folder))
+    assert metrics() == {}
+    assert not (folder / "checkpoints" / "calibrated").exists()
+    np.testing.assert_allclose(noise(model) - noise(plain), math.log(factor), atol=1e-6)
+    changed = [not np.array_equal(a, b) for a, b in zip(trained, calibrated, strict=True)]
+    assert sum(changed) == 1
+
+    # A trained run is calibrated, interrupted, goes on, and is resumed again.
+    calls = []
+
+    def interrupted(*given, of=evaluation.coverage):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return of(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "coverage", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="the checkpoint after epoch 1 is kept"):
+            train("run", calibrate=True, resume=True)
+    check_weights(trained, kvae_tf.load(folder))
+    capsys.readouterr()
+    for _ in range(2):
+        model = train("run", calibrate=True, resume=True)
+        assert capsys.readouterr().out.count("calibration: ") == 1
+        assert metrics() == {"train/calibration_factor": factor}
+        check_weights(calibrated, model, kvae_tf.load(folder))
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_as_if_nothing_had_been_calibrated(train, tmp_path):
+    train("one", calibrate=True)
+    parts = train("one", calibrate=True, resume=True, epochs=2)
+    whole = train("whole", calibrate=True, epochs=2)
+    check_weights(whole.get_weights(), parts, kvae_tf.load(tmp_path / "one"))
+
+
+@pytest.mark.slow
+def test_the_best_epoch_is_calibrated(train, tmp_path):
+    """A learning rate at which the second epoch is worse than the first."""
+    flags = {"epochs": 2, "patience": 5, "learning_rate": 1.0, "clip_norm": 0.0}
+    best = train("best", **flags)
+    assert json.loads((tmp_path / "best" / "time.json").read_text())["epochs"] == 2
+    calibrated = train("best", calibrate=True, resume=True, **flags)
+    assert len(list((tmp_path / "best" / "checkpoints" / "calibrated").glob("ckpt-1.index"))) == 1
+    changed = noise(calibrated) - noise(best)
+    assert np.ptp(changed) < 1e-6
+    assert abs(changed[0]) > 0.01
+
+
+@pytest.mark.parametrize(("given", "flags", "words"), [
+    (IMAGES, {"learn_noise": False}, "--calibrate is set, expected --learn_noise"),
+    (IMAGES[:, :1], {}, "--calibrate is set, but the training sequences have 1 frames"),
+    (IMAGES[:, :4], {}, "--calibrate is set, but the training sequences have 4 frames"),
+    ({"vectors": IMAGES[:, :, 0] / 255.0}, {}, "holds vectors: expected images"),
+])  # fmt: skip
+def test_where_it_makes_no_sense(given, flags, words, tmp_path):
+    with pytest.raises(UserError) as error:
+        kvae_tf.train(given, run_dir=tmp_path, **SMALL | {"calibrate": True} | flags)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "settings.json").exists()
