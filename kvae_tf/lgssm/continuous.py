@@ -1,0 +1,225 @@
+r"""Linear Gaussian dynamics in continuous time, discretised exactly.
+
+    dz = (F z + b) dt + dW,    W of spectral density diag(s): cov(W_{t+Δ} - W_t) = diag(s) Δ
+
+Between two times that lie Δ apart, with F, b and s constant, this is a step of an LGSSM
+(Särkkä and Solin 2019, section 6.2):
+
+    A = e^{FΔ},    offset = ∫_0^Δ e^{Fu} b du,    Q = ∫_0^Δ e^{Fu} diag(s) e^{Fᵀu} du
+
+A and the offset are blocks of the exponential of [[F, b], [0, 0]] Δ, and Q follows from that of
+van Loan's (1978) matrix [[F, diag(s)], [0, -Fᵀ]] Δ. Both are computed by scaling and squaring, here
+block by block: a Taylor series over Δ / 2^k, then k times
+
+    A <- A A,    offset <- A offset + offset,    Q <- A Q Aᵀ + Q
+
+so that the exponential of -F is never formed, which overflows where a stable system runs for long,
+and Q is a sum of positive terms. All of it is in float64, as in the rest of the package.
+
+Q is a full matrix, but the engine takes diagonal noise. ``decorrelated`` changes coordinates: with
+Q_t = U_t D_t U_tᵀ, U_t upper triangular with a diagonal of ones, the states U_t⁻¹ z_{t+1} have the
+noise D_t. Likelihoods stay as they are, as U_t has the determinant 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kvae_tf.lgssm import steps
+from kvae_tf.lgssm.model import LGSSM
+
+# The series is exact to float64 for |F| Δ up to 60, and to 1e-6 for 250.
+_SQUARINGS = 10
+_TERMS = 8
+
+
+class Discretised(NamedTuple):
+    """One step of the dynamics, for each of several times.
+
+    Attributes:
+      transition: A, ``[..., n, n]``.
+      offset: ``[..., n]``.
+      noise: Q, ``[..., n, n]``, full covariances.
+    """
+
+    transition: tf.Tensor
+    offset: tf.Tensor
+    noise: tf.Tensor
+
+
+def discretise(drift, offset, density, interval) -> Discretised:
+    """The steps of continuous dynamics over given times, batch-first.
+
+    >>> step = discretise([[0.0, 1.0], [0.0, 0.0]], [0.0, 0.0], [0.0, 3.0], 2.0)
+    >>> step.transition.numpy().tolist(), step.noise.numpy().round(6).tolist()
+    ([[1.0, 2.0], [0.0, 1.0]], [[8.0, 6.0], [6.0, 6.0]])
+
+    Args:
+      drift: F, ``[..., n, n]``, per unit of time.
+      offset: b, ``[..., n]``, per unit of time; controls held over the step are part of it.
+      density: s, ``[..., n]``, variances per unit of time.
+      interval: Δ, ``[...]``, not negative. All four are broadcast against each other.
+
+    Returns:
+      ``Discretised``, float64.
+    """
+    drift, offset, density, interval = (
+        tf.convert_to_tensor(x) for x in (drift, offset, density, interval)
+    )
+    lead = interval.shape.rank
+    leads = drift.shape.rank - 2, offset.shape.rank - 1, density.shape.rank - 1, lead
+    last = []
+    for x, own in zip((drift, offset, density, interval), leads, strict=True):
+        shape = tf.shape(x)
+        more = tf.ones([max(leads) - own], tf.int32)
+        x = tf.cast(tf.reshape(x, tf.concat([more, shape], axis=0)), tf.float64)
+        rank = x.shape.rank - max(leads)
+        axes = [*range(max(leads), max(leads) + rank), *range(max(leads))]
+        last.append(tf.transpose(x, axes))  # sizes first, all leading axes last
+    return Discretised(*(_leading_first(x, max(leads)) for x in _discretised(*last)))
+
+
+def discretise_batch_last(drift, offset, density, interval) -> Discretised:
+    """``discretise`` in the batch-last layout of ``steps``.
+
+    Args:
+      drift: ``[n, n, B]`` float64.
+      offset: ``[n, B]``.
+      density: ``[n, B]``.
+      interval: ``[B]``.
+
+    Returns:
+      ``Discretised``: ``[n, n, B]``, ``[n, B]`` and ``[n, n, B]``.
+    """
+    return _discretised(drift, offset, density, interval)
+
+
+def _discretised(drift, offset, density, interval):
+    """``[n, n, ...]``, ``[n, ...]``, ``[n, ...]``, ``[...]``; all leading sizes come last."""
+    n = drift.shape[0]
+    h = interval / 2.0**_SQUARINGS
+    x = drift * h
+    one = tf.reshape(tf.eye(n, dtype=x.dtype), [n, n] + [1] * (x.shape.rank - 2))
+    series, moved = one + 0.0 * x, offset + 0.0 * x[0]
+    for j in range(_TERMS, 1, -1):
+        series = one + _matmul(x, series) / j
+        moved = offset + _matvec(x, moved) / j
+    transition, moved = one + _matmul(x, series), h * moved
+    term = one * (h * density)[:, tf.newaxis] + 0.0 * x
+    noise = term
+    for j in range(2, _TERMS + 1):
+        half = _matmul(x, term)
+        term = (half + _transposed(half)) / j
+        noise += term
+    for _ in range(_SQUARINGS):
+        moved += _matvec(transition, moved)
+        half = _matmul(transition, noise)
+        grown = _matmul(half, _transposed(transition))
+        noise += 0.5 * (grown + _transposed(grown))
+        transition = _matmul(transition, transition)
+    return Discretised(transition, moved, noise)
+
+
+class Decorrelated(NamedTuple):
+    """A model in coordinates in which its transition noise is diagonal.
+
+    Attributes:
+      model: the ``LGSSM`` of the states w_t.
+      basis: ``[B, T, n, n]``, the states are z_t = basis_t w_t; triangular, ones on the diagonal.
+    """
+
+    model: LGSSM
+    basis: tf.Tensor
+
+
+def decorrelated(model: LGSSM, noise: tf.Tensor) -> Decorrelated:
+    """A model with full covariances of the transition noise, as one with diagonal ones.
+
+    Args:
+      model: with ``transition [B, T, n, n]``, ``transition_offset [B, T, n]`` and
+        ``emission [B, T, m, n]``; its ``transition_noise`` is not read.
+      noise: Q, ``[B, T, n, n]``, symmetric and positive semidefinite.
+
+    Returns:
+      ``Decorrelated``, of the dtype of ``model.emission``.
+    """
+    dtype = model.emission.dtype
+    factor, variances = upper_factor(tf.cast(noise, tf.float64))
+    first = tf.linalg.eye(factor.shape[-1], batch_shape=tf.shape(factor)[:1], dtype=tf.float64)
+    basis = tf.concat([first[:, tf.newaxis], factor[:, :-1]], axis=1)
+    back = _inverse(factor)
+    transition = _product(_product(back, tf.cast(model.transition, tf.float64)), basis)
+    offset = tf.cast(model.transition_offset, tf.float64)
+    offset = tf.reduce_sum(back * offset[..., tf.newaxis, :], axis=-1)
+    emission = _product(tf.cast(model.emission, tf.float64), basis)
+    fields = steps.cast((transition, offset, variances, emission, basis), dtype)
+    transition, offset, variances, emission, basis = fields
+    model = model._replace(
+        transition=transition,
+        transition_offset=offset,
+        transition_noise=variances,
+        emission=emission,
+    )
+    return Decorrelated(model, basis)
+
+
+def upper_factor(covariance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """U and d with U diag(d) Uᵀ = covariance, U upper triangular with ones on the diagonal.
+
+    Args:
+      covariance: ``[..., n, n]``, symmetric and positive semidefinite; zeros are allowed.
+
+    Returns:
+      U ``[..., n, n]`` and d ``[..., n]``, not negative.
+    """
+    n, rest = covariance.shape[-1], covariance
+    columns, variances = [], []
+    for j in reversed(range(n)):
+        pivot = tf.maximum(rest[..., j, j], 0.0)
+        above = tf.constant([float(i < j) for i in range(n)], rest.dtype)
+        unit = tf.one_hot(j, n, dtype=rest.dtype)
+        safe = tf.where(pivot > 0.0, pivot, 1.0)[..., tf.newaxis]
+        column = tf.where(pivot[..., tf.newaxis] > 0.0, above * rest[..., j] / safe, 0.0) + unit
+        rest -= pivot[..., tf.newaxis, tf.newaxis] * (
+            column[..., :, tf.newaxis] * column[..., tf.newaxis, :]
+        )
+        columns.insert(0, column)
+        variances.insert(0, pivot)
+    return tf.stack(columns, axis=-1), tf.stack(variances, axis=-1)
+
+
+def _inverse(factor):
+    """The inverse of an upper triangular matrix with ones on the diagonal, ``[..., n, n]``."""
+    n = factor.shape[-1]
+    rows = [None] * n
+    for i in reversed(range(n)):
+        row = tf.one_hot(i, n, dtype=factor.dtype) + 0.0 * factor[..., i, :]
+        for j in range(i + 1, n):
+            row -= factor[..., i, j, tf.newaxis] * rows[j]
+        rows[i] = row
+    return tf.stack(rows, axis=-2)
+
+
+def _product(a, b):
+    return tf.reduce_sum(a[..., :, :, tf.newaxis] * b[..., tf.newaxis, :, :], axis=-2)
+
+
+def _matmul(a, b):
+    """a b: ``[i, k, ...], [k, j, ...] -> [i, j, ...]``."""
+    return tf.reduce_sum(a[:, :, tf.newaxis] * b[tf.newaxis], axis=1)
+
+
+def _matvec(a, x):
+    """a x: ``[i, k, ...], [k, ...] -> [i, ...]``."""
+    return tf.reduce_sum(a * x[tf.newaxis], axis=1)
+
+
+def _transposed(a):
+    return tf.transpose(a, [1, 0, *range(2, a.shape.rank)])
+
+
+def _leading_first(x, lead):
+    rank = x.shape.rank - lead
+    return tf.transpose(x, [*range(rank, rank + lead), *range(rank)])
