@@ -1,10 +1,10 @@
 """Data sets as NumPy archives, or as HDF5 files with the same arrays.
 
 A user's file holds ``images``, or ``vectors [N, T, D]`` (NaN where an entry is missing), and
-optionally ``controls``, ``states``, ``observed``, ``state_names`` and ``num_objects`` (shapes as in
-``SequenceData.from_arrays``). It may have its own parts: then the names start with ``train_``,
-``validation_`` and ``test_`` (``images`` counts as ``train_images``). Missing parts are split off
-the training part.
+optionally ``controls``, ``states``, ``observed``, ``state_names``, ``num_objects`` and ``times``
+(shapes as in ``SequenceData.from_arrays``). It may have its own parts: then the names start with
+``train_``, ``validation_`` and ``test_`` (``images`` counts as ``train_images``). Missing parts are
+split off the training part.
 
 The headers say how large the arrays are, and are read first: what is larger than the limit is
 refused unread. An HDF5 file may hold its arrays itself only, since links and external storage could
@@ -42,7 +42,7 @@ _DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zli
 # Pickled arrays are never opened. Without these three the sequences still mean the same; the
 # KVAE authors' files carry an unused pickled array of controls.
 _IGNORABLE = ("controls", "states", "state_names")
-_ARRAYS = ("images", "vectors", "observed", "num_objects", *_IGNORABLE)
+_ARRAYS = ("images", "vectors", "observed", "num_objects", "times", *_IGNORABLE)
 HDF5 = (".h5", ".hdf5")
 _PREFIXES = tuple(f"{name}_" for name in Splits._fields)
 _ORIGIN = "origin"
@@ -90,7 +90,7 @@ def from_arrays(
 
     Args:
       arrays: ``images`` or ``vectors``, and optionally ``controls``, ``observed``, ``states``,
-        ``state_names`` and ``num_objects``, by name; or parts, as ``train_images``.
+        ``state_names``, ``num_objects`` and ``times``, by name; or parts, as ``train_images``.
       seed: seed of the shuffle before missing parts are split off, a non-negative int; 0 by
         default.
       fractions: shares of train, validation and test; shares of parts that are given are ignored.
@@ -177,6 +177,8 @@ def save_npz(path: str | os.PathLike, splits: Splits, origin: str = "") -> None:
             arrays[f"{name}_state_names"] = np.array(data.state_names, dtype=str)
         if data.num_objects is not None:
             arrays[f"{name}_num_objects"] = data.num_objects
+        if data.times is not None:
+            arrays[f"{name}_times"] = data.times
     with storage.atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -314,7 +316,7 @@ def _part(arrays, prefix, source):
     """One part of the file, checked; state names may be given once for all parts."""
     known = {
         name: arrays.get(f"{prefix}{name}")
-        for name in ("controls", "states", "observed", "num_objects")
+        for name in ("controls", "states", "observed", "num_objects", "times")
     }
     known["state_names"] = arrays.get(f"{prefix}state_names", arrays.get("state_names", ()))
     if f"{prefix}vectors" in arrays:

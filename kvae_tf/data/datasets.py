@@ -110,6 +110,8 @@ def _cache_name(dataset, version, options):
     """For example ``pendulum-v1-seed=0-num_sequences=500x500x500-num_steps=15``."""
     words = [dataset, f"v{version}"]
     for name, value in options.items():
+        if value is None:
+            continue
         text = "x".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
         words.append(f"{name}={text}")
     return re.sub(r"[^\w.=-]", "_", "-".join(words))

@@ -20,7 +20,8 @@ def fingerprint(splits: Splits) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in splits:
-        arrays = (part.frames, part.observed, part.controls, part.states, part.num_objects)
+        arrays = [part.frames, part.observed, part.controls, part.states, part.num_objects]
+        arrays += [] if part.times is None else [part.times]  # others keep their digests
         for array in arrays:
             kind = "none" if array is None else f"{array.dtype.str}{array.shape}"
             digest.update(kind.encode())

@@ -2,8 +2,9 @@
 
 A batch is a dictionary of float32 tensors with static batch size and length (so that XLA compiles
 once): ``frames [B, T, H, W, C]`` in [0, 1], 0 where unobserved, ``observed [B, T]`` (1 = seen) and
-``controls [B, T, U]``; if the data have it also ``num_objects [B]``, int32. Masks are floats, since
-bools crash under ``MirroredStrategy``.
+``controls [B, T, U]``; if the data have it also ``num_objects [B]``, int32, and ``times [B, T]``,
+seconds since the first frame of a sequence. Masks are floats, since bools crash under
+``MirroredStrategy``.
 """
 
 from __future__ import annotations
@@ -180,6 +181,8 @@ def _on_cpu(data):
     arrays = {"frames": data.frames, "observed": data.observed, "controls": data.controls}
     if data.num_objects is not None:
         arrays["num_objects"] = data.num_objects
+    if data.times is not None:
+        arrays["times"] = data.elapsed
     with tf.device("CPU:0"):
         return {name: tf.constant(array) for name, array in arrays.items()}
 

@@ -142,17 +142,19 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
 
     Args:
       path: the folder; it must not exist, or be a folder of shards, which is replaced.
-      splits: the three parts, of images, not of vectors.
+      splits: the three parts, of images, not of vectors, and without times.
       shards: number of files of the training part, 16 by default; the other parts have one each.
 
     Raises:
       UserError: the folder is something else, or cannot be written; there are more shards than
-        training sequences; or the data are vectors.
+        training sequences; or the data are vectors or have times.
     """
     path = Path(path)
     train = splits.train
     if train.is_vector:
         raise UserError("shards hold images, expected an .npz for vectors")
+    if train.has_times:
+        raise UserError("shards hold no times, expected an .npz for frames at irregular times")
     if not 1 <= shards <= len(train):
         raise UserError(f"--shards is {shards}, expected 1 to {len(train)}, a sequence each")
     if path.exists() and not (path / INDEX).exists():

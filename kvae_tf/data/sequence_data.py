@@ -55,6 +55,7 @@ class SequenceData:
         an entry is missing.
       records: shards on disk, of which these sequences are a sample and which training streams;
         None: all sequences are in memory.
+      times: ``[N, T]`` float64, seconds, strictly increasing; None: frames are equally spaced.
     """
 
     frames: np.ndarray
@@ -65,6 +66,7 @@ class SequenceData:
     num_objects: np.ndarray | None = None
     is_vector: bool = False
     records: Shards | None = None
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -94,6 +96,16 @@ class SequenceData:
         """Number ``U`` of controls; 0: none."""
         return self.controls.shape[2]
 
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when each frame was taken."""
+        return self.times is not None
+
+    @property
+    def elapsed(self) -> np.ndarray | None:
+        """Seconds since the first frame of a sequence, ``[N, T]`` float32; None without times."""
+        return None if self.times is None else _elapsed(self.times)
+
     def select(self, index: np.ndarray | slice) -> SequenceData:
         """The sequences at ``index``: a slice, an array of integers, or a boolean array ``[N]``."""
         if not isinstance(index, slice):
@@ -106,6 +118,7 @@ class SequenceData:
             states=None if self.states is None else self.states[index],
             num_objects=None if self.num_objects is None else self.num_objects[index],
             records=None,
+            times=None if self.times is None else self.times[index],
         )
 
     def of_fewest_objects(self) -> SequenceData:
@@ -141,6 +154,7 @@ class SequenceData:
         state_names: Sequence[str] = (),
         num_objects=None,
         source: str = "data",
+        times=None,
     ) -> SequenceData:
         """Sequences from arrays, checked.
 
@@ -157,6 +171,8 @@ class SequenceData:
           state_names: ``S`` names; ``state_0`` … by default.
           num_objects: ``[N]`` positive integers; None: unknown.
           source: name of the arrays' source in error messages.
+          times: ``[N, T]`` seconds at which the frames were taken, strictly increasing, from any
+            origin; None: frames are equally spaced.
 
         Raises:
           UserError: an array has a wrong dtype, shape or value, or no frame is seen; the message
@@ -177,6 +193,7 @@ class SequenceData:
             num_objects=None
             if num_objects is None
             else _counts("num_objects", num_objects, len(frames), source),
+            times=None if times is None else _times(times, frames.shape[:2], source),
         )
         check_seen(data, source)
         return data
@@ -198,8 +215,8 @@ def from_vectors(vectors, source: str = "data", **known) -> SequenceData:
     Args:
       vectors: ``[N, T, D]`` real numbers; NaN or masked where an entry is missing.
       source: name of the arrays' source in error messages.
-      **known: ``controls``, ``states``, ``observed``, ``state_names`` and ``num_objects``, see
-        ``SequenceData.from_arrays``.
+      **known: ``controls``, ``states``, ``observed``, ``state_names``, ``num_objects`` and
+        ``times``, see ``SequenceData.from_arrays``.
 
     Raises:
       UserError: an array has a wrong dtype, shape or value, or no entry is seen; the message names
@@ -265,7 +282,7 @@ def check_alike(train: SequenceData, part: SequenceData, name: str, source: str)
       name: name of the other part, for the message.
       source: name of the data, for the message.
     """
-    for what in ("frame_shape", "control_size", "is_vector"):
+    for what in ("frame_shape", "control_size", "is_vector", "has_times"):
         expected, value = getattr(train, what), getattr(part, what)
         if expected != value:
             raise UserError(
@@ -362,10 +379,21 @@ def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, Seq
         frames[~inside] = 0
         parts[name] = dataclasses.replace(
             data, frames=frames, observed=seen, controls=pick(data.controls),
-            states=pick(data.states),
+            states=pick(data.states), times=_continued(pick(data.times), inside),
         )  # fmt: skip
         check_seen(parts[name], f"the {name} part")
     return parts
+
+
+def _continued(times, inside):
+    """Times in which padding goes on at the mean interval of all."""
+    if times is None:
+        return None
+    steps = np.diff(times, axis=1)[inside[:, 1:]]
+    last = np.max(times, axis=1, where=inside, initial=-np.inf, keepdims=True)
+    last = np.where(np.isfinite(last), last, 0.0)  # of a sequence without a step in this part
+    interval = steps.mean() if len(steps) else 1.0
+    return np.where(inside, times, last + interval * np.cumsum(~inside, axis=1))
 
 
 def _array(name, value, source):
@@ -490,6 +518,30 @@ def _signals(name, values, shape, source):
     if not np.isfinite(values).all():
         raise UserError(f"{source}: {name} holds NaN or infinities; expected finite numbers")
     return values.reshape(*shape, -1)
+
+
+def _times(values, shape, source):
+    """Times as float64 ``[N, T]``, finite and strictly increasing, also as ``elapsed``."""
+    values = _array("times", values, source)
+    if values.shape != shape:
+        raise UserError(
+            f"{source}: times has shape {values.shape}; expected {shape}, the seconds of each frame"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"{source}: times holds NaN or infinities; expected seconds")
+    wrong = np.argwhere(np.diff(_elapsed(values), axis=1) <= 0)
+    if len(wrong):
+        n, t = wrong[0]
+        raise UserError(
+            f"{source}: times goes from {values[n, t]:.9g} to {values[n, t + 1]:.9g} in sequence "
+            f"{n}, frame {t + 1}; expected strictly increasing seconds, which float32 tells apart"
+        )
+    return values
+
+
+def _elapsed(times):
+    return (times - times[:, :1]).astype(np.float32)
 
 
 def _state_names(names, states, source):

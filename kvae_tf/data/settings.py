@@ -123,6 +123,12 @@ class DataSettings:
     draw_walls: bool = setting(
         False, "Draw walls and paddles in the worlds box, gravity, polygon and pong."
     )
+    path_frames: int = setting(
+        0,
+        "Worlds box, gravity, polygon and pong: draw the frames at random times from paths of so "
+        "many frames; 0: frames follow each other.",
+        least=0,
+    )
     frame_size: tuple[int, ...] = setting(
         (), "Videos: HEIGHT,WIDTH to which frames are resized; empty: as they are.", least=1
     )

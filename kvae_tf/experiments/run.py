@@ -180,6 +180,8 @@ def load_data(settings: Settings, **options) -> data.Splits:
     chosen.check_use(is_video)
     if chosen.draw_walls:
         options["draw_walls"] = True
+    if chosen.path_frames:
+        options["path_frames"] = chosen.path_frames
     if chosen.dataset not in data.WORLDS:
         options["max_memory"] = chosen.max_memory
     if is_video:
@@ -208,6 +210,8 @@ def in_memory(settings: Settings, splits: data.Splits) -> data.Splits:
     settings.data.check_use(is_video=False)
     if settings.data.draw_walls:
         raise UserError("--draw_walls is set, but the data are in memory: expected a world")
+    if settings.data.path_frames:
+        raise UserError("--path_frames is set, but the data are in memory: expected a world")
     return _binarised(settings, splits)
 
 

@@ -83,14 +83,14 @@ def _of_other_data(dataset):
     """Settings for another data set: those of the training that do not apply to it are unset."""
     unset = {"annotations"}
     unset |= set() if data.is_video(dataset) else set(VIDEO_ONLY)
-    unset |= set() if dataset in data.WORLDS else {"draw_walls"}
+    unset |= set() if dataset in data.WORLDS else {"draw_walls", "path_frames"}
     defaults = {f.name: f.default for f in dataclasses.fields(DataSettings) if f.name in unset}
     return {"dataset": dataset} | defaults
 
 
 def _longer(settings, splits, validation, num_steps):
-    """Evaluation sequences of ``num_steps`` frames; None if the data are no simulated world."""
-    if settings.data.dataset not in data.WORLDS:
+    """Evaluation sequences of ``num_steps`` frames; None if no regular world has them."""
+    if settings.data.dataset not in data.WORLDS or settings.data.path_frames:
         return None
     sizes = np.ones(3, int)
     sizes[1 if validation else 2] = len(splits.test)

@@ -104,6 +104,7 @@ def _splits(**changes):
             "states": rng.normal(size=(n, T, 1)),
             "observed": rng.integers(0, 2, (n, T)),
             "state_names": ("height",),
+            "times": np.cumsum(rng.uniform(0.1, 1.0, (n, T)), axis=1) + 1.7e9,
         } | changes
         if arrays["images"] is None:
             arrays["images"] = rng.integers(0, 256, (n, T, 4, 4), dtype=np.uint8)
@@ -114,13 +115,17 @@ def _splits(**changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"images": None}, {"controls": None, "states": None, "state_names": (), "observed": None}],
+    [
+        {},
+        {"images": None},
+        {"controls": None, "states": None, "state_names": (), "observed": None, "times": None},
+    ],
 )
 def test_what_is_saved_is_read_back_equal(tmp_path, changes):
     splits = _splits(**changes)
     save_npz(tmp_path / "new" / "data.npz", splits)
     for saved, read in zip(splits, load_arrays(tmp_path / "new" / "data.npz", seed=0), strict=True):
-        for name in ("frames", "observed", "controls", "states"):
+        for name in ("frames", "observed", "controls", "states", "times"):
             expected, found = getattr(saved, name), getattr(read, name)
             np.testing.assert_array_equal(found, expected)
             assert expected is None or found.dtype == expected.dtype

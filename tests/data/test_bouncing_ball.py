@@ -48,6 +48,21 @@ def test_ball_is_where_the_state_says(world):
         assert np.abs(found - sequences.states[..., centre])[inside].max() <= 0.5 + 1e-5
 
 
+def test_frames_at_random_times_are_those_of_the_path():
+    whole, drawn = simulate("box", 5, 30, 2), simulate("box", 5, 8, 2, path_frames=30)
+    assert drawn.frames.shape == (5, 8, 32, 32, 1)
+    assert (np.diff(drawn.times, axis=1) > 0.19).all()
+    steps = np.rint(drawn.times / bouncing_ball.INTERVAL).astype(int)
+    assert len(np.unique(steps, axis=0)) == 5
+    for name in ("frames", "states"):
+        found, path = getattr(drawn, name), getattr(whole, name)
+        np.testing.assert_array_equal(found, path[np.arange(5)[:, None], steps])
+    again = simulate("box", 5, 8, 2, path_frames=30)
+    np.testing.assert_array_equal(again.times, drawn.times)
+    with pytest.raises(UserError, match="path_frames is 7, expected 8 or more"):
+        simulate("box", 5, 8, 2, path_frames=7)
+
+
 def test_free_flight_is_straight():
     states = simulate("box", 40, 20, seed=1).states
     step = np.diff(states[..., :2], axis=1)

@@ -39,6 +39,8 @@ PADDLE_RADIUS = 1.0
 PADDLE_ELASTICITY = 0.99
 PADDLE_LEFT, PADDLE_RIGHT = 0.0, 30.0
 
+_TIMES = 21  # stream of random numbers under a seed
+
 STATE_NAMES = ("x", "y", "velocity_x", "velocity_y")
 
 
@@ -95,6 +97,7 @@ def splits(
     num_sequences: Sequence[int] = (5000, 500, 1000),
     num_steps: int = 20,
     draw_walls: bool = False,
+    path_frames: int | None = None,
 ) -> Splits:
     """Train, validation and test sequences, each from its own stream of random numbers.
 
@@ -106,12 +109,14 @@ def splits(
       num_steps: number T of frames of a sequence, 20 by default; more frames continue the same
         sequences.
       draw_walls: draw the walls in the frames; False by default.
+      path_frames: as for ``simulate``; None by default.
 
     Raises:
-      UserError: the scene is unknown or a number is no positive integer.
+      UserError: the scene is unknown, a number is no positive integer, or ``path_frames`` is less
+        than ``num_steps``.
     """
     return streams.split(
-        lambda size, stream: simulate(scene, size, num_steps, stream, draw_walls),
+        lambda size, stream: simulate(scene, size, num_steps, stream, draw_walls, path_frames),
         num_sequences,
         seed,
     )
@@ -123,6 +128,7 @@ def simulate(
     num_steps: int,
     seed: int | np.random.SeedSequence,
     draw_walls: bool = False,
+    path_frames: int | None = None,
 ) -> SequenceData:
     """Sequences from random starts.
 
@@ -132,14 +138,20 @@ def simulate(
       num_steps: number T of frames of a sequence.
       seed: a non-negative int or a ``SeedSequence``.
       draw_walls: draw the walls in the frames; False by default.
+      path_frames: number of frames of a simulated path, at least T. The T frames are drawn from it
+        at random, for each sequence others, and have ``times``: 0.2 between two frames of the path.
+        None: the first T frames, without times (default).
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 32, 32, 1]`` uint8 (0 or 255) and ``states [N, T, 4]``:
       position in pixels, velocity in pixels per unit of time (0.2 units a frame).
 
     Raises:
-      UserError: the scene is unknown or a number is no positive integer.
+      UserError: the scene is unknown, a number is no positive integer, or ``path_frames`` is less
+        than T.
     """
+    if path_frames is not None:
+        return _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_frames)
     if scene not in SCENES:
         raise UserError(f"scene is {scene!r}, expected one of {', '.join(sorted(SCENES))}")
     num_sequences = number_checks.integer("num_sequences", num_sequences)
@@ -164,6 +176,29 @@ def simulate(
         controls=np.zeros((num_sequences, num_steps, 0), np.float32),
         states=states.astype(np.float32),
         state_names=STATE_NAMES,
+    )
+
+
+def _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_frames):
+    """Frames out of longer paths, with their times."""
+    num_steps = number_checks.integer("num_steps", num_steps)
+    path_frames = number_checks.integer("path_frames", path_frames)
+    if path_frames < num_steps:
+        raise UserError(f"path_frames is {path_frames}, expected {num_steps} or more, as num_steps")
+    whole = simulate(scene, num_sequences, path_frames, seed, draw_walls)
+    # A stream of its own, so that the paths are those of the regular world.
+    own = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    own = np.random.SeedSequence(own.entropy, spawn_key=(*own.spawn_key, _TIMES))
+    order = streams.generator(own).random((num_sequences, path_frames)).argsort(axis=1)
+    steps = np.sort(order[:, :num_steps], axis=1)
+    rows = np.arange(num_sequences)[:, np.newaxis]
+    return SequenceData(
+        frames=whole.frames[rows, steps],
+        observed=whole.observed[rows, steps],
+        controls=whole.controls[rows, steps],
+        states=whole.states[rows, steps],
+        state_names=whole.state_names,
+        times=INTERVAL * steps,
     )
 
 

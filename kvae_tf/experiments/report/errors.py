@@ -106,7 +106,7 @@ def _with_errors(values, errors):
 def _references(settings, group, x):
     """The least errors, and those of smoothing by a linear Gaussian model that knows the modes."""
     world = settings.get("dataset")
-    if not isinstance(world, str) or settings.get("draw_walls"):
+    if not isinstance(world, str) or settings.get("draw_walls") or settings.get("path_frames"):
         return {}, {}
     known_modes = bayes_floor.known_modes(world, group, x)
     # Filtering would know of bounces to come.
