@@ -7,6 +7,7 @@ from kvae_tf.evaluation.coverage import ALL, Calibration, calibration, coverage,
 from kvae_tf.evaluation.curves import GAPS, RATES, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
+from kvae_tf.evaluation.masked_batches import timed
 from kvae_tf.evaluation.objects import (
     ObjectErrors,
     best_orders,
@@ -96,6 +97,7 @@ __all__ = [
     "regression",
     "score_quantiles",
     "score_threshold",
+    "timed",
     "true_positions",
     "wasserstein",
 ]

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches, timed
 from kvae_tf.models.contract import VideoModel
 
 ALL = "all"
@@ -147,7 +147,8 @@ def _compared(model, data, mask, seed):
         kept = rows.stop - rows.start  # the rows after them only fill up the batch
         inputs = batch["frames"], batch["observed"], batch["controls"]
         counts = batch.get("num_objects")
-        mean, std = moments(batch["frames"], batch["known"], batch["controls"], num_objects=counts)
+        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        mean, std = moments(batch["frames"], batch["known"], batch["controls"], **of)
         draw = mean.numpy() + std.numpy() * rng.normal(size=mean.shape)
         there = _is_present(counts, model.max_objects, mean.shape[-1])
         own = (batch["known"] > 0)[..., np.newaxis] & there
@@ -155,7 +156,7 @@ def _compared(model, data, mask, seed):
         known.append(own[:kept])
         hidden.append((own & ~(batch["observed"] > 0)[..., np.newaxis])[:kept])
         for method, (means, stds) in filled.items():
-            one, two = fill(*inputs, method=method, num_objects=counts)
+            one, two = fill(*inputs, method=method, **of)
             means.append(one.numpy()[:kept])
             stds.append(two.numpy()[:kept])
     joined = {name: tuple(map(np.concatenate, both)) for name, both in filled.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from kvae_tf.data import SequenceData, gap, missing_at_random
 from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import last_seen
-from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches, timed
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, positions
 from kvae_tf.evaluation.tally import Tally, columns
@@ -120,7 +120,8 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     for batch, rows in masked_batches(data, stack):
         frames, known, controls = batch["frames"], batch["known"], batch["controls"]
         kept, counts = rows.stop - rows.start, batch.get("num_objects")
-        a = encode(frames, known, controls, num_objects=counts).numpy()
+        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        a = encode(frames, known, controls, **of).numpy()
 
         def errors(
             guess, where, frames=frames, a=a, rows=rows, kept=kept, counts=counts
@@ -138,16 +139,14 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
             return measures
 
         # Whatever else is missing, "generate" sees the first frames only.
-        generated = fill(
-            frames, known * start, controls, method="filter", num_objects=counts
-        ).numpy()
+        generated = fill(frames, known * start, controls, method="filter", **of).numpy()
         generated = errors(generated, known * (1.0 - start) > 0)
         for i, (tally, _) in enumerate(several):
             seen = batch["observed"][..., i]
             hidden = known * (1.0 - seen)
             by_method = {
                 method: errors(
-                    fill(frames, seen, controls, method=method, num_objects=counts).numpy(),
+                    fill(frames, seen, controls, method=method, **of).numpy(),
                     hidden > 0,
                 )
                 for method in model.imputation_methods

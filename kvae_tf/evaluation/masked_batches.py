@@ -7,8 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.models.contract import VideoModel
 
 BATCH = 100
+
+
+def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
+    """The argument ``times`` of a query, by name; none for a model that does not read them.
+
+    Args:
+      model: the model that is asked.
+      times: ``[B, T]``, seconds; None: unknown.
+    """
+    return {"times": times} if model.reads_times and times is not None else {}
 
 
 def masked_batches(
@@ -24,8 +35,8 @@ def masked_batches(
 
     Yields:
       ``frames`` (0 where the data have none), ``observed`` (the mask), ``known`` (what the data
-      have), ``controls`` and, where it is known, ``num_objects``; and the rows of ``data`` that the
-      batch's first rows are: the last batch is filled up with repetitions.
+      have), ``controls`` and, where they are known, ``num_objects`` and ``times``; and the rows of
+      ``data`` that the batch's first rows are: the last batch is filled up with repetitions.
     """
     size = min(BATCH, len(data))
     for start, batch in zip(range(0, len(data), size), evaluation_batches(data, size), strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches, timed
 from kvae_tf.evaluation.positions import AffineFit, fit_affine
 from kvae_tf.models.contract import VideoModel
 
@@ -56,7 +56,8 @@ def latent_samples(model: VideoModel, data: SequenceData, seed: int = 0) -> np.n
     query = compiled_queries.latent_moments(model)
     rng, draws = np.random.default_rng(seed), []
     for batch, rows in masked_batches(data, data.observed):
-        moments = query(batch["frames"], batch["known"], batch["controls"])
+        of = timed(model, batch.get("times"))
+        moments = query(batch["frames"], batch["known"], batch["controls"], **of)
         means, covariances = (x.numpy().astype(float) for x in moments)
         values, vectors = np.linalg.eigh(covariances)
         roots = vectors * np.sqrt(np.maximum(values, 0.0))[..., np.newaxis, :]

@@ -35,7 +35,7 @@ import numpy as np
 from kvae_tf.data import SequenceData, gap, pixel_moments
 from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import Gap, last_seen
-from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.evaluation.masked_batches import masked_batches, timed
 from kvae_tf.models.contract import VideoModel
 
 GAP = 5  # frames
@@ -196,6 +196,7 @@ def ask(model: VideoModel, data: SequenceData) -> Questions:
         kept = rows.stop - rows.start
         frames, observed, controls = batch["frames"], batch["observed"], batch["controls"]
         known, counts = batch["known"][:kept] > 0, batch.get("num_objects")
+        of = {"num_objects": counts} | timed(model, batch.get("times"))
 
         def add(name, guess, steps, frames=frames, kept=kept):
             difference = (guess[:kept] - frames[:kept])[steps][..., changing]
@@ -204,13 +205,13 @@ def ask(model: VideoModel, data: SequenceData) -> Questions:
         at_middle = np.zeros_like(known)
         at_middle[:, middle] = known[:, middle]
         for method in model.imputation_methods:
-            a = fill(frames, observed, controls, method=method, num_objects=counts)
+            a = fill(frames, observed, controls, method=method, **of)
             guess = decode(a, num_objects=counts).numpy()
             add(method, guess, at_middle)
             if method == best:
                 add("seen", guess, observed[:kept] > 0)
         add("last", last_seen(frames, observed), at_middle)
-        mean, spread = moments(frames, batch["known"], controls, num_objects=counts)
+        mean, spread = moments(frames, batch["known"], controls, **of)
         means.append(mean.numpy()[:kept][known])
         variances.append(np.square(spread.numpy()[:kept][known]))
     relative = {name: _ratio(error.root(), std) for name, error in errors.items()}

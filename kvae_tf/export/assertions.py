@@ -75,6 +75,38 @@ def controls(value: tf.Tensor, shape, least_steps=None) -> tf.Tensor:
     return _if(tf.reduce_all(tf.math.is_finite(value)), value, "controls: expected finite numbers")
 
 
+def times(value: tf.Tensor, shape, least_steps, unit: float) -> tf.Tensor:
+    """Strictly increasing times ``[B, T]``, seconds; or one number, the seconds between two.
+
+    Args:
+      value: a tensor of unknown rank.
+      shape: int32, ``[B, T]``.
+      least_steps: the number of steps that have to be given; others follow ``unit`` seconds apart.
+        None: all have to be given.
+      unit: seconds.
+    """
+    B, T = tf.unstack(tf.convert_to_tensor(shape))
+    is_scalar = tf.equal(tf.size(tf.shape(value)), 0)
+    spacing = tf.where(is_scalar, tf.reduce_max(value), 1.0)
+    regular = spacing * tf.cast(tf.range(T), tf.float32)
+    # What cannot be meant is found by the shape.
+    given = _full("times", value, [B, T], least_steps)
+    missing = tf.maximum(T - tf.shape(given)[1], 0)
+    later = unit * tf.cast(tf.range(1, missing + 1), tf.float32)
+    given = tf.concat([given, given[:, -1:] + later], axis=1)[:, :T]
+    given = tf.where(is_scalar, regular, given)
+    fits = tf.reduce_all(given[:, 1:] > given[:, :-1]) & tf.reduce_all(tf.math.is_finite(given))
+    return _if(fits, given, "times: expected strictly increasing finite seconds")
+
+
+def at(value: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """Further times ``[B, R]``, seconds since the first frame, none before it."""
+    value = rows("at", value, tf.shape(times)[0], "frames")
+    since = value - times[:, :1]
+    fits = tf.reduce_all(since >= 0.0) & tf.reduce_all(tf.math.is_finite(since))
+    return _if(fits, since, "at: expected finite seconds, not before the first frame")
+
+
 def counts(num_objects: tf.Tensor, most: int, shape) -> tf.Tensor:
     """Numbers of objects from 1 to ``most``, of the shape ``[B]``; or one number for all."""
     num_objects = _full("num_objects", num_objects, shape)

@@ -19,7 +19,7 @@ from kvae_tf.models.queries import Queries
 # Names of inputs and outputs in the order in which people read them; others follow.
 _ORDER = (
     "state_mean", "frames", "stds", "encodings", "encoding_stds", "latents", "mode_weights",
-    "observed", "controls", "num_objects", "num_sequences", "num_steps", "seed",
+    "observed", "controls", "times", "at", "num_objects", "num_sequences", "num_steps", "seed",
 )  # fmt: skip
 _SEQUENCE = {"frames", "observed", "controls"}
 # Inputs of the signatures that every export has, and of some that it may have; for models with
@@ -96,6 +96,9 @@ class LoadedModel(Queries):
         self.filter_warmup = int(self._fact("filter_warmup", facts))
         self.elbo_is_log_weight = bool(self._fact("elbo_is_log_weight", facts))
         self.variance_floor = float(self._fact("variance_floor", facts)) or None
+        self.reads_times = "times" in self._inputs["impute"]
+        if self.reads_times:
+            self.time_unit = float(self.module.time_unit)
         self.imputation_methods = (
             ("smooth", "filter") if "smooth" in self.signatures else ("filter",)
         )
@@ -169,7 +172,11 @@ class LoadedModel(Queries):
         num_steps = tf.cast(num_steps, tf.int32)
         return Frames(**self._call("forecast", **self._given(given), num_steps=num_steps))
 
-    def _generate(self, controls, num_steps, sampler, num_objects):
+    def _impute_at(self, given, at, method):
+        query = "impute_at" if method == self.imputation_methods[0] else "impute_at_filter"
+        return Frames(**self._call(query, **self._given(given), at=at))
+
+    def _generate(self, controls, num_steps, sampler, num_objects, times=None):
         return Frames(
             **self._call(
                 "generate",
@@ -178,6 +185,7 @@ class LoadedModel(Queries):
                 controls=controls if self.control_size else tf.constant(0.0),
                 seed=tf.cast(sampler.seed[1], tf.int32),
                 **_counts(num_objects),
+                **self._times(times),
             )
         )
 
@@ -234,7 +242,13 @@ class LoadedModel(Queries):
             "observed": tf.constant(1.0) if given.observed is None else given.observed,
             "controls": given.controls if self.control_size else tf.constant(0.0),
             **_counts(given.num_objects),
+            **self._times(given.times),
         }
+
+    def _times(self, times):
+        if not self.reads_times:
+            return {}
+        return {"times": tf.constant(self.time_unit) if times is None else times}
 
 
 def _inputs(module, path):
@@ -247,7 +261,7 @@ def _inputs(module, path):
             f"{name} among them"
         )
     for name, wanted in (_NEEDED | _OPTIONAL).items():
-        own = set(found.get(name, wanted)) - {"num_objects"}
+        own = set(found.get(name, wanted)) - {"num_objects", "times"}
         if own != wanted and not _is_bound(signatures[name]):
             raise UserError(
                 f"{path} has a signature {name} of {sorted(own)}, expected {sorted(wanted)}"

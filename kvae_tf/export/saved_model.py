@@ -2,8 +2,10 @@
 
 There is one signature for each query of ``supports``, with named inputs and outputs and dynamic
 batch and time. Optional inputs have defaults: ``observed`` is 1, ``controls`` are 0, each broadcast
-to its full shape, and ``num_objects`` is ``max_objects``. ``_signatures`` lists the inputs of each
-signature. ``assertions`` refuses inputs that do not fit, when a graph runs.
+to its full shape, and ``num_objects`` is ``max_objects``. Models in continuous time take ``times``,
+too, by default ``time_unit``: one number stands for frames so many seconds apart. ``_signatures``
+lists the inputs of each signature. ``assertions`` refuses inputs that do not fit, when a graph
+runs.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Exported(tf.Module):
 
     Properties of the model that the signatures do not show are kept in variables: ``control_size``,
     ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
-    ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions lack.
+    ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions lack, and
+    ``time_unit``, which models in continuous time have.
 
     Args:
       model: a built model.
@@ -48,6 +51,8 @@ class Exported(tf.Module):
             setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
         self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)
         self.has_assertions = tf.Variable(1, trainable=False)
+        if model.reads_times:
+            self.time_unit = tf.Variable(model.time_unit, trainable=False)
         self._queries = _signatures(model) | streaming.signatures(model)
         for name, query in self._queries.items():
             setattr(self, name, query)
@@ -74,7 +79,8 @@ def export(model: SequenceModel, path: Path) -> None:
 def _signatures(model):
     """Name of a signature -> function, for all queries about whole sequences."""
     objects = ["num_objects"] if model.max_objects else []
-    sequence = ["frames", "observed", "controls", *objects]
+    times = ["times"] if model.reads_times else []
+    sequence = ["frames", "observed", "controls", *objects, *times]
     best = model.imputation_methods[0]
 
     def encode(frames):
@@ -86,8 +92,8 @@ def _signatures(model):
         result = model.elbo(batch, seed)
         return {model.bound_name: result.elbo, "num_frames": result.num_frames, **result.terms}
 
-    def generate(controls, num_sequences, num_steps, seed, num_objects=None):
-        found = model.generate(num_sequences, num_steps, controls, seed, num_objects)
+    def generate(controls, num_sequences, num_steps, seed, num_objects=None, times=None):
+        found = model.generate(num_sequences, num_steps, controls, seed, num_objects, times)
         return _named(found)
 
     # Name of a signature -> query that the model must support, names of inputs, function. Where
@@ -114,7 +120,7 @@ def _signatures(model):
         ),
         "generate": (
             "generate",
-            ["num_sequences", "num_steps", "controls", *objects, "seed"],
+            ["num_sequences", "num_steps", "controls", *objects, *times, "seed"],
             generate,
         ),
         "score": ("score", sequence, lambda given: _named(model._score(given))),
@@ -126,6 +132,13 @@ def _signatures(model):
         ),
         model.bound_name: ("", [*sequence, "seed"], bound),
     }
+    if model.reads_times:
+        for name, method in (("impute_at", best), ("impute_at_filter", "filter")):
+            table[name] = (
+                "impute",
+                ["frames", "at", *sequence[1:]],
+                lambda given, at, method=method: _named(model._impute_at(given, at, method)),
+            )
     return {
         name: _declare(model, names, answer)
         for name, (query, names, answer) in table.items()
@@ -141,7 +154,7 @@ def _named(answer):
 def _declare(model, names: list[str], answer: Callable):
     """A ``tf.function`` with these inputs, which calls ``answer`` with the checked ones."""
     specs = _specs(model)
-    defaults = _DEFAULTS | {"num_objects": model.max_objects}
+    defaults = _DEFAULTS | {"num_objects": model.max_objects, "times": model.time_unit}
     signature = inspect.Signature(
         [
             inspect.Parameter(
@@ -166,10 +179,14 @@ def _declare(model, names: list[str], answer: Callable):
 
 def _specs(model):
     """Name of an input -> ``tf.TensorSpec``, for the inputs of all signatures."""
-    unknown = {"observed": tf.float32, "controls": tf.float32, "num_objects": tf.int32}
+    unknown = {
+        "observed": tf.float32, "controls": tf.float32, "times": tf.float32,
+        "num_objects": tf.int32,
+    }  # fmt: skip
     scalars = ("num_steps", "num_sequences", "seed")
     return {
         "frames": tf.TensorSpec([None, None, *model.frame_shape], tf.float32, name="frames"),
+        "at": tf.TensorSpec([None, None], tf.float32, name="at"),
         "encodings": tf.TensorSpec([None, None, model.encoding_size], tf.float32, name="encodings"),
         **{name: tf.TensorSpec(None, dtype, name=name) for name, dtype in unknown.items()},
         **{name: tf.TensorSpec([], tf.int32, name=name) for name in scalars},
@@ -195,6 +212,13 @@ def _checked(model, given):
     if "controls" in given:
         ahead = given.get("num_steps", 0)
         given["controls"] = _controls(given["controls"], shape[0], shape[1], ahead, model)
+    if "times" in given:
+        least = None if "num_steps" not in given else tf.maximum(shape[1], 1)
+        num_steps = shape[1] + given.get("num_steps", 0)
+        times = assertions.times(given["times"], [shape[0], num_steps], least, model.time_unit)
+        if "at" in given:
+            given["at"] = assertions.at(given["at"], times)
+        given["times"] = tf.ensure_shape(times - times[:, :1], [None, None])
     if "observed" in given:
         given |= {"frames": frames, "observed": observed}
         parts = {name: given.pop(name) for name in Inputs._fields if name in given}

@@ -1,5 +1,6 @@
 """Keras layers: frame encoders, decoders and likelihoods; networks and filters of the dynamics."""
 
+from kvae_tf.layers.continuous_mixture import ContinuousMixture
 from kvae_tf.layers.dynamics_network import DynamicsParameterNetwork, Parameters
 from kvae_tf.layers.frame_likelihood import BernoulliFrames, GaussianFrames, frame_likelihood
 from kvae_tf.layers.frame_networks import Encoding, FrameDecoder, FrameEncoder, FrameFeatures
@@ -17,6 +18,7 @@ from kvae_tf.layers.recurrent import InitialNetwork
 from kvae_tf.layers.vector_entries import StandardisedEntries
 
 __all__ = [
+    "ContinuousMixture",
     "BernoulliFrames",
     "FilterState",
     "FilterStep",

@@ -59,6 +59,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
       learned_controls: size L of the emitted control; 0: none (default).
       features: number of Fourier features of the latent state that ``"state"`` reads beside it, so
         that modes can change within a small step; 0: none (default).
+      reads_intervals: the network also reads the time from each step to the next; False by default.
 
     Raises:
       UserError: ``num_modes`` is out of its range, or ``kind`` is unknown.
@@ -72,6 +73,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         window=1,
         learned_controls=0,
         features=0,
+        reads_intervals=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,6 +90,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         self.window = window
         self.learned_controls = learned_controls
         self.features = features
+        self.reads_intervals = reads_intervals
         self.cell = _cell(kind, units, window)
         self.head = keras.layers.Dense(num_modes, name="head")
         self.control_head = (
@@ -112,7 +115,8 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         self.start_encoding = self.add_weight(
             shape=(size,), initializer="zeros", name="start_encoding"
         )
-        self.cell.build((None, size + 2 * self.features if self.reads_latents else size))
+        width = size + 2 * self.features if self.reads_latents else size
+        self.cell.build((None, width + int(self.reads_intervals)))
         self.head.build((None, self.cell.output_size))
         if self.control_head:
             self.control_head.build((None, self.cell.output_size))
@@ -128,35 +132,39 @@ class DynamicsParameterNetwork(keras.layers.Layer):
           ``Parameters`` of one step, and the network's state.
         """
         start = tf.repeat(self.start_encoding[tf.newaxis], batch_size, axis=0)
+        interval = tf.zeros([batch_size]) if self.reads_intervals else None
         if self.reads_latents:
-            state = (self._read(start),)
+            state = (self._input(start, interval),)
         elif isinstance(self.cell, _WindowCell):
-            state = (tf.tile(start, [1, self.cell.window]),)
+            state = (tf.tile(self._input(start, interval), [1, self.cell.window]),)
         else:
             sizes = tf.nest.flatten(self.cell.state_size)
             state = tuple(tf.zeros([batch_size, size]) for size in sizes)
-        return self.step(start, state)
+        return self.step(start, state, interval)
 
-    def step(self, encoding, state) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
+    def step(self, encoding, state, interval=None) -> tuple[Parameters, tuple[tf.Tensor, ...]]:
         """The parameters of step t + 1.
 
         Args:
           encoding: a_t, ``[B, m]``; for ``"state"`` a latent state, ``[B, n]``.
           state: the network's state before a_t.
+          interval: ``[B]``, time from step t to t + 1, where the network reads it; else None.
 
         Returns:
           ``Parameters`` of one step, and the new state.
         """
-        if self.reads_latents:
-            encoding = self._read(encoding)
-        output, state = self.cell(encoding, list(state))
+        output, state = self.cell(self._input(encoding, interval), list(state))
         return self._parameters(output), tuple(state)
 
-    def call(self, encodings):
-        """``Parameters`` of steps 1 … T + 1, encodings ``[B, T, m]`` or latents ``[B, T, n]``."""
+    def call(self, encodings, intervals=None):
+        """``Parameters`` of steps 1 … T + 1.
+
+        Args:
+          encodings: encodings ``[B, T, m]`` or latents ``[B, T, n]``.
+          intervals: ``[B, T]``, where the network reads them; else None.
+        """
         first, state = self.start(tf.shape(encodings)[0])
-        if self.reads_latents:
-            encodings = self._read(encodings)
+        encodings = self._input(encodings, intervals)
 
         def step(state, inputs):
             output, state = self.cell(inputs[0], list(state))
@@ -170,6 +178,13 @@ class DynamicsParameterNetwork(keras.layers.Layer):
         )
         later = self._parameters(tf.transpose(outputs, [1, 0, 2]))
         return first.followed_by(later)
+
+    def _input(self, encoding, interval):
+        """What the cell reads, ``[..., ·]``."""
+        read = self._read(encoding) if self.reads_latents else encoding
+        if not self.reads_intervals:
+            return read
+        return tf.concat([read, interval[..., tf.newaxis]], axis=-1)
 
     def _read(self, latents):
         """Latents in units of their spread, with Fourier features."""
@@ -191,6 +206,7 @@ class DynamicsParameterNetwork(keras.layers.Layer):
             "window": self.window,
             "learned_controls": self.learned_controls,
             "features": self.features,
+            "reads_intervals": self.reads_intervals,
         }
 
 

@@ -81,6 +81,7 @@ def joint_filter(
     controls: tf.Tensor,
     variances: tf.Tensor | None = None,
     draws: tf.Tensor | None = None,
+    intervals: tf.Tensor | None = None,
 ) -> JointFilterResult:
     """Filters a batch of sequences and computes the mode weights in the same loop.
 
@@ -95,6 +96,8 @@ def joint_filter(
       draws: ``[B, T, n]``, standard normal; for a network that reads latents: the weights are those
         of a latent state that is drawn with them, not of its filtered mean; its gradient is
         that of the mean. None: of the mean (default).
+      intervals: ``[B, T]``, time from each step to the next, for modes in continuous time; None
+        (default) for others.
 
     Returns:
       A ``JointFilterResult``.
@@ -105,7 +108,9 @@ def joint_filter(
     step = _stepper(network, mixture)
 
     def body(carry, inputs):
-        carry, encoding, later, filtered, _ = step(carry, *inputs)
+        carry, encoding, later, filtered, _ = step(
+            carry, *inputs[:4], **dict(zip(more, inputs[4:], strict=True))
+        )
         likelihood = _log_likelihood(filtered, inputs[1])
         moments = cast((filtered.mean, likelihood), encoding.dtype)
         return carry, (encoding, *later, *moments)
@@ -117,8 +122,9 @@ def joint_filter(
         tf.transpose(controls, [1, 0, 2]),
         tf.transpose(variances, [1, 0, 2]),
     )
-    if draws is not None:
-        inputs = (*inputs, tf.transpose(draws, [1, 0, 2]))
+    more = {"draw": draws, "interval": intervals}
+    more = {name: x for name, x in more.items() if x is not None}
+    inputs += tuple(tf.transpose(x, [1, 0, 2][: len(x.shape)]) for x in more.values())
     shapes = [[batch, m], *([batch, x.shape[-1]] for x in first), [n, batch], [batch]]
     _, (filled, *later, means, likelihoods) = scan(
         body, start, inputs, shapes, dtype=encodings.dtype
@@ -249,7 +255,7 @@ def _stepper(network, mixture):
     r = _double(mixture.emission_noise[:, tf.newaxis])
     same_q = None if mode_noise else _double(mixture.transition_noise[:, tf.newaxis])
 
-    def step(carry, encoding, seen, control, variance, draw=None):
+    def step(carry, encoding, seen, control, variance, draw=None, interval=None):
         mean, covariance, weights, *state = carry
         emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
         predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
@@ -265,8 +271,13 @@ def _stepper(network, mixture):
                 # Gradients of a factor are large where a variance is small.
                 factor = tf.stop_gradient(psd_factor(batch_first(result.covariance)))
                 read += tf.cast(tf.linalg.matvec(factor, _double(draw)), encoding.dtype)
-        later, state = network.step(read, tuple(state))
+        later, state = network.step(read, tuple(state), interval)
         weights, learned = later
+        if mixture.is_continuous:
+            moved = mixture.step(weights, tf.concat([control, learned], axis=1), interval)
+            mean = steps.matvec(moved.transition, result.mean) + moved.offset
+            covariance = steps.congruence(moved.transition, result.covariance) + moved.noise
+            return (mean, covariance, weights, *state), encoding, later, result, emission
         transition = _double(batch_last(mixture.mix(mixture.transition, weights)))
         if has_offset:
             control = tf.concat([control, learned], axis=1)

@@ -58,6 +58,8 @@ class ModeMixture(keras.layers.Layer):
       UserError: a variance is not positive.
     """
 
+    is_continuous = False
+
     def __init__(
         self,
         num_modes,
@@ -109,9 +111,6 @@ class ModeMixture(keras.layers.Layer):
         def normal(offset):
             return keras.initializers.RandomNormal(stddev=0.05, seed=s["seed"] + offset)
 
-        def identity(shape, dtype=None):
-            return tf.eye(shape[-1], batch_shape=shape[:1], dtype=dtype or "float32")
-
         def log(value):
             return keras.initializers.Constant(np.log(value))
 
@@ -124,7 +123,7 @@ class ModeMixture(keras.layers.Layer):
                 dtype="float32",
             )
 
-        self.transition = weight("transition", (K, n, n), identity)
+        self.transition = weight("transition", (K, n, n), self._first_transition)
         self.control = weight("control", (K, n, U), normal(1), trainable=U > 0)
         emissions = 1 if s["shared_emission"] else K
         self.emission = weight("emission", (emissions, m, n), normal(2))
@@ -139,6 +138,10 @@ class ModeMixture(keras.layers.Layer):
         )
         self.initial_corner = weight("initial_corner", (n, n), "zeros", start)
         self.built = True
+
+    @staticmethod
+    def _first_transition(shape, dtype=None):
+        return tf.eye(shape[-1], batch_shape=shape[:1], dtype=dtype or "float32")
 
     @property
     def transition_noise(self) -> tf.Tensor:

@@ -68,13 +68,11 @@ def discretise(drift, offset, density, interval) -> Discretised:
     drift, offset, density, interval = (
         tf.convert_to_tensor(x) for x in (drift, offset, density, interval)
     )
-    lead = interval.shape.rank
-    leads = drift.shape.rank - 2, offset.shape.rank - 1, density.shape.rank - 1, lead
+    leads = [x.shape.rank - axes for x, axes in (
+        (drift, 2), (offset, 1), (density, 1), (interval, 0))]  # fmt: skip
     last = []
     for x, own in zip((drift, offset, density, interval), leads, strict=True):
-        shape = tf.shape(x)
-        more = tf.ones([max(leads) - own], tf.int32)
-        x = tf.cast(tf.reshape(x, tf.concat([more, shape], axis=0)), tf.float64)
+        x = tf.cast(x[(tf.newaxis,) * (max(leads) - own)], tf.float64)
         rank = x.shape.rank - max(leads)
         axes = [*range(max(leads), max(leads) + rank), *range(max(leads))]
         last.append(tf.transpose(x, axes))  # sizes first, all leading axes last

@@ -127,6 +127,8 @@ class VideoModel(Protocol):
         unknown.
       filter_warmup: number of first steps whose filtered states also depend on later frames.
       imputation_methods: names of the methods of ``impute``, the best first.
+      reads_times: whether the model is one in continuous time, which takes ``times``.
+      time_unit: seconds between two frames where there are no ``times``.
       noise_seed: seed of the noise in evaluation, an int.
       supports: names of the queries that the model answers, out of ``QUERIES``.
     """
@@ -141,6 +143,8 @@ class VideoModel(Protocol):
     variance_floor: float | None
     filter_warmup: int
     imputation_methods: tuple[str, ...]
+    reads_times: bool
+    time_unit: float
     noise_seed: int
     supports: frozenset[str]
 
@@ -153,24 +157,35 @@ class VideoModel(Protocol):
     def decode(self, encodings, num_objects=None) -> tf.Tensor:
         """Frame means of encodings."""
 
-    def filter(self, frames, observed=None, controls=None, num_objects=None) -> Latents:
+    def filter(self, frames, observed=None, controls=None, num_objects=None, times=None) -> Latents:
         """Moments of the latents given the frames up to each step."""
 
-    def smooth(self, frames, observed=None, controls=None, num_objects=None) -> Latents:
+    def smooth(self, frames, observed=None, controls=None, num_objects=None, times=None) -> Latents:
         """Moments of the latents given all frames."""
 
-    def impute(self, frames, observed=None, controls=None, method=None, num_objects=None) -> Frames:
+    def impute(
+        self,
+        frames,
+        observed=None,
+        controls=None,
+        method=None,
+        num_objects=None,
+        times=None,
+        at=None,
+    ) -> Frames:
         """Frames everywhere, also where they are missing."""
 
     def forecast(
-        self, frames, observed=None, controls=None, num_steps=1, num_objects=None
+        self, frames, observed=None, controls=None, num_steps=1, num_objects=None, times=None
     ) -> Frames:
         """The frames that follow."""
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None) -> Frames:
+    def generate(
+        self, num_sequences, num_steps, controls=None, seed=0, num_objects=None, times=None
+    ) -> Frames:
         """Sequences from the prior."""
 
-    def score(self, frames, observed=None, controls=None, num_objects=None) -> Scores:
+    def score(self, frames, observed=None, controls=None, num_objects=None, times=None) -> Scores:
         """Log densities of the frames, each given those before it."""
 
     def filter_start(self, batch_size=1):

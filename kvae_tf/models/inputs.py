@@ -31,12 +31,15 @@ class Inputs(NamedTuple):
       observed: ``[B, T]`` float32, 1 = seen; None where all frames are known to be seen.
       controls: ``[B, T, U]`` float32; for a forecast, T counts context and forecast.
       num_objects: ``[B]`` int32, for models with a number of objects; else None.
+      times: ``[B, T]`` float32, seconds since the first frame, T as for ``controls``; None: frames
+        are equally spaced.
     """
 
     frames: tf.Tensor
     observed: tf.Tensor | None
     controls: tf.Tensor
     num_objects: tf.Tensor | None = None
+    times: tf.Tensor | None = None
 
     @property
     def seen(self) -> tf.Tensor:
@@ -56,7 +59,14 @@ def mask(observed, x, axes: int = 2):
 
 
 def check(
-    model, frames, observed, controls, num_objects=None, ahead=0, looks_for_nan=True
+    model,
+    frames,
+    observed,
+    controls,
+    num_objects=None,
+    ahead=0,
+    looks_for_nan=True,
+    times=None,
 ) -> Inputs:
     """The inputs of a query, checked.
 
@@ -70,6 +80,8 @@ def check(
       num_objects: ``[B]``; None: ``max_objects`` in every sequence.
       ahead: number of steps after T for which there are controls, 0 by default.
       looks_for_nan: look for missing frames (NaN) also in tensors of a graph, True by default.
+      times: ``[B, T]`` seconds, strictly increasing, for models that read them; with ``ahead`` also
+        longer. None: frames are equally spaced (default).
 
     Raises:
       UserError: an input does not fit; the message names it.
@@ -88,7 +100,8 @@ def check(
         # Masked before any arithmetic, so that no NaN spreads.
         frames = tf.where(observed[..., None, None, None] > 0, frames, 0.0)
     controls = _controls(model, controls, frames, ahead)
-    return Inputs(frames, observed, controls, check_counts(model, num_objects, frames))
+    counts = check_counts(model, num_objects, frames)
+    return Inputs(frames, observed, controls, counts, _times(model, times, frames, ahead))
 
 
 def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
@@ -97,14 +110,17 @@ def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
     Args:
       model: a ``VideoModel``, for its sizes.
       batch: ``frames [B, T, H, W, C]`` and optionally ``observed [B, T]``, ``controls [B, T, U]``
-        and ``num_objects [B]``. In a graph, only frames with ``observed`` 0 may hold NaN, as in the
-        batches of ``kvae_tf.data``.
+        and ``num_objects [B]``, and ``times [B, T]``, which models leave out that do not read them.
+        In a graph, only frames with ``observed`` 0 may hold NaN, as in the batches of
+        ``kvae_tf.data``.
 
     Raises:
       UserError: an input does not fit; the message names it.
     """
     names = ("frames", "observed", "controls", "num_objects")
-    return check(model, *(batch.get(name) for name in names), looks_for_nan=False)
+    times = batch.get("times") if model.reads_times else None
+    given = (batch.get(name) for name in names)
+    return check(model, *given, looks_for_nan=False, times=times)
 
 
 def check_step(model, frames, observed, controls) -> Inputs:
@@ -257,6 +273,50 @@ def check_future_controls(model, controls, num_sequences, num_steps) -> tf.Tenso
     return _fit_length(_control_array(model, controls, size), num_steps)
 
 
+def check_future_times(model, times, num_sequences, num_steps) -> tf.Tensor | None:
+    """Times ``[B, T]`` of sequences that are to be generated, seconds since the first frame.
+
+    Args:
+      model: a ``VideoModel``.
+      times: ``[B, S]`` seconds; steps after S are equally spaced. None: all are.
+      num_sequences: B.
+      num_steps: T.
+
+    Raises:
+      UserError: the model reads no times, or they have another shape or do not increase.
+    """
+    blank = tf.zeros([num_sequences, 1, 1])
+    return _times(model, times, blank, num_steps - 1)
+
+
+def check_at(model, at, times, given: Inputs) -> tf.Tensor:
+    """Further times ``[B, R]`` at which a model is asked, seconds since the first frame.
+
+    Args:
+      model: a ``VideoModel``.
+      at: ``[B, R]`` seconds, in any order, not before the first frame.
+      times: ``[B, T]`` seconds of the frames, as they were given, for their origin; None: 0.
+      given: the checked inputs.
+
+    Raises:
+      UserError: the model reads no times, or ``at`` has another shape or value.
+    """
+    _need_times(model, "at")
+    at = _array("at", at)
+    B = given.frames.shape[0]
+    if len(at.shape) != 2 or not _may_equal(at.shape[0], B):
+        raise UserError(f"at has shape {_text(at.shape)}, expected [{'B' if B is None else B}, R]")
+    _refuse_empty("at", at.shape)
+    origin = 0.0 if times is None else _array("times", times)[:, :1]
+    values, start = _known(at), 0.0 if times is None else _known(origin)
+    if values is None or start is None:
+        return tf.cast(at, tf.float32) - tf.cast(origin, tf.float32)
+    since = values.astype(np.float64) - start
+    if not np.isfinite(since).all() or (since < 0.0).any():
+        raise UserError("at holds times before the first frame, or no finite ones; expected later")
+    return tf.convert_to_tensor(since.astype(np.float32))
+
+
 def check_method(model, method: str | None) -> str:
     """The imputation method; for None the first of ``model.imputation_methods``.
 
@@ -383,9 +443,48 @@ def forecast_by_imputation(model, given: Inputs, num_steps, **options) -> Frames
     shape = tf.shape(given.frames)
     blank = tf.zeros([shape[0], num_steps, *model.frame_shape])
     seen = tf.concat([given.seen, tf.zeros([shape[0], num_steps])], axis=1)
+    # Controls and times are as long already.
     longer = given._replace(frames=tf.concat([given.frames, blank], axis=1), observed=seen)
     result = model._impute(longer, "filter", **options)
     return Frames(*(None if x is None else x[:, shape[1] :] for x in result))
+
+
+def times_of(model, given: Inputs) -> tf.Tensor:
+    """Seconds since the first frame, ``[B, T]``, also where there are none.
+
+    Args:
+      model: a ``VideoModel`` that reads times.
+      given: checked inputs.
+    """
+    if given.times is not None:
+        return given.times
+    steps = tf.range(tf.shape(given.frames)[1])
+    times = model.time_unit * tf.cast(steps, tf.float32)
+    return tf.repeat(times[tf.newaxis], tf.shape(given.frames)[0], axis=0)
+
+
+def extended_to(model, given: Inputs, at: tf.Tensor) -> Inputs:
+    """Inputs followed by missing frames, one ``time_unit`` apart, up to the last of some times.
+
+    Args:
+      model: a ``VideoModel`` that reads times.
+      given: checked inputs.
+      at: ``[B, R]``, seconds since the first frame.
+    """
+    times = times_of(model, given)
+    beyond = tf.reduce_max(at[:, tf.newaxis] - times[:, -1:, tf.newaxis]) / model.time_unit
+    count = tf.maximum(tf.cast(tf.math.ceil(beyond), tf.int32), 0)
+    later = model.time_unit * tf.cast(tf.range(1, count + 1), tf.float32)
+
+    def followed(x):
+        return tf.pad(x, [[0, 0], [0, count]] + [[0, 0]] * (x.shape.rank - 2))
+
+    return given._replace(
+        frames=tf.ensure_shape(followed(given.frames), [None, None, *model.frame_shape]),
+        observed=followed(given.seen),
+        controls=tf.ensure_shape(followed(given.controls), [None, None, model.control_size]),
+        times=tf.concat([times, times[:, -1:] + later], axis=1),
+    )
 
 
 def _array(name, value):
@@ -594,6 +693,46 @@ def _control_array(model, controls, batch_size):
         raise UserError(f"controls has shape {_text(shape)}, expected {wanted}{none}")
     _refuse_infinite("controls", controls)
     return tf.cast(controls, tf.float32)
+
+
+def _need_times(model, name):
+    if not model.reads_times:
+        raise UserError(
+            f"{name} is given, but {type(model).__name__} takes frames as equally spaced: expected "
+            "none, or a model trained with --time=continuous"
+        )
+
+
+def _times(model, times, frames, ahead):
+    """Seconds since the first frame, ``[B, T + ahead]``; None where there are none."""
+    if times is None:
+        return None
+    _need_times(model, "times")
+    times = _array("times", times)
+    shape, B, T = tuple(times.shape), *frames.shape[:2]
+    longer = tf.is_tensor(ahead) or ahead
+    fits = len(shape) == 2 and _may_equal(shape[0], B)
+    if fits and None not in (shape[1], T):
+        fits = shape[1] >= T if longer else shape[1] == T
+    if not fits:
+        wanted = f"({_text(B)}, {_text(T)}{' or more' if longer else ''})"
+        raise UserError(f"times has shape {_text(shape)}, expected {wanted}, seconds of each frame")
+    values = _known(times)
+    if values is None:
+        times = tf.cast(times, tf.float32)
+        times -= times[:, :1]
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = (values.astype(np.float64) - values[:, :1]).astype(np.float32)
+        if not np.isfinite(values).all() or (np.diff(values, axis=1) <= 0.0).any():
+            raise UserError("times holds no strictly increasing finite numbers, expected seconds")
+        times = tf.convert_to_tensor(values)
+    if not longer:
+        return times
+    num_steps = tf.shape(frames)[1] + ahead
+    missing = tf.maximum(num_steps - tf.shape(times)[1], 0)
+    later = model.time_unit * tf.cast(tf.range(1, missing + 1), tf.float32)
+    return tf.concat([times, times[:, -1:] + later], axis=1)[:, :num_steps]
 
 
 def _fit_length(controls, num_steps):

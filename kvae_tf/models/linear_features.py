@@ -33,6 +33,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 
+_CLOSEST = 0.25  # share of the places that second differences at irregular times are taken at
 _LEAST = 1e-2  # variance of the frames' directions that count, as a share of the largest
 _DENSE = 4096  # numbers in a frame, above which only the directions of largest variance are found
 _DIRECTIONS = 256  # so many
@@ -85,14 +86,12 @@ def newtonian_features(
     """
     seen = data.observed > 0
     frames = data.unit_frames.reshape(*seen.shape, -1)
-    there = in_a_row(data, lag)
-    if not there.any():
+    bends = second_differences(frames, seen, data.elapsed, lag)[0]
+    if not len(bends):
         apart = "in a row" if lag == 1 else f"{lag} apart"
         raise UserError(
             f"no three frames {apart} are seen in the training sequences, expected some for {flag}"
         )
-    first, middle, last = (frames[:, part][there] for part in _thirds(data.num_steps, lag))
-    bends = (last - middle) - (middle - first)
     frames = frames[seen]
     matrix, roughness = smoothest(frames, bends, count, least, flag, or_fewer)
     return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
@@ -102,6 +101,38 @@ def _thirds(num_steps, lag):
     """Steps of the first, second and third of all triples of frames that are ``lag`` apart."""
     ends = num_steps - 2 * lag
     return [slice(start, max(start + ends, 0)) for start in (0, lag, 2 * lag)]
+
+
+def second_differences(
+    values: np.ndarray, seen: np.ndarray, times: np.ndarray | None = None, lag: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Second differences at all places where three steps are seen.
+
+    At irregular times they are changes of velocity, in the time of a mean interval; only of the
+    quarter of the places where the three steps are closest, since much may happen in between.
+
+    Args:
+      values: ``[N, T, n]``.
+      seen: bool ``[N, T]``.
+      times: ``[N, T]``; None: equally spaced (default).
+      lag: number of steps between the three, 1 by default.
+
+    Returns:
+      ``[M, n]``, and where they are, bool ``[N, T - 2 lag]``.
+    """
+    first, middle, last = _thirds(seen.shape[1], lag)
+    there = seen[:, first] & seen[:, middle] & seen[:, last]
+    if times is not None and there.any():
+        spans = times[:, last] - times[:, first]
+        there &= spans <= np.quantile(spans[there], _CLOSEST)
+    one, two, three = (values[:, part][there] for part in (first, middle, last))
+    if times is None:
+        return (three - two) - (two - one), there
+    one_time, two_time, three_time = (times[:, part][there] for part in (first, middle, last))
+    unit = lag * np.diff(times, axis=1).mean()
+    later, earlier = unit / (three_time - two_time), unit / (two_time - one_time)
+    bends = (three - two) * later[:, np.newaxis] - (two - one) * earlier[:, np.newaxis]
+    return bends.astype(values.dtype), there
 
 
 def smoothest(

@@ -239,7 +239,7 @@ class NonlinearSSM(SequenceModel):
         return floor * tf.pow(self.initial_variance_floor / floor, tf.maximum(1.0 - done, 0.0))
 
     def _bound(self, batch, seed, training=False):
-        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        frames, observed, controls, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         read = self._read_in_training if training else self._read_for_bound
         sampler = lgssm.as_sampler(seed)

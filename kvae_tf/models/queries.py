@@ -24,6 +24,8 @@ class Queries:
     variance_floor = None
     filter_warmup = 0
     imputation_methods = ("smooth", "filter")
+    reads_times = False
+    time_unit = 1.0
 
     @property
     def supports(self) -> frozenset[str]:
@@ -66,7 +68,7 @@ class Queries:
         encodings = inputs.check_encodings(self, encodings)
         return self._answer("decode", encodings, inputs.check_counts(self, num_objects, encodings))
 
-    def filter(self, frames, observed=None, controls=None, num_objects=None):
+    def filter(self, frames, observed=None, controls=None, num_objects=None, times=None):
         """Moments of the latents given the frames up to each step.
 
         Args:
@@ -76,6 +78,8 @@ class Queries:
           observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; ``controls[:, t]`` acts from frame t to t + 1. None: zeros.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, T]`` seconds at which the frames were taken, strictly increasing, for models
+            in continuous time; None: equally spaced (default).
 
         Returns:
           ``Latents``.
@@ -84,9 +88,10 @@ class Queries:
           UserError: an input does not fit, or the model does not filter.
         """
         self._need("filter")
-        return self._answer("filter", inputs.check(self, frames, observed, controls, num_objects))
+        given = inputs.check(self, frames, observed, controls, num_objects, times=times)
+        return self._answer("filter", given)
 
-    def smooth(self, frames, observed=None, controls=None, num_objects=None):
+    def smooth(self, frames, observed=None, controls=None, num_objects=None, times=None):
         """Moments of the latents given all frames.
 
         Args:
@@ -94,6 +99,8 @@ class Queries:
           observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; None: zeros.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, T]`` seconds at which the frames were taken, strictly increasing, for models
+            in continuous time; None: equally spaced (default).
 
         Returns:
           ``Latents``.
@@ -102,9 +109,19 @@ class Queries:
           UserError: an input does not fit, or the model does not smooth.
         """
         self._need("smooth")
-        return self._answer("smooth", inputs.check(self, frames, observed, controls, num_objects))
+        given = inputs.check(self, frames, observed, controls, num_objects, times=times)
+        return self._answer("smooth", given)
 
-    def impute(self, frames, observed=None, controls=None, method=None, num_objects=None):
+    def impute(
+        self,
+        frames,
+        observed=None,
+        controls=None,
+        method=None,
+        num_objects=None,
+        times=None,
+        at=None,
+    ):
         """Reconstructions where frames were seen, filled in where they are missing.
 
         Args:
@@ -114,6 +131,11 @@ class Queries:
           method: ``"smooth"`` fills in from all frames, ``"filter"`` from earlier frames only;
             None: the first of ``imputation_methods``.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, T]`` seconds at which the frames were taken, strictly increasing, for models
+            in continuous time; None: equally spaced (default).
+          at: ``[B, R]`` seconds, in any order, from the first frame on, for models in continuous
+            time: the answer is about these times, in place of the frames'. None: about the frames
+            (default).
 
         Returns:
           ``Frames``.
@@ -123,10 +145,14 @@ class Queries:
         """
         self._need("impute")
         method = inputs.check_method(self, method)
-        given = inputs.check(self, frames, observed, controls, num_objects)
-        return self._answer("impute", given, method)
+        given = inputs.check(self, frames, observed, controls, num_objects, times=times)
+        if at is None:
+            return self._answer("impute", given, method)
+        return self._answer("impute_at", given, inputs.check_at(self, at, times, given), method)
 
-    def forecast(self, frames, observed=None, controls=None, num_steps=1, num_objects=None):
+    def forecast(
+        self, frames, observed=None, controls=None, num_steps=1, num_objects=None, times=None
+    ):
         """The frames that follow the given ones.
 
         Args:
@@ -136,6 +162,8 @@ class Queries:
           controls: ``[B, S, U]`` with T - 1 <= S; steps after S get zeros. None: zeros.
           num_steps: K, number of steps to forecast, 1 by default.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, S]`` seconds, strictly increasing, T <= S <= T + K, for models in continuous
+            time; steps after S are ``time_unit`` apart. None: equally spaced (default).
 
         Returns:
           ``Frames`` of K steps.
@@ -145,10 +173,14 @@ class Queries:
         """
         self._need("forecast")
         num_steps = inputs.check_size("num_steps", num_steps)
-        given = inputs.check(self, frames, observed, controls, num_objects, ahead=num_steps)
+        given = inputs.check(
+            self, frames, observed, controls, num_objects, ahead=num_steps, times=times
+        )
         return self._answer("forecast", given, num_steps)
 
-    def generate(self, num_sequences, num_steps, controls=None, seed=0, num_objects=None):
+    def generate(
+        self, num_sequences, num_steps, controls=None, seed=0, num_objects=None, times=None
+    ):
         """Sequences from the prior: latents and encodings are drawn, frames are their means.
 
         Args:
@@ -157,6 +189,8 @@ class Queries:
           controls: ``[B, S, U]``; steps after S get zeros. None: zeros.
           seed: an int, a stateless pair or a ``Sampler``.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, S]`` seconds, strictly increasing, for models in continuous time; steps after
+            S are ``time_unit`` apart. None: equally spaced (default).
 
         Returns:
           ``Frames``.
@@ -169,9 +203,11 @@ class Queries:
         num_steps = inputs.check_size("num_steps", num_steps)
         controls = inputs.check_future_controls(self, controls, num_sequences, num_steps)
         counts = inputs.check_counts(self, num_objects, controls)
-        return self._answer("generate", controls, num_steps, as_sampler(seed), counts)
+        times = inputs.check_future_times(self, times, num_sequences, num_steps)
+        more = (times,) if self.reads_times else ()
+        return self._answer("generate", controls, num_steps, as_sampler(seed), counts, *more)
 
-    def score(self, frames, observed=None, controls=None, num_objects=None):
+    def score(self, frames, observed=None, controls=None, num_objects=None, times=None):
         """How well each frame fits what came before it; low values are surprising.
 
         The encoding of a frame is the mean of q(a | x), nothing is drawn. Its score depends on the
@@ -183,6 +219,8 @@ class Queries:
           observed: ``[B, T]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, T, U]``; None: zeros.
           num_objects: ``[B]``, numbers of objects, for models with objects; None: ``max_objects``.
+          times: ``[B, T]`` seconds at which the frames were taken, strictly increasing, for models
+            in continuous time; None: equally spaced (default).
 
         Returns:
           ``Scores``: ``scores``, ``encoding_scores`` and ``reconstruction_scores``, each
@@ -192,7 +230,8 @@ class Queries:
           UserError: an input does not fit, or the model does not score.
         """
         self._need("score")
-        return self._answer("score", inputs.check(self, frames, observed, controls, num_objects))
+        given = inputs.check(self, frames, observed, controls, num_objects, times=times)
+        return self._answer("score", given)
 
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame.
@@ -326,12 +365,16 @@ class Queries:
         """``Frames`` by a method out of ``imputation_methods``."""
         raise NotImplementedError
 
+    def _impute_at(self, given: Inputs, at, method: str):
+        """``Frames`` at the times ``[B, R]``, seconds since the first frame."""
+        raise NotImplementedError
+
     def _forecast(self, given: Inputs, num_steps):
         """``Frames`` of the steps that follow; controls ``[B, T + num_steps, U]``."""
         raise NotImplementedError
 
     def _generate(self, controls, num_steps, sampler: Sampler, num_objects):
-        """``Frames`` from the prior; controls ``[B, T, U]``."""
+        """``Frames`` from the prior; controls ``[B, T, U]``. With ``reads_times`` also times."""
         raise NotImplementedError
 
     def _score(self, given: Inputs):

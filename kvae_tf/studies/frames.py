@@ -54,9 +54,10 @@ def trajectories(target: EvaluationTarget, count: int = 4) -> Report:
     if "smooth" in model.imputation_methods:
         masks["smoothed"] = gap_mask, "smooth"
     encoded = evaluation.encodings(model, test)
+    times = evaluation.timed(model, test.times)
     paths = {
         name: model.impute(
-            frames, mask, test.controls, method=method, num_objects=test.num_objects
+            frames, mask, test.controls, method=method, num_objects=test.num_objects, **times
         ).encodings.numpy()
         for name, (mask, method) in masks.items()
     }
@@ -90,7 +91,8 @@ def modes(target: EvaluationTarget) -> Report:
     """
     need(target, 3, "impute")
     test = target.splits.test.select(slice(0, 500))
-    filled = target.model.impute(test.unit_frames, test.observed, test.controls)
+    times = evaluation.timed(target.model, test.times)
+    filled = target.model.impute(test.unit_frames, test.observed, test.controls, **times)
     all_weights, encodings = filled.mode_weights.numpy(), filled.encodings.numpy()
     weights, a = all_weights[:, 1:], encodings[:, :-1]
     if a.shape[-1] != 2 or weights.shape[-1] == 0:

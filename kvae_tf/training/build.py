@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,11 @@ def build(
     keras.utils.set_random_seed(seed)
     setup = model_setup(plan, train)
     model = plan.spec.create(setup)
+    if train.has_times and not model.reads_times:
+        warnings.warn(
+            "the data have times, which this model does not read: frames count as equally spaced",
+            stacklevel=2,
+        )
     if arguments is not None:
         model = type(model).from_config(model.get_config() | arguments)
     model.build()

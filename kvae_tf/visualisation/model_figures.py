@@ -44,6 +44,7 @@ def pictures(model: VideoModel, data: SequenceData, seed: int = 0) -> dict[str, 
     frames, observed, controls = data.unit_frames, data.observed, data.controls
     counts = data.num_objects
     one = None if counts is None else counts[:1]
+    times = evaluation.timed(model, data.times)
     drawings = {}
     if "impute" in model.supports:
         known = evaluation.encodings(model, data)
@@ -58,7 +59,7 @@ def pictures(model: VideoModel, data: SequenceData, seed: int = 0) -> dict[str, 
     if "impute" in model.supports and data.num_steps >= 3:
         mask = observed * gap(*observed.shape, *evaluation.middle_gap(data.num_steps))
         filled = {
-            method: model.impute(frames, mask, controls, method=method, num_objects=counts)
+            method: model.impute(frames, mask, controls, method=method, num_objects=counts, **times)
             for method in model.imputation_methods
         }
         drawings["imputations"] = _png(_imputations(frames, mask, filled, data.is_vector))

@@ -434,7 +434,8 @@ def test_scores_are_log_densities_of_a_dense_gaussian(kind):
     observed = BATCHES[kind].get("observed", np.ones((B, T), np.float32))
     found = model.score(FRAMES, BATCHES[kind].get("observed"), CONTROLS)
     a = model.encode(FRAMES).mean
-    prior, filled, _ = model._dynamics(a, tf.constant(observed), tf.constant(CONTROLS))
+    steps = model.steps(a, tf.constant(observed), tf.constant(CONTROLS))
+    prior, filled, *_ = model._dynamics(steps)
     oracle = reference.Model(*(x.numpy() for x in prior)).cast(np.float64)
     exact = reference.dense_posterior(oracle, a.numpy().astype(np.float64), observed)
     steps = exact.filter.step_log_likelihoods

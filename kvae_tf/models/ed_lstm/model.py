@@ -103,7 +103,7 @@ class EDLSTM(SequenceModel):
     def elbo(self, batch, seed):
         """log p(v | u), nats; exact if all frames are seen, else missing ones become means."""
         del seed
-        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        frames, observed, controls, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         states = self._run(frames, observed, controls)
         log_p = self.likelihood.log_prob(self.decoder(states), frames)

@@ -149,7 +149,7 @@ class FrameRNN(SequenceModel):
 
         AE-RNN: log p(x | a) + log p(a) at the encodings, which is no bound. Both in nats.
         """
-        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        frames, observed, controls, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         a, log_q = self._sample(frames, lgssm.as_sampler(seed))
         log_p = self._log_prior(a, observed, controls)
@@ -179,7 +179,7 @@ class FrameRNN(SequenceModel):
         first: they fade while ``reconstruction_weight`` rises to 1. Otherwise it would start with a
         folded map from positions to encodings, and stay folded.
         """
-        frames, observed, _, _ = inputs.of_batch(self, batch)
+        frames, observed, _, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         pick_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
         kept, scale, frames = inputs.subsample_observed(
@@ -196,7 +196,7 @@ class FrameRNN(SequenceModel):
 
     def predictor_bound(self, batch, seed):
         """log p(a | u), if variational minus log q(a | x), of encodings without gradients."""
-        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        frames, observed, controls, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         drawn = self._sample(frames, lgssm.as_sampler(seed))
         a, log_q = tf.nest.map_structure(tf.stop_gradient, drawn)
@@ -292,7 +292,7 @@ class FrameRNN(SequenceModel):
         return Frames(self._decode(a), a, stds, h, tf.zeros_like(a[..., :0]))
 
     def _score(self, given):
-        frames, observed, controls, _ = given
+        frames, observed, controls, *_ = given
         a = self._encode(frames).mean
         prior = self._step_log_priors(a, observed, controls)
         log_p = self.likelihood.log_prob(self.decoder(a), frames)

@@ -63,20 +63,21 @@ class DynamicsTraining(keras.callbacks.Callback):
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         rng = np.random.default_rng([self.seed, epoch])
-        a, observed, controls = self._encoded()
+        arrays = self._encoded()
         count = self.updates * (self.stop - self.start)
         for update in range(self.updates):
             done = (self.updates * (epoch - self.start) + update) / count
             self._optimizer.learning_rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * done))
-            rows = rng.integers(0, len(a), _ROWS // 2 if self.along_paths else _ROWS)
+            rows = rng.integers(0, len(arrays[0]), _ROWS // 2 if self.along_paths else _ROWS)
             seed = tf.constant([self.seed, self.updates * epoch + update])
-            self._step(*(tf.constant(x[rows]) for x in (a, observed, controls)), seed)
+            self._step(seed, *(None if x is None else tf.constant(x[rows]) for x in arrays))
 
     def _encoded(self):
-        """Encodings, mask and controls; the encoder rests, unless paths are followed."""
+        """Encodings, mask, controls, times; the encoder rests, unless paths are followed."""
         if self._data is None or self.along_paths:
             a = mean_encodings(self.model, self.train)
-            self._data = a, self.train.observed, self.train.controls
+            times = self.train.elapsed if self.model.reads_times else None
+            self._data = a, self.train.observed, self.train.controls, times
         return self._data
 
 
@@ -87,10 +88,10 @@ def _step(model, along_paths):
     optimizer.build(variables)
 
     @tf.function(jit_compile=True, autograph=False)
-    def step(a, observed, controls, seed):
+    def step(seed, a, observed, controls, times):
         log_prob = model.paths_log_prob if along_paths else model.encodings_log_prob
         with tf.GradientTape() as tape:
-            log_p = log_prob(a, observed, controls, lgssm.as_sampler(seed))
+            log_p = log_prob(a, observed, controls, lgssm.as_sampler(seed), times)
             loss = -tf.reduce_mean(log_p) / a.shape[1]
         optimizer.apply(tape.gradient(loss, variables), variables)
 

@@ -5,6 +5,7 @@ their change from step to step, z = (a, v), and every mode as
 
     a_{t+1} = a_t + v_t,    v_{t+1} = v_t
 
+In continuous time that is the generator with a' = v and v' = 0, and a step is one unit of time.
 With n < 2 m the first n - m encodings have a velocity. The noises are those that an auto-encoder's
 encodings show: Var[a_{t+1} - 2 a_t + a_{t-1}], the variance of the second differences, is that of a
 change of velocity, plus 6 times that of the emission noise.
@@ -21,7 +22,7 @@ import tensorflow as tf
 from kvae_tf.data import SequenceData, pixel_moments
 from kvae_tf.data.sequence_data import as_unit
 from kvae_tf.models.kvae.by_sequence import by_sequence, mean_encodings
-from kvae_tf.models.linear_features import newtonian_features
+from kvae_tf.models.linear_features import newtonian_features, second_differences
 
 _SEQUENCES = 1000  # more change the moments little
 _NUMBERS = 100_000_000  # in the frames that linear features are found from
@@ -124,13 +125,14 @@ def initialise_dynamics(model, train: SequenceData, tolerance: float, seed: int)
         model.constraint.target.assign(min(tolerance * share, 1.0))
     else:
         encodings = mean_encodings(model, train)
-    start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed)
+    times = train.elapsed / model.time_unit if model.reads_times and train.has_times else None
+    start_at_constant_velocity(model.mixture, encodings, train.observed > 0, seed, times)
     if model.network.reads_latents:
         start = tf.linalg.diag_part(model.mixture.initial_covariance)
         model.network.input_scale.assign(tf.sqrt(start))
 
 
-def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
+def start_at_constant_velocity(mixture, encodings, seen, seed: int, times=None) -> None:
     """Dynamics of constant velocity, scaled to encodings.
 
     Args:
@@ -138,18 +140,20 @@ def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
       encodings: ``[N, T, m]``.
       seen: bool ``[N, T]``.
       seed: seed of the differences between the modes, an int.
+      times: ``[N, T]``, units of time; None: steps are 1 apart (default).
     """
     s = mixture.settings
     K, n, m = s["num_modes"], s["latent_size"], s["encoding_size"]
     held, moving = min(m, n), min(m, max(n - m, 0))
-    transition = np.tile(np.eye(n), (K, 1, 1))
+    still = np.zeros((n, n)) if mixture.is_continuous else np.eye(n)
+    transition = np.tile(still, (K, 1, 1))
     transition[:, range(moving), range(m, m + moving)] = 1.0
     rng = np.random.default_rng(seed)
     mixture.transition.assign(transition + _SPREAD * rng.normal(size=transition.shape))
     mixture.emission.assign(np.tile(np.eye(m, n), (mixture.emission.shape[0], 1, 1)))
     values = encodings[seen]
     variance = values.var(axis=0) + _LEAST
-    once, twice = (_variance_of_differences(encodings, seen, order) for order in (1, 2))
+    once, twice = (_variance_of_differences(encodings, seen, order, times) for order in (1, 2))
     q, start = np.full(n, _LEAST), np.ones(n)
     q[:held] = _LEAST * variance[:held]
     start[:held] = variance[:held]
@@ -164,13 +168,21 @@ def start_at_constant_velocity(mixture, encodings, seen, seed: int) -> None:
     mixture.initial_log_scale.assign(np.log(start) / 2.0)
 
 
-def _variance_of_differences(encodings, seen, order):
-    """Variances of the differences of an order between steps that are all seen, ``[m]``."""
+def _variance_of_differences(encodings, seen, order, times):
+    """Variances of the differences of an order between steps that are all seen, ``[m]``.
+
+    With times, of velocities, and of their changes from one to the next.
+    """
     steps = seen.shape[1] - order
     whole = np.all([seen[:, k : k + steps] for k in range(order + 1)], axis=0)
     if steps < 1 or not whole.any():
         return np.full(encodings.shape[-1], _LEAST)
-    return np.diff(encodings, order, axis=1)[whole].var(axis=0) + _LEAST
+    if times is None:
+        return np.diff(encodings, order, axis=1)[whole].var(axis=0) + _LEAST
+    if order == 2:
+        return second_differences(encodings, seen, times)[0].var(axis=0) + _LEAST
+    velocities = np.diff(encodings, axis=1) / np.diff(times, axis=1)[..., np.newaxis]
+    return velocities[whole].var(axis=0) + _LEAST
 
 
 def _encoded(model, train):

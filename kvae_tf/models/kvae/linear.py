@@ -21,7 +21,6 @@ from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae.model import KVAE
-from kvae_tf.models.kvae.moments import latent_moments
 from kvae_tf.models.training_step import Phase
 
 
@@ -97,15 +96,17 @@ class LinearKVAE(KVAE):
         log_prior = self._training_log_prior if training else self.encodings_log_prob
         terms = {
             "reconstruction": tf.reduce_sum(self.encoder.log_density_scale(there), axis=1),
-            "regularisation": log_prior(entries, there, given.controls, lgssm.as_sampler(seed)),
+            "regularisation": log_prior(
+                entries, there, given.controls, lgssm.as_sampler(seed), given.times
+            ),
         }
         num_frames = tf.maximum(tf.reduce_sum(given.seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
-    def _dynamics(self, a, observed, controls):
+    def _weighted(self, steps):
         # Constant weights do not depend on what takes the place of missing entries.
         is_constant = self.network.kind == "constant"
-        return super()._dynamics(a, None if is_constant else observed, controls)
+        return super()._weighted(steps._replace(observed=None) if is_constant else steps)
 
     # Queries.
 
@@ -113,21 +114,22 @@ class LinearKVAE(KVAE):
         del num_objects
         return self.encoder.restore(encodings)
 
-    def _impute(self, given, method):
-        model, a, there, _, weights = self._infer(given)
-        z, P = latent_moments(model, a, there, method)
-        q = self._filled_in(a, there, model.emission, z, P)
-        frames, stds = self._restored(given.frames, there, q)
-        return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)
+    def _frames(self, dynamics, q, seen, frames, method):
+        z, P = dynamics.moments(method)
+        q = self._filled_in(q.mean, seen, dynamics.at_steps(dynamics.emission), z, P)
+        frames, stds = self._restored(frames, seen, q)
+        weights = dynamics.at_steps(dynamics.mode_weights)
+        return Frames(frames, q.mean, q.std, z, weights, stds)
 
     def _score(self, given):
-        model, a, there, _, _ = self._infer(given)
-        prior = lgssm.filter(model, a, there).step_log_likelihoods
+        dynamics, _, there = self._infer(given)
+        prior = lgssm.filter(*dynamics[:3]).step_log_likelihoods
+        prior = dynamics.at_steps(prior)
         units = self.encoder.log_density_scale(there)
         return Scores(prior + units, prior, units)
 
     def _filter_step(self, state, given):
-        frames, seen, controls, _ = given
+        frames, seen, controls, *_ = given
         seen = inputs.mask(seen, frames, axes=1)
         entries, there = self._entries(frames, seen)
         state, step = filter_step(self.network, self.mixture, state, entries, there, controls)
@@ -149,11 +151,9 @@ class LinearKVAE(KVAE):
         there = self.encoder.there(frames) * seen[..., tf.newaxis]
         return tf.where(there > 0, self.encoder(frames).mean, 0.0), there
 
-    def _infer(self, given: Inputs):
-        """LGSSM, entries, mask ``[B, T, D]``, stds of entries and mode weights."""
+    def _read(self, given: Inputs):
         entries, there = self._entries(given.frames, given.seen)
-        model, a, weights = self._dynamics(entries, there, given.controls)
-        return model, a, there, 1.0 - there, weights
+        return Encoding(entries, 1.0 - there), there
 
     def _filled_in(self, entries, there, emission, z, P):
         """Entries that are there, with std 0; elsewhere moments of C z + noise, z ~ N(z, P)."""

@@ -31,6 +31,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import (
+    ContinuousMixture,
     DynamicsParameterNetwork,
     Encoding,
     FrameDecoder,
@@ -42,17 +43,20 @@ from kvae_tf.layers import (
     joint_filter,
     rollout,
 )
+from kvae_tf.lgssm.steps import batch_first, cast, psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.contract import Bound, Frames, Latents, Rollout, Scores
 from kvae_tf.models.inputs import Inputs
 from kvae_tf.models.kvae import paths as path_mean
 from kvae_tf.models.kvae.constraint import ReconstructionConstraint
-from kvae_tf.models.kvae.moments import completed, latent_moments
+from kvae_tf.models.kvae.dynamics import Dynamics, Steps, intervals, merge
+from kvae_tf.models.kvae.moments import completed
 from kvae_tf.models.training_step import Phase
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 OBJECTIVES = ("collapsed", "sampled", "constrained")
+TIMES = ("discrete", "continuous")
 _CLIP = 8  # frames of a sequence that an update of the auto-encoder sees
 # Weights in the auto-encoder's loss, in shares of the mean frame's distortion.
 _KL_WEIGHT = 1e-4
@@ -127,6 +131,13 @@ class KVAE(SequenceModel):
         none (default).
       settling_start: number of updates after which the encoder is frozen, while dynamics and
         decoder go on learning from its encodings; 0: never (default).
+      time: ``"discrete"`` (default), modes are steps from frame to frame; or ``"continuous"``, they
+        are generators, frames may come at any ``times``, and ``impute`` may be asked ``at`` others.
+        There is no filtering frame by frame then.
+      time_parts: continuous time: number of equal parts of the interval between two frames, at each
+        of which the modes are weighted anew; 1 by default.
+      time_unit: seconds in which generators are expressed, and between frames without ``times``; 1
+        by default.
       standardise: for vectors, whose "frames" are ``(1, D, 1)``: D means and D standard deviations
         of the entries, which may be missing (NaN); None: frames are images (default).
       seed: seed of the initial mode matrices, an int, 0 by default.
@@ -178,12 +189,26 @@ class KVAE(SequenceModel):
         jit_engine=False,
         frozen_updates=0,
         settling_start=0,
+        time="discrete",
+        time_parts=1,
+        time_unit=1.0,
         standardise=None,
         seed=0,
         **training,
     ):
         super().__init__(**training)
         self.record_arguments(locals())
+        if time not in TIMES:
+            raise UserError(f"time is {time!r}, expected one of {', '.join(TIMES)}")
+        if not time_unit > 0.0:
+            raise UserError(f"time_unit is {time_unit}, expected positive seconds")
+        if time_parts < 1 or (time_parts > 1 and time == "discrete"):
+            raise UserError(
+                f"time_parts is {time_parts}, expected 1, or more with time 'continuous'"
+            )
+        self.reads_times = time == "continuous"
+        self.time_parts = time_parts
+        self.time_unit = float(time_unit)
         if objective not in OBJECTIVES:
             raise UserError(f"objective is {objective!r}, expected one of {', '.join(OBJECTIVES)}")
         self.frame_shape = tuple(frame_shape)
@@ -239,9 +264,10 @@ class KVAE(SequenceModel):
             dynamics_window,
             learned_controls,
             dynamics_features,
+            self.reads_times,
             name="network",
         )
-        self.mixture = ModeMixture(
+        self.mixture = (ContinuousMixture if self.reads_times else ModeMixture)(
             num_modes,
             latent_size,
             encoding_size,
@@ -356,6 +382,12 @@ class KVAE(SequenceModel):
         """The variable ``[m]`` that a calibration changes: logarithms of R's diagonal."""
         return self.mixture.log_emission_noise
 
+    @property
+    def supports(self):
+        found = super().supports
+        # The weights of a step depend on its length, which a filter does not know beforehand.
+        return found - {"filter_start", "filter_step", "rollout"} if self.reads_times else found
+
     # The bound.
 
     def elbo(self, batch, seed):
@@ -363,7 +395,7 @@ class KVAE(SequenceModel):
 
         Args:
           batch: ``frames [B, T, H, W, C]`` float32 in [0, 1], and optionally ``observed [B, T]``
-            (1 = seen) and ``controls [B, T, U]``.
+            (1 = seen), ``controls [B, T, U]`` and, in continuous time, ``times [B, T]``.
           seed: an int, a stateless pair, or a ``Sampler`` where the batch is part of another.
 
         Returns:
@@ -389,7 +421,7 @@ class KVAE(SequenceModel):
     def _bound(
         self, batch, seed, training=False, frozen_encoder=False, constrained=True, finishing=False
     ):
-        frames, observed, controls, _ = inputs.of_batch(self, batch)
+        frames, observed, controls, _, times = inputs.of_batch(self, batch)
         sampler = lgssm.as_sampler(seed)
         encoding_sampler, latent_sampler = sampler.split(2)
         seen = inputs.mask(observed, frames)
@@ -404,7 +436,7 @@ class KVAE(SequenceModel):
         a, log_q = self._sample(q, encoding_sampler)
         if frozen_encoder:
             a, log_q = tf.stop_gradient(a), tf.stop_gradient(log_q)
-        log_p = log_prior(a, observed, controls, latent_sampler)
+        log_p = log_prior(a, observed, controls, latent_sampler, times)
         decoded_frames = self.decoded_frames if training else 0
         constrained = constrained and training and self.constraint is not None
         reconstruction, share = self._reconstruction(
@@ -426,7 +458,7 @@ class KVAE(SequenceModel):
         the Kullback-Leibler divergence, which bounds the encodings, and of their second
         differences, which keeps them smooth in time.
         """
-        frames, observed, _, _ = inputs.of_batch(self, batch)
+        frames, observed, _, *_ = inputs.of_batch(self, batch)
         clip_sampler, encoding_sampler = lgssm.as_sampler(seed).split(2)
         seen = inputs.mask(observed, frames)
         frames, seen = inputs.random_clip(_CLIP, clip_sampler, frames, seen)
@@ -467,7 +499,7 @@ class KVAE(SequenceModel):
         share = tf.reduce_sum(weight * share, axis=1) / num_frames
         return tf.reduce_sum(weight * log_p, axis=1), share
 
-    def encodings_log_prob(self, a, observed, controls, sampler):
+    def encodings_log_prob(self, a, observed, controls, sampler, times=None):
         """log p(a | u) of the encodings of the seen frames, ``[B]``, nats.
 
         Args:
@@ -475,12 +507,13 @@ class KVAE(SequenceModel):
           observed: ``[B, T]``, 1 = seen, or None.
           controls: ``[B, T, U]``.
           sampler: of the latent states, where the objective draws them.
+          times: ``[B, T]``, seconds, in continuous time; None: equally spaced (default).
         """
+        steps = self.steps(a, observed, controls, times)
         if self.network.reads_latents and self.objective != "sampled":
-            seen = inputs.mask(observed, a)
-            result = joint_filter(self.network, self.mixture, a, seen, controls)
+            result = self._joint_filter(steps)
             return tf.reduce_sum(result.step_log_likelihoods, axis=1)
-        model, a, _ = self._dynamics(a, observed, controls)
+        model, a, observed = self._dynamics(steps)[:3]
         if self.objective != "sampled":
             return lgssm.log_likelihood(model, a, observed)
         result = lgssm.filter(model, a, observed)
@@ -489,7 +522,7 @@ class KVAE(SequenceModel):
             model, result, z
         )
 
-    def paths_log_prob(self, a, observed, controls, sampler):
+    def paths_log_prob(self, a, observed, controls, sampler, times=None):
         """A lower bound of log p(a | u) from ``training_paths`` paths, ``[B]``, nats.
 
         Args:
@@ -497,27 +530,66 @@ class KVAE(SequenceModel):
           observed: ``[B, T]``, 1 = seen, or None.
           controls: ``[B, T, U]``.
           sampler: of the draws along the paths.
+          times: ``[B, T]``, seconds, in continuous time; None: equally spaced (default).
         """
-        return path_mean.log_prob(self, a, observed, controls, self.training_paths, sampler)
+        steps = self.steps(a, observed, controls, times)
+        return path_mean.log_prob(self, steps, self.training_paths, sampler)
 
-    def _dynamics(self, a, observed, controls):
-        """The LGSSM of a batch, its encodings with predictions in gaps, and the mode weights."""
-        if observed is None and not self.network.reads_latents:
-            parameters = self.network(a)
-        else:
-            seen = inputs.mask(observed, a)
-            a, parameters, _, _ = joint_filter(self.network, self.mixture, a, seen, controls)
-        return self.state_space(parameters, controls), a, parameters.mode_weights
+    def steps(self, a, observed, controls, times=None, variances=None) -> Steps:
+        """The steps of the dynamics: those of the frames, or parts of the intervals between them.
 
-    def state_space(self, parameters, controls) -> lgssm.LGSSM:
-        """The LGSSM of a batch.
+        Args:
+          a: ``[B, T, m]``.
+          observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen, or None.
+          controls: ``[B, T, U]``.
+          times: ``[B, T]``, seconds, in continuous time; None: equally spaced (default).
+          variances: ``[B, T, m]``, of errors with which a is read; None: 0 (default).
+        """
+        if not self.reads_times:
+            return Steps(a, observed, controls, None, variances)
+        between = intervals(times, a, self.time_unit)
+        return Steps(a, observed, controls, between, variances).divided(self.time_parts)
+
+    def _dynamics(self, steps: Steps) -> Dynamics:
+        """The state-space model of a batch, with predictions in gaps of the encodings."""
+        a, parameters = self._weighted(steps)
+        return self.state_space(parameters, steps._replace(encodings=a))
+
+    def _weighted(self, steps: Steps):
+        """Encodings with predictions in gaps, and ``Parameters`` of all steps."""
+        if steps.observed is None and not self.network.reads_latents:
+            return steps.encodings, self.network(steps.encodings, steps.intervals)
+        result = self._joint_filter(steps)
+        return result.encodings, result.parameters
+
+    def _joint_filter(self, steps):
+        a, observed, controls, between, variances = steps
+        seen = inputs.mask(observed, a)
+        return joint_filter(
+            self.network, self.mixture, a, seen, controls, variances, intervals=between
+        )
+
+    def state_space(self, parameters, steps: Steps) -> Dynamics:
+        """The state-space model of a batch.
 
         Args:
           parameters: mode weights ``[B, T + 1, K]`` and learned controls of the dynamics network.
-          controls: ``[B, T, U]``.
+          steps: its T steps.
         """
         weights, learned = parameters
-        return self.mixture(weights, tf.concat([controls, learned[:, 1:]], axis=-1))
+        controls = tf.concat([steps.controls, learned[:, 1:]], axis=-1)
+        if not self.reads_times:
+            model = _read_with(self.mixture(weights, controls), steps.variances)
+            return Dynamics(model, *steps[:2], weights[:, :-1], model.emission)
+        model, basis = self.mixture(weights, controls, steps.intervals)
+        model = _read_with(model, steps.variances)
+        emission = self.mixture.mix(self.mixture.emission, weights[:, :-1])
+        found = Dynamics(model, *steps[:2], weights[:, :-1], emission, basis)
+        if self.time_parts == 1:
+            return found
+        B, T = tf.unstack(tf.shape(weights)[:2])
+        of_frames = tf.range(0, T - 1, self.time_parts)
+        return found._replace(steps=tf.repeat(of_frames[tf.newaxis], B, axis=0))
 
     # Queries.
 
@@ -529,30 +601,86 @@ class KVAE(SequenceModel):
         return self.likelihood.mean(self.decoder(encodings))
 
     def _filter(self, given):
-        model, a, observed, _, _ = self._infer(given)
-        return latent_moments(model, a, observed, "filter")
+        return self._infer(given)[0].moments("filter")
 
     def _smooth(self, given):
-        model, a, observed, _, _ = self._infer(given)
-        return latent_moments(model, a, observed, "smooth")
+        return self._infer(given)[0].moments("smooth")
 
     def _impute(self, given, method, paths=None):
         paths = self.paths if paths is None else paths
         if paths > 1:
             return path_mean.impute(self, given, method, paths)
-        model, a, seen, std, weights = self._infer(given)
-        z = latent_moments(model, a, seen, method)
-        q = completed(Encoding(a, std), seen, model.emission, model.emission_noise, z)
-        return Frames(self._decode(q.mean), q.mean, q.std, z.means, weights[:, :-1])
+        dynamics, q, seen = self._infer(given)
+        return self._frames(dynamics, q, seen, given.frames, method)
+
+    def _impute_at(self, given, at, method):
+        # The mean of several paths would need all of them at all times.
+        given = inputs.extended_to(self, given, at)
+        times = inputs.times_of(self, given)
+        q, seen = self._read(given)
+        steps = self.steps(q.mean, seen, given.controls, times, self._variances(q))
+        a, (weights, learned) = self._weighted(steps)
+        parts = tf.range(self.time_parts, dtype=tf.float32) / self.time_parts
+        between = intervals(times, seen, self.time_unit)[..., tf.newaxis]
+        moments = tf.reshape(
+            times[..., tf.newaxis] / self.time_unit + parts * between, tf.shape(steps.intervals)
+        )
+        merged = merge(moments, at / self.time_unit)
+
+        def of_steps(x):
+            return tf.gather(x, merged.order % tf.shape(x)[1], axis=1, batch_dims=1)
+
+        def pick(x, index):
+            return tf.gather(x, index, axis=1, batch_dims=1)
+
+        is_step = tf.cast(merged.is_step, tf.float32)
+        observed = of_steps(steps.observed)
+        observed *= tf.reshape(
+            is_step, tf.concat([tf.shape(is_step), [1] * (len(observed.shape) - 2)], axis=0)
+        )
+        acting = pick(steps.controls, tf.maximum(merged.weight_index - 1, 0))
+        acting = tf.concat([acting, pick(learned, merged.weight_index)], axis=-1)
+        emission_weights = pick(weights, merged.emission_index)
+        model, basis = self.mixture.state_space(
+            emission_weights, pick(weights, merged.weight_index), acting, merged.intervals
+        )
+        emission = self.mixture.mix(self.mixture.emission, emission_weights)
+        dynamics = Dynamics(
+            _read_with(model, None if steps.variances is None else of_steps(steps.variances)),
+            of_steps(a),
+            observed,
+            emission_weights,
+            emission,
+            basis,
+            merged.places,
+        )
+        # A time that is a frame's own gets the answer about that frame.
+        same = at[:, :, tf.newaxis] == times[:, tf.newaxis]
+        index = tf.argmax(same, axis=2, output_type=tf.int32)
+        is_frame = tf.cast(tf.reduce_any(same, axis=2), tf.float32)
+        own_seen = pick(seen, index)
+        own_seen *= is_frame if len(own_seen.shape) == 2 else is_frame[..., tf.newaxis]
+        own = Encoding(pick(q.mean, index), pick(q.std, index))
+        return self._frames(dynamics, own, own_seen, pick(given.frames, index), method)
+
+    def _frames(self, dynamics: Dynamics, q, seen, frames, method):
+        """``Frames`` from what is known of each one alone, and from all others."""
+        del frames  # they are what q says
+        z = dynamics.moments(method)
+        emission = dynamics.at_steps(dynamics.emission)
+        q = completed(q, seen, emission, self.mixture.emission_noise, z)
+        weights = dynamics.at_steps(dynamics.mode_weights)
+        return Frames(self._decode(q.mean), q.mean, q.std, z.means, weights)
 
     def _forecast(self, given, num_steps):
         # Along one path: the mean of several fades to the middle, where nothing ever is.
         options = {"paths": 1} if self.paths > 1 else {}
         return inputs.forecast_by_imputation(self, given, num_steps, **options)
 
-    def _generate(self, controls, num_steps, sampler, num_objects):
+    def _generate(self, controls, num_steps, sampler, num_objects, times=None):
         del num_objects
         batch_size = tf.shape(controls)[0]
+        between = intervals(times, controls, self.time_unit)
         mixture = self.mixture
         n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
         start_sampler, z_sampler, a_sampler = sampler.split(3)
@@ -560,15 +688,17 @@ class KVAE(SequenceModel):
         z = mixture.initial_mean + tf.matmul(
             start, tf.linalg.cholesky(mixture.initial_covariance), transpose_b=True
         )
-        w = z_sampler.normal([num_steps, batch_size, n], axis=1)
+        w = z_sampler.normal([num_steps, batch_size, self.time_parts * n], axis=1)
         v = a_sampler.normal([num_steps, batch_size, m], axis=1)
         r_std = tf.sqrt(mixture.emission_noise)
 
         def step(carry, inputs):
             z, weights, *state = carry
-            w, v, control = inputs
+            w, v, control, interval = inputs
             a = tf.linalg.matvec(mixture.mix(mixture.emission, weights), z) + r_std * v
             drawn = (z, a, weights)
+            if self.reads_times:
+                return self._drawn_on(z, a, state, w, control, interval), drawn
             read = z if self.network.reads_latents else a
             (weights, learned), state = self.network.step(read, tuple(state))
             q_std = tf.sqrt(mixture.noise(weights))
@@ -581,17 +711,33 @@ class KVAE(SequenceModel):
         _, drawn = lgssm.scan(
             step,
             (z, first.mode_weights, *state),
-            (w, v, tf.transpose(controls, [1, 0, 2])),
+            (w, v, tf.transpose(controls, [1, 0, 2]), tf.transpose(between)),
             [[None, n], [None, m], [None, self.network.num_modes]],
         )
         z, a, weights = (tf.transpose(x, [1, 0, 2]) for x in drawn)
         return Frames(self._decode(a), a, tf.zeros_like(a), z, weights)
 
+    def _drawn_on(self, z, a, state, noise, control, interval):
+        """The next latent state, mode weights and state of the network, continuous time."""
+        mixture, parts = self.mixture, self.time_parts
+        n = mixture.settings["latent_size"]
+        for part in range(parts):
+            read = z if self.network.reads_latents else a
+            (weights, learned), state = self.network.step(read, tuple(state), interval / parts)
+            moved = mixture.step(weights, tf.concat([control, learned], axis=1), interval / parts)
+            A, offset, Q = map(batch_first, moved)
+            A, offset, factor = cast((A, offset, psd_factor(Q)), z.dtype)
+            own = noise[:, part * n : (part + 1) * n]
+            z = tf.linalg.matvec(A, z) + offset + tf.linalg.matvec(factor, own)
+            a = tf.linalg.matvec(mixture.mix(mixture.emission, weights), z)
+        return (z, weights, *state)
+
     def _score(self, given):
-        frames, observed, controls, _ = given
+        frames, observed, controls, _, times = given
         encodings = self._encode(frames).mean
-        model, a, _ = self._dynamics(encodings, observed, controls)
-        prior = lgssm.filter(model, a, observed).step_log_likelihoods
+        dynamics = self._dynamics(self.steps(encodings, observed, controls, times))
+        prior = lgssm.filter(*dynamics[:3])
+        prior = dynamics.at_steps(prior.step_log_likelihoods)
         log_p = self.likelihood.log_prob(self.decoder(encodings), frames)
         reconstruction = log_p if observed is None else observed * log_p
         return Scores(prior + reconstruction, prior, reconstruction)
@@ -602,7 +748,7 @@ class KVAE(SequenceModel):
         return filter_start(self.network, self.mixture, batch_size)
 
     def _filter_step(self, state, given):
-        frames, seen, controls, _ = given
+        frames, seen, controls, *_ = given
         seen = inputs.mask(seen, frames, axes=1)
         q = self._encode(frames)
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
@@ -628,10 +774,21 @@ class KVAE(SequenceModel):
     # Helpers.
 
     def _infer(self, given: Inputs):
-        """LGSSM, encodings, mask, encoding stds and mode weights of a batch of inputs."""
-        q = self._encode(given.frames)
-        model, a, weights = self._dynamics(q.mean, given.seen, given.controls)
-        return model, a, given.seen, q.std, weights
+        """``Dynamics`` of a batch of inputs; ``Encoding`` of its frames, with predictions in gaps,
+        and their mask.
+        """
+        q, seen = self._read(given)
+        steps = self.steps(q.mean, seen, given.controls, given.times, self._variances(q))
+        dynamics = self._dynamics(steps)
+        return dynamics, Encoding(dynamics.at_steps(dynamics.encodings), q.std), seen
+
+    def _read(self, given: Inputs):
+        """``Encoding`` of each frame, and the mask."""
+        return self._encode(given.frames), given.seen
+
+    def _variances(self, q):
+        """Variances of errors with which encodings are read, beside the emission noise; or None."""
+        del q
 
 
 def _bound(reconstruction, regularisation, seen, loss=None):
@@ -646,6 +803,13 @@ def _bound(reconstruction, regularisation, seen, loss=None):
     if loss is None:
         return Bound(elbo, terms, num_frames)
     return Bound(elbo, terms, num_frames, elbo - num_frames * (loss - tf.stop_gradient(loss)))
+
+
+def _read_with(model, variances):
+    """An LGSSM whose observations have further errors."""
+    if variances is None:
+        return model
+    return model._replace(emission_noise=model.emission_noise + variances)
 
 
 def _bend(a, seen):

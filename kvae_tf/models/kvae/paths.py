@@ -23,26 +23,26 @@ from kvae_tf.layers import Encoding, JointFilterResult, joint_filter
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Frames
 from kvae_tf.models.inputs import Inputs
-from kvae_tf.models.kvae.moments import completed, latent_moments
+from kvae_tf.models.kvae.dynamics import Steps
+from kvae_tf.models.kvae.moments import completed
 
 _SCALE = 0.5  # of the draws; chosen on validation
 
 
-def log_prob(model, a, observed, controls, paths: int, sampler: lgssm.Sampler) -> tf.Tensor:
+def log_prob(model, steps: Steps, paths: int, sampler: lgssm.Sampler) -> tf.Tensor:
     """A lower bound of log p(a | u), ``[B]``, nats.
 
     Args:
       model: the KVAE.
-      a: ``[B, T, m]``.
-      observed: ``[B, T]``, 1 = seen, or None.
-      controls: ``[B, T, U]``.
+      steps: encodings, mask, controls and intervals of B sequences.
       paths: number S of paths.
       sampler: source of the draws.
     """
-    seen = inputs.mask(observed, a)
+    a = steps.encodings
+    steps = steps._replace(observed=inputs.mask(steps.observed, a))
     n = model.mixture.settings["latent_size"]
     noise = sampler.normal([tf.shape(a)[0], paths, tf.shape(a)[1], n])
-    result = _filter(model, *(_each(x, paths) for x in (a, seen, controls)), noise)
+    result = _filter(model, _each_step(steps, paths), noise)
     likelihoods = _apart(tf.reduce_sum(result.step_log_likelihoods, axis=1), paths)
     return tf.reduce_logsumexp(likelihoods, axis=1) - math.log(paths)
 
@@ -58,17 +58,21 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
       paths: number S of paths.
     """
     q, seen = Encoding(*model.encoder(given.frames)), given.seen
-    num_steps, n = tf.shape(q.mean)[1], model.mixture.settings["latent_size"]
+    steps = model.steps(q.mean, seen, given.controls, given.times)
+    num_steps, n = tf.shape(steps.encodings)[1], model.mixture.settings["latent_size"]
     # The same draws for all sequences, so that an answer does not depend on the batch.
     noise = tf.random.stateless_normal([1, paths, num_steps, n], [0, 1])
     noise = tf.repeat(noise, tf.shape(seen)[0], axis=0)
     known = Encoding(_each(q.mean, paths), _each(q.std, paths))
-    observed, controls = _each(seen, paths), _each(given.controls, paths)
-    filled, parameters, _, likelihoods = _filter(model, known.mean, observed, controls, noise)
-    state_space = model.state_space(parameters, controls)
-    z = latent_moments(state_space, filled, observed, method)
-    each_q = completed(known, observed, state_space.emission, state_space.emission_noise, z)
-    likelihoods = tf.cumsum(_apart(likelihoods, paths), axis=2)
+    steps = _each_step(steps, paths)
+    filled, parameters, _, likelihoods = _filter(model, steps, noise)
+    dynamics = model.state_space(parameters, steps._replace(encodings=filled))
+    z = dynamics.moments(method)
+    emission = dynamics.at_steps(dynamics.emission)
+    noise = dynamics.model.emission_noise
+    each_q = completed(known, _each(seen, paths), emission, noise, z)
+    likelihoods = dynamics.at_steps(tf.cumsum(likelihoods, axis=1))
+    likelihoods = _apart(likelihoods, paths)
     if method == "smooth":
         likelihoods = tf.zeros_like(likelihoods) + likelihoods[:, :, -1:]
     weights = tf.nn.softmax(likelihoods, axis=1)[..., tf.newaxis]  # [B, S, T, 1]
@@ -82,17 +86,24 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     a = tf.where(seen[..., tf.newaxis] > 0, q.mean, a)
     least = tf.square(tf.reduce_min(_apart(each_q.std, paths), axis=1))
     std = tf.sqrt(tf.maximum(variance, least))
-    modes = mean(parameters.mode_weights[:, :-1])
+    modes = mean(dynamics.at_steps(dynamics.mode_weights))
     frames = model.likelihood.mean(model.decoder(a))
     return Frames(frames, a, std, mean(z.means), modes)
 
 
-def _filter(model, a, observed, controls, noise) -> JointFilterResult:
+def _filter(model, steps: Steps, noise) -> JointFilterResult:
     """Filters B S sequences, with standard normal noise ``[B, S, T, n]``."""
+    a, observed, controls, intervals, _ = steps
     first = tf.range(tf.shape(noise)[1]) == 0
     draws = tf.where(first[:, tf.newaxis, tf.newaxis], 0.0, _SCALE * noise)
     draws = tf.reshape(draws, tf.concat([tf.shape(a)[:2], [noise.shape[3]]], axis=0))
-    return joint_filter(model.network, model.mixture, a, observed, controls, draws=draws)
+    return joint_filter(
+        model.network, model.mixture, a, observed, controls, draws=draws, intervals=intervals
+    )
+
+
+def _each_step(steps, paths):
+    return Steps(*(None if x is None else _each(x, paths) for x in steps))
 
 
 def _each(x, paths):

@@ -89,6 +89,19 @@ class KVAESettings(
         "Number of Fourier features of an encoding that the decoder reads; they allow sharp edges.",
         least=0,
     )
+    time: str = setting(
+        "discrete",
+        "Modes as steps from frame to frame (discrete), or as generators in continuous time, for "
+        "frames at irregular `times`.",
+        choices=("discrete", "continuous"),
+    )
+    time_parts: int = setting(
+        1,
+        "--time=continuous: equal parts of the interval between two frames, at each of which the "
+        "modes are weighted anew.",
+        least=1,
+        most=100,
+    )
     learn_controls: bool = setting(
         False, "Let the dynamics network also emit a control of the latent state's size."
     )
@@ -197,6 +210,13 @@ class KVAESettings(
                 f"--settling_epochs is {self.settling_epochs}, expected 0 with --network=linear, "
                 "which has no encoder"
             )
+        if self.time_parts > 1 and self.time == "discrete":
+            raise UserError(f"--time_parts is {self.time_parts}, expected 1, or --time=continuous")
+        if self.em_epochs and self.time == "continuous":
+            raise UserError(
+                f"--em_epochs is {self.em_epochs}, expected 0 with --time=continuous: expectation "
+                "maximisation is for equal steps"
+            )
         if is_linear and self.objective != "collapsed":
             raise UserError(
                 f"--objective is {self.objective}, expected collapsed with --network=linear"
@@ -265,6 +285,7 @@ def _create(setup: Setup) -> KVAE:
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
         finishing_start=setup.updates(settings.finishing_start(setup.epochs)),
         standardise=_moments(setup.train) if setup.train.is_vector else None,
+        time_unit=_time_unit(setup.train) if settings.time == "continuous" else 1.0,
     )
 
 
@@ -290,6 +311,13 @@ def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
         stop, updates = setup.epochs, s.path_updates
         found.append(DynamicsTraining(setup.train, finishing, stop, updates, setup.seed, True))
     return found
+
+
+def _time_unit(train):
+    """Mean seconds between two frames; 1 where nothing is known of them."""
+    if not train.has_times or train.num_steps < 2:
+        return 1.0
+    return float(np.diff(train.times, axis=1).mean())
 
 
 def _moments(train):
@@ -326,7 +354,7 @@ SPEC = ModelSpec(
     callbacks=_callbacks,
     recipe=recipe,
     describe=_describe,
-    from_data=("standardise",),
+    from_data=("standardise", "time_unit"),
     first_updates=("pretraining_updates", "frozen_updates"),
     accepts_vectors=lambda settings: settings.network in ("mlp", "linear"),
     older_exports=lambda values: {"elbo_is_log_weight": True},

@@ -29,12 +29,12 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
-from kvae_tf.layers import Encoding, filter_step, joint_filter
+from kvae_tf.layers import Encoding, filter_step
 from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
+from kvae_tf.models.kvae.dynamics import Dynamics
 from kvae_tf.models.kvae.model import KVAE
-from kvae_tf.models.kvae.moments import latent_moments
 from kvae_tf.models.xla_gradient import compile_with_gradient
 
 _WIDEST = 100.0  # variance of a potential, in units of standardised encodings
@@ -109,7 +109,7 @@ class VectorKVAE(KVAE):
         if frozen_encoder:
             psi = Encoding(*map(tf.stop_gradient, psi))
         posterior = self._training_posterior if training else self._posterior
-        packed = posterior(tf.concat(psi, axis=-1), seen, given.controls)
+        packed = posterior(tf.concat(psi, axis=-1), seen, given.controls, given.times)
         log_z, mean, factor = self._unpacked(packed)
         a = mean + tf.linalg.matvec(factor, draw_sampler.normal(tf.shape(mean)))
         variance = tf.reduce_sum(tf.square(factor), axis=-1)
@@ -123,17 +123,17 @@ class VectorKVAE(KVAE):
         num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(terms["reconstruction"] + terms["regularisation"], terms, num_frames)
 
-    def _posterior(self, psi, observed, controls):
+    def _posterior(self, psi, observed, controls, times=None):
         """log Z and the moments of a, as one tensor ``[B, T, 1 + m + m²]`` for one gradient."""
         psi = Encoding(*tf.split(psi, 2, axis=-1))
-        model, mu, _ = self._potential_dynamics(psi, observed, controls)
-        result = lgssm.smooth(model, mu, observed)
-        q, covariance = self._encoding_moments(
-            psi, observed, model.emission, result.smoothed_means, result.smoothed_covariances
-        )
+        dynamics = self._potential_dynamics(psi, observed, controls, times)
+        result = lgssm.smooth(*dynamics[:3])
+        # In the model's own coordinates: encodings are the same in all.
+        own = dynamics.model.emission, result.smoothed_means, result.smoothed_covariances
+        q, covariance = self._encoding_moments(psi, observed, *map(dynamics.at_steps, own))
         factor = psd_factor(covariance)
-        log_z = tf.repeat(result.log_likelihood[:, tf.newaxis], tf.shape(mu)[1], axis=1)
-        shape = tf.concat([tf.shape(mu)[:2], [self.encoding_size**2]], axis=0)
+        log_z = tf.repeat(result.log_likelihood[:, tf.newaxis], tf.shape(psi.mean)[1], axis=1)
+        shape = tf.concat([tf.shape(psi.mean)[:2], [self.encoding_size**2]], axis=0)
         return tf.concat([log_z[..., tf.newaxis], q.mean, tf.reshape(factor, shape)], axis=-1)
 
     def _unpacked(self, packed):
@@ -142,19 +142,17 @@ class VectorKVAE(KVAE):
         shape = tf.concat([tf.shape(mean), [m]], axis=0)
         return log_z[:, 0, 0], mean, tf.reshape(factor, shape)
 
-    def _potential_dynamics(self, psi, observed, controls):
-        """The LGSSM of a batch with the potentials' noise, their means, and the mode weights."""
-        variances = tf.square(psi.std)
-        mu = psi.mean
-        if self.network.kind == "constant":
-            parameters = self.network(mu)
-        else:
-            mu, parameters, _, _ = joint_filter(
-                self.network, self.mixture, mu, observed, controls, variances
-            )
-        model = self.state_space(parameters, controls)
-        noise = model.emission_noise + variances
-        return model._replace(emission_noise=noise), mu, parameters.mode_weights
+    def _potential_dynamics(self, psi, observed, controls, times) -> Dynamics:
+        """The state-space model of a batch with the potentials' noise, observing their means."""
+        steps = self.steps(psi.mean, observed, controls, times, self._variances(psi))
+        return self._dynamics(steps)
+
+    def _weighted(self, steps):
+        is_constant = self.network.kind == "constant"
+        return super()._weighted(steps._replace(observed=None) if is_constant else steps)
+
+    def _variances(self, q):
+        return tf.square(q.std)
 
     def _encoding_moments(self, psi, seen, emission, z, P):
         """Moments of a given z ~ N(z, P) and the potential: ``Encoding``, covariance."""
@@ -169,17 +167,13 @@ class VectorKVAE(KVAE):
 
     # Queries.
 
-    def _infer(self, given):
-        psi = self._encode(given.frames)
-        model, mu, weights = self._potential_dynamics(psi, given.seen, given.controls)
-        return model, mu, given.seen, psi.std, weights
-
-    def _impute(self, given, method):
-        model, mu, seen, std, weights = self._infer(given)
-        z, P = latent_moments(model, mu, seen, method)
-        q, covariance = self._encoding_moments(Encoding(mu, std), seen, model.emission, z, P)
-        frames, stds = self._entries_of(given.frames, seen, q.mean, covariance)
-        return Frames(frames, q.mean, q.std, z, weights[:, :-1], stds)
+    def _frames(self, dynamics, q, seen, frames, method):
+        z, P = dynamics.moments(method)
+        emission = dynamics.at_steps(dynamics.emission)
+        q, covariance = self._encoding_moments(q, seen, emission, z, P)
+        frames, stds = self._entries_of(frames, seen, q.mean, covariance)
+        weights = dynamics.at_steps(dynamics.mode_weights)
+        return Frames(frames, q.mean, q.std, z, weights, stds)
 
     def _entries_of(self, frames, seen, mean, covariance):
         """Vectors, seen entries as given, and stds: of draws of a, and of p(x | a)."""
@@ -196,8 +190,8 @@ class VectorKVAE(KVAE):
         return means, tf.where(there, 0.0, tf.sqrt(variance))
 
     def _score(self, given):
-        model, mu, seen, _, _ = self._infer(given)
-        prior = lgssm.filter(model, mu, seen).step_log_likelihoods
+        dynamics, _, seen = self._infer(given)
+        prior = dynamics.at_steps(lgssm.filter(*dynamics[:3]).step_log_likelihoods)
         return self._scores(prior, self._encode(given.frames), seen, given.frames)
 
     def _scores(self, prior, psi, seen, frames):
@@ -207,7 +201,7 @@ class VectorKVAE(KVAE):
         return Scores(prior + log_p, prior, log_p)
 
     def _filter_step(self, state, given):
-        frames, seen, controls, _ = given
+        frames, seen, controls, *_ = given
         seen = inputs.mask(seen, frames, axes=1)
         psi = self._encode(frames)
         state, step = filter_step(

@@ -1,0 +1,63 @@
+"""Compares a model in continuous time with discrete ones, on frames at irregular times.
+
+python scripts/irregular.py --output=saved_models/tables/irregular.json
+
+A model trains for about 15 minutes on a core.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from kvae_tf.apps import cli
+
+
+def define() -> None:
+    """The flags."""
+    flags.DEFINE_list("models", [], "continuous, gaps, order; empty: all.")
+    flags.DEFINE_string("config", "box_irregular", "Config of the model in continuous time.")
+    flags.DEFINE_integer("path_frames", 60, "Frames of a path, of which 20 are shown.", 20)
+    flags.DEFINE_integer("seed", 0, "Of data, masks and training.", 0, cli.LARGEST_SEED)
+    flags.DEFINE_integer("test_sequences", 300, "Number of test sequences.", 1, 1000)
+    flags.DEFINE_list("set", [], "Settings in place of the config's: epochs=2,steps_per_epoch=5.")
+    flags.DEFINE_string("run_dir", "runs/irregular", "Folder of the runs.")
+    flags.DEFINE_string("output", None, "A JSON file, to which models are added.", required=True)
+
+
+def call() -> None:
+    """Flags to one call."""
+    cli.import_tensorflow_quietly()
+    from kvae_tf.apps import irregular
+    from kvae_tf.data import storage
+    from kvae_tf.errors import UserError
+    from kvae_tf.experiments import flags as settings_flags
+
+    values = flags.FLAGS
+    models = values.models or list(irregular.MODELS)
+    for model in models:
+        if model not in irregular.MODELS:
+            raise UserError(f"--models has {model!r}, expected some of {irregular.MODELS}")
+    changes = settings_flags.read([f"--{word}" for word in values.set])
+    output = Path(values.output)
+    storage.make_folder(output.parent, "output")
+    results = storage.read_json(output, "results of this command") if output.exists() else {}
+    for model in models:
+        name = f"{values.path_frames}/{values.seed}/{model}"
+        folder = Path(values.run_dir) / name
+        results[name] = irregular.compare(
+            model, values.config, values.path_frames, values.seed, str(folder),
+            values.test_sequences, overwrite=True, **changes,
+        )  # fmt: skip
+        storage.write_json(output, results)
+        print(f"{name}: {results[name]}", flush=True)
+
+
+def main() -> None:
+    """Runs the command."""
+    cli.run(call, define, __doc__)
+
+
+if __name__ == "__main__":
+    main()
