@@ -30,13 +30,19 @@ from kvae_tf.experiments import presets, run
 MODELS = ("continuous", "gaps", "order")
 _WORLD = "box"
 _FRAMES = 20
-_SIZES = (5000, 500, 1000)
 _FIRST_SEEN, _RATE = 4, 0.5
 _BATCH = 100
 
 
 def compare(
-    model: str, config: str, path_frames: int, seed: int, run_dir: str, test_sequences: int, **flags
+    model: str,
+    config: str,
+    path_frames: int,
+    seed: int,
+    run_dir: str,
+    train_sequences: int,
+    test_sequences: int,
+    **flags,
 ) -> dict[str, object]:
     """Trains one of the models and measures its errors.
 
@@ -46,6 +52,7 @@ def compare(
       path_frames: number of frames of a path.
       seed: of the data, the masks and the training.
       run_dir: folder of the run.
+      train_sequences: number of training sequences; a tenth as many are for validation.
       test_sequences: number of test sequences.
       **flags: settings by their flags' names, in place of those of the config.
 
@@ -53,8 +60,9 @@ def compare(
       ``hidden`` and, but for ``order``, ``between``: fractions of incorrect pixels, with ``_se``
       standard errors over sequences; ``updates``; ``seconds`` of processor time of the training.
     """
-    drawn = bouncing_ball.splits(_WORLD, seed, _SIZES, _FRAMES, path_frames=path_frames)
-    whole = bouncing_ball.splits(_WORLD, seed, _SIZES, path_frames)
+    sizes = train_sequences, max(train_sequences // 10, 1), test_sequences
+    drawn = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES, path_frames=path_frames)
+    whole = bouncing_ball.splits(_WORLD, seed, sizes, path_frames)
     steps = [np.rint(part.times / bouncing_ball.INTERVAL).astype(int) for part in drawn]
     own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
     if model == "continuous":
@@ -68,8 +76,7 @@ def compare(
     settings = presets.settings(config, **own | flags)
     trained = run.execute(settings, splits, training_only=True).model
     seconds = time.process_time() - start
-    test = (part.test.select(slice(0, test_sequences)) for part in (drawn, whole))
-    found = _errors(model, trained, *test, steps[-1][:test_sequences], seed)
+    found = _errors(model, trained, drawn.test, whole.test, steps[-1], seed)
     updates = int(trained.optimizer.iterations.numpy())
     return found | {"updates": updates, "seconds": round(seconds)}
 

@@ -71,6 +71,11 @@ MODELS = {
 }
 
 
+def slow_but(*quick):
+    """The names of all models; those that are not quick are for slow runs."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+
+
 @functools.cache
 def shared(name):
     return MODELS[name]()
@@ -98,8 +103,17 @@ def assert_answers_close(one, two, tolerance=1e-4):
 # The discrete model.
 
 
-@pytest.mark.parametrize("kind", ["lstm", "state", "constant"])
-@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "gaps"),
+    [
+        ("lstm", False),
+        *(
+            pytest.param(kind, gaps, marks=pytest.mark.slow)
+            for kind, gaps in (("lstm", True), ("state", False), ("state", True),
+                               ("constant", False), ("constant", True))
+        ),
+    ],
+)  # fmt: skip
 def test_at_regular_times_it_is_the_discrete_model(kind, gaps):
     """With generators that are diagonal, since the discrete model's noise is."""
     num_modes = 1 if kind == "constant" else K
@@ -138,7 +152,7 @@ def test_at_regular_times_it_is_the_discrete_model(kind, gaps):
     assert_answers_close(*forecasts)
 
 
-@pytest.mark.parametrize("kind", ["linear", "full"])
+@pytest.mark.parametrize("kind", ["linear", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_grid_with_gaps_gives_the_same(kind):
     """One mode: what lies on a grid is the regular model's, where all other frames are missing."""
     model = linear_model() if kind == "linear" else frames_model("constant", num_modes=1)
@@ -187,8 +201,8 @@ def test_times_in_one_order():
         np.testing.assert_array_equal(getattr(merged, name)[0], value, err_msg=name)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("method", ["smooth", "filter"])
+@pytest.mark.parametrize("name", slow_but("parts"))
+@pytest.mark.parametrize("method", ["smooth", pytest.param("filter", marks=pytest.mark.slow)])
 def test_at_the_times_of_frames_it_is_the_imputation(name, method):
     model = shared(name)
     expected = model.impute(*given(name), method=method, times=TIMES)
@@ -198,7 +212,7 @@ def test_at_the_times_of_frames_it_is_the_imputation(name, method):
     assert_answers_close(picked, found)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but("parts"))
 def test_what_else_is_asked_changes_nothing(name):
     model = shared(name)
     rng = np.random.default_rng(3)
@@ -231,6 +245,7 @@ def test_a_time_between_frames_is_that_of_a_missing_one():
         )
 
 
+@pytest.mark.slow
 def test_after_the_last_frame_it_is_the_forecast():
     model = shared("lstm")
     times = TIMES[:, -1:] + np.arange(1.0, 4.0)
@@ -244,7 +259,7 @@ def test_after_the_last_frame_it_is_the_forecast():
 # Training and drawing.
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but("controls", "linear"))
 def test_gradients_are_finite_and_reach_every_variable(name):
     model = MODELS[name]()
     with tf.GradientTape() as tape:
@@ -257,8 +272,15 @@ def test_gradients_are_finite_and_reach_every_variable(name):
         assert np.abs(gradient).max() > 0, variable.path
 
 
-@pytest.mark.parametrize("objective", ["collapsed", "sampled"])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("objective", "jit"),
+    [
+        ("collapsed", False),
+        pytest.param("collapsed", True, marks=pytest.mark.slow),
+        pytest.param("sampled", False, marks=pytest.mark.slow),
+        pytest.param("sampled", True, marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns(objective, jit):
     """In compiled steps, and in steps whose dynamics are compiled."""
     rng = np.random.default_rng(5)
@@ -312,9 +334,7 @@ def test_the_start_is_constant_velocity_in_time():
 # Exports, and what is refused.
 
 
-@pytest.mark.parametrize(
-    "name", ["linear", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "linear")]
-)
+@pytest.mark.parametrize("name", slow_but("linear"))
 def test_an_export_answers_the_same(name, tmp_path):
     model = shared(name)
     export(model, tmp_path / "1")

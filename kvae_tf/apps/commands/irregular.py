@@ -20,7 +20,8 @@ def define() -> None:
     flags.DEFINE_string("config", "box_irregular", "Config of the model in continuous time.")
     flags.DEFINE_integer("path_frames", 60, "Frames of a path, of which 20 are shown.", 20)
     flags.DEFINE_integer("seed", 0, "Of data, masks and training.", 0, cli.LARGEST_SEED)
-    flags.DEFINE_integer("test_sequences", 300, "Number of test sequences.", 1, 1000)
+    flags.DEFINE_integer("train_sequences", 5000, "Number of training sequences.", 1)
+    flags.DEFINE_integer("test_sequences", 300, "Number of test sequences.", 1)
     flags.DEFINE_list("set", [], "Settings in place of the config's: epochs=2,steps_per_epoch=5.")
     flags.DEFINE_string("run_dir", "runs/irregular", "Folder of the runs.")
     flags.DEFINE_string("output", None, "A JSON file, to which models are added.", required=True)
@@ -48,7 +49,7 @@ def call() -> None:
         folder = Path(values.run_dir) / name
         results[name] = irregular.compare(
             model, values.config, values.path_frames, values.seed, str(folder),
-            values.test_sequences, overwrite=True, **changes,
+            values.train_sequences, values.test_sequences, overwrite=True, **changes,
         )  # fmt: skip
         storage.write_json(output, results)
         print(f"{name}: {results[name]}", flush=True)

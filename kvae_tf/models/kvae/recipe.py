@@ -23,6 +23,16 @@ _SEQUENCES = 200  # looked at
 _EPOCHS = 28
 _LARGEST = 64 * 64 * 3  # numbers in a frame, for dense layers in reasonable time
 _STARTS = 3  # where the encoder starts at random
+# Vectors in continuous time, for which there is no expectation maximisation.
+_BY_GRADIENTS = {
+    "em_epochs": 0,
+    "epochs": 20,
+    "steps_per_epoch": 50,
+    "learning_rate": 0.01,
+    "schedule": "cosine",
+    "learn_noise": True,
+    "learn_initial": True,
+}
 _TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
@@ -39,6 +49,8 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         # With an encoder or several modes, EM and what goes with it does not apply.
         is_plain = given.get("network", "linear") == "linear" and given.get("num_modes", 1) == 1
         chosen = vector_recipe(train) if is_plain else {}
+        if chosen and given.get("time") == "continuous":
+            chosen |= _BY_GRADIENTS
         return {name: value for name, value in chosen.items() if name not in given}
     if math.prod(train.frame_shape) > _LARGEST:
         height, width, channels = train.frame_shape
