@@ -1,6 +1,6 @@
 """Compares a model in continuous time with discrete ones, on frames at irregular times.
 
-python scripts/irregular.py --output=saved_models/tables/irregular.json
+python scripts/irregular.py --output=runs/irregular.json
 
 A model trains for about 15 minutes on a core.
 """
