@@ -1,7 +1,8 @@
 """Filtering, smoothing and the log-likelihood: the public calls and the choice of method.
 
-``method="sequential"`` (one loop over time, the fastest on a CPU), ``"parallel"`` (a scan of depth
-log T, for long sequences on a GPU) and ``"tfp"`` (TensorFlow Probability, the reference engine).
+``method="sequential"`` (one loop over time, the fastest for batches), ``"parallel"`` (blocks of
+steps side by side, depth √T, for few long sequences) and ``"tfp"`` (TensorFlow Probability, the
+reference engine).
 
 Methods ``"sequential"`` and ``"parallel"`` compute in float64 whatever the model's dtype, and cast
 their results back. A float32 covariance loses directions whose variance is below 1e-7 of its
@@ -240,7 +241,7 @@ def _infer(function, inputs, method, stabilised, validate):
     model = padding.pad_model(model, *sizes)
     frames = [padding.pad(x, dict(enumerate(sizes))) for x in (observations, observed)]
     given = (*model, *frames, tf.constant(num_steps))
-    # XLA takes ten seconds and more for all the joins of a parallel scan, and gains little.
+    # XLA takes ten seconds and more for the passes over blocks, and gains little for short series.
     results = eager.call(function, given, method != "parallel", **settings)
     return padding.cut(results, sizes[0] - batch_size, sizes[1] - num_steps)
 
@@ -248,20 +249,20 @@ def _infer(function, inputs, method, stabilised, validate):
 def _filter(*given, method, stabilised):
     """``filter`` of the fields of a model, observations, the mask, and T or None (all steps)."""
     dtype, inputs = _in_float64(*given)
-    if method == "parallel":
-        return cast(parallel.filter(*inputs), dtype)
     ssm = _batch_last_ssm(*inputs)
-    return cast(_filter_result(ssm, sequential.forward(ssm, stabilised)), dtype)
+    result = parallel.filter(ssm) if method == "parallel" else sequential.forward(ssm, stabilised)
+    return cast(_filter_result(ssm, result), dtype)
 
 
 def _smooth(*given, method, stabilised):
     """``smooth`` of the same."""
     dtype, inputs = _in_float64(*given)
-    if method == "parallel":
-        return cast(parallel.smooth(*inputs), dtype)
     ssm = _batch_last_ssm(*inputs)
-    result = sequential.forward(ssm, stabilised)
-    smoothed = sequential.backward(ssm, result, stabilised)
+    if method == "parallel":
+        result, smoothed = parallel.smooth(ssm)
+    else:
+        result = sequential.forward(ssm, stabilised)
+        smoothed = sequential.backward(ssm, result, stabilised)
     filtered = _filter_result(ssm, result)
     moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
     return cast(moments, dtype)
@@ -270,9 +271,9 @@ def _smooth(*given, method, stabilised):
 def _log_likelihood(*given, method, stabilised):
     """``log_likelihood`` of the same."""
     dtype, inputs = _in_float64(*given)
-    if method == "parallel":
-        return cast(parallel.log_likelihood(*inputs), dtype)
     ssm = _batch_last_ssm(*inputs)
+    if method == "parallel":
+        return cast(parallel.log_likelihood(ssm), dtype)
     return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 
 

@@ -18,7 +18,7 @@ MISSING_RATE = 0.3
 TASKS = ("forward", "gradients")
 EAGER = "eager call"
 
-_PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 4, 1000
+_PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 8, 1000
 _HEADER = (
     f"{'n':>3}{'B':>5}{'T':>7}  {'task':<10}{'method':<12}{'jit':<5}{'ms/call':>10}{'calls':>7}"
     f"{'compile s':>11}{'max error':>11}{'TFP/ours':>10}"
@@ -76,7 +76,7 @@ def engine(
     Args:
       sizes: pairs (B, T); by default ``SIZES``.
       latent_sizes: dimensions n, each of which is combined with all sizes; 4, 8 and 16 by default.
-      methods: names out of ``lgssm.METHODS``, all by default; ``"parallel"`` is left out for n > 4.
+      methods: names out of ``lgssm.METHODS``, all by default; ``"parallel"`` is left out for n > 8.
       repeats: number of timed calls, 30 by default.
 
     Returns:
