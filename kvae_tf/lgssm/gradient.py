@@ -65,18 +65,18 @@ def adjoint(ssm: BatchLastLGSSM, result: FilterPass, end=None):
       and N k ``[T, m, n, B]`` of each scalar observation.
     """
     m, n = ssm.emission.shape[1:3]
-    batch = ssm.emission.shape[-1]
+    end = end or _zeros(result)
+    batch, number = (x.shape[-1] for x in end)
 
     def step(carry, inputs):
         carry, errors, pulls = _step_back(carry, inputs)
         return carry, (*carry, tf.stack(errors), tf.stack(pulls))
 
-    zeros = tf.zeros_like(ssm.transition[0])
     _, outputs = scan(
         step,
-        end or (zeros[0], zeros),
+        end,
         _backward_inputs(ssm, result),
-        [[n, batch], [n, n, batch], [m, batch], [m, n, batch]],
+        [[n, batch], [n, n, number], [m, batch], [m, n, number]],
         reverse=True,
     )
     return outputs
@@ -103,10 +103,15 @@ def adjoint_from_zero(ssm: BatchLastLGSSM, result: FilterPass):
             whole = whole - steps.outer(emission[i], seen)
         return (*moments, whole), ()
 
-    zeros = tf.zeros_like(ssm.transition[0])
-    start = (zeros[0], zeros, steps.add_diagonal(zeros, tf.ones_like(zeros[0])))
+    r, N = _zeros(result)
+    start = (r, N, steps.add_diagonal(N, tf.ones_like(r)))
     (r, N, whole), _ = scan(step, start, _backward_inputs(ssm, result), [], reverse=True)
     return whole, r, N
+
+
+def _zeros(result):
+    """r and N behind the last step."""
+    return tf.zeros_like(result.means[0]), tf.zeros_like(result.covariances[0])
 
 
 def _backward_inputs(ssm, result):
@@ -146,8 +151,7 @@ def gradients(ssm: BatchLastLGSSM, result: FilterPass, upstream: tf.Tensor) -> B
     Returns:
       A ``BatchLastLGSSM`` of gradients.
     """
-    zeros = tf.zeros_like(ssm.transition[0])
-    return gradients_of(ssm, result, adjoint(ssm, result), (zeros[0], zeros), upstream)
+    return gradients_of(ssm, result, adjoint(ssm, result), _zeros(result), upstream)
 
 
 def gradients_of(
@@ -183,14 +187,25 @@ def gradients_of(
     d_emission = tf.stack(rows[::-1], axis=1)
     d_emission_noise = 0.5 * (tf.square(e) - precision - steps.dot(result.gains, Nk))
 
-    return BatchLastLGSSM(
-        transition=d_transition * upstream,
-        offset=r_next * upstream,
-        transition_noise=d_transition_noise * upstream,
-        emission=d_emission * upstream,
-        emission_noise=d_emission_noise * upstream,
-        initial_mean=r[0] * upstream,
-        initial_covariance=0.5 * (steps.outer(r[0], r[0]) - N[0]) * upstream,
-        observations=-e * upstream,
+    found = BatchLastLGSSM(
+        transition=d_transition,
+        offset=r_next,
+        transition_noise=d_transition_noise,
+        emission=d_emission,
+        emission_noise=d_emission_noise,
+        initial_mean=r[0],
+        initial_covariance=0.5 * (steps.outer(r[0], r[0]) - N[0]),
+        observations=-e,
         observed=None,
     )
+    return BatchLastLGSSM(
+        *(
+            None if x is None else _summed_like(x * upstream, given)
+            for x, given in zip(found, ssm, strict=True)
+        )
+    )
+
+
+def _summed_like(x, given):
+    """Gradients of sequences, summed where one field is that of all."""
+    return tf.reduce_sum(x, axis=-1, keepdims=True) if given.shape[-1] == 1 else x

@@ -51,8 +51,8 @@ def filter(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, which stays positive semidefinite where
         rounding matters even in float64: a float64 model with zero process noise over thousands of
@@ -98,8 +98,8 @@ def smooth(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
@@ -135,8 +135,8 @@ def log_likelihood(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
@@ -166,12 +166,18 @@ def prepare_observations(
     Args:
       model: the matrices, as ``validate`` gives them, for their sizes and dtype.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
+      observed: ``[T]``, ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
       validate: check values of a graph's tensors too; False by default.
 
     Raises:
       UserError: a shape or a value does not fit the model.
     """
+    observations, observed = _mask(model, observations, observed, validate)
+    return observations, tf.broadcast_to(observed, tf.shape(observations))
+
+
+def _mask(model, observations, observed, validate):
+    """``prepare_observations`` whose mask is ``[1, T, m]`` where it is the same for all."""
     observations = as_tensor("observations", observations, model.dtype)
     if observations.dtype != model.dtype:
         raise UserError(
@@ -190,21 +196,24 @@ def prepare_observations(
     model.check_extent(shape)
     if observed is None:
         checks.check_observations(observations, None, validate)
-        return observations, tf.ones_like(observations)
+        return observations, tf.ones_like(observations[:1])
     observed = as_tensor("observed", observed)
-    if observed.shape.rank not in (2, 3) or not (
-        observed.shape.is_compatible_with(shape[: observed.shape.rank])
-    ):
+    expected = {1: shape[1:2], 2: shape[:2], 3: shape}.get(observed.shape.rank)
+    if expected is None or not observed.shape.is_compatible_with(expected):
         raise UserError(
-            f"observed has shape {observed.shape}, expected {shape[:2]} or {shape} as observations"
+            f"observed has shape {observed.shape}, expected {shape[:2]} or {shape} as observations "
+            f"have, or {shape[1:2]} for all sequences"
         )
     if not (observed.dtype.is_bool or observed.dtype.is_integer or observed.dtype.is_floating):
         raise UserError(f"observed has dtype {observed.dtype.name}, expected numbers")
     observed = tf.cast(observed, model.dtype)
+    if observed.shape.rank == 1:
+        observed = observed[tf.newaxis]
     if observed.shape.rank == 2:
         observed = observed[..., tf.newaxis]
     checks.check_observations(observations, observed, validate)
-    observed = tf.broadcast_to(observed, tf.shape(observations))
+    like = observations[:1] if observed.shape[0] == 1 else observations
+    observed = tf.broadcast_to(observed, tf.shape(like))
     return tf.where(observed > 0, observations, 0.0), observed
 
 
@@ -223,10 +232,12 @@ def _prepare(model, observations, observed, method, stabilised, validate):
             )
     model = model.validate()
     checks.check_model(model, validate)
-    inputs = model, *prepare_observations(model, observations, observed, validate)
+    observations, observed = _mask(model, observations, observed, validate)
     if method == "tfp":
         probability.require("method 'tfp'")
-    return inputs
+    if method != "sequential":
+        observed = tf.broadcast_to(observed, tf.shape(observations))
+    return model, observations, observed
 
 
 def _infer(function, inputs, method, stabilised, validate):
@@ -239,7 +250,10 @@ def _infer(function, inputs, method, stabilised, validate):
     batch_size, num_steps = observations.shape[:2]
     sizes = [padding.rounded_up(size) for size in (batch_size, num_steps)]
     model = padding.pad_model(model, *sizes)
-    frames = [padding.pad(x, dict(enumerate(sizes))) for x in (observations, observed)]
+    frames = [
+        padding.pad(x, {axis: size for axis, size in enumerate(sizes) if axis or x.shape[0] != 1})
+        for x in (observations, observed)
+    ]
     given = (*model, *frames, tf.constant(num_steps))
     # XLA takes ten seconds and more for the passes over blocks, and gains little for short series.
     results = eager.call(function, given, method != "parallel", **settings)
@@ -264,8 +278,8 @@ def _smooth(*given, method, stabilised):
         result = sequential.forward(ssm, stabilised)
         smoothed = sequential.backward(ssm, result, stabilised)
     filtered = _filter_result(ssm, result)
-    moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
-    return cast(moments, dtype)
+    smoothed = _for_all(smoothed, filtered.log_likelihood)
+    return cast(SmoothResult(filtered.log_likelihood, *smoothed, filtered), dtype)
 
 
 def _log_likelihood(*given, method, stabilised):
@@ -278,12 +292,19 @@ def _log_likelihood(*given, method, stabilised):
 
 
 def _in_float64(*given):
-    """The model's dtype, and (model, observations, observed) in float64 with all axes."""
+    """The model's dtype, and (model, observations, observed) in float64 with all axes.
+
+    The batch axis is 1 of what is the same for all sequences: where the covariances are, they are
+    computed once.
+    """
     *fields, observations, observed, num_steps = given
     model = LGSSM(*fields)
     extent = length(observations, 0), length(observations, 1)
+    shared = observed.shape[0] == 1 and model.has_one_covariance()
+    if not shared:
+        observed = tf.broadcast_to(observed, tf.shape(observations))
     # Cast before the broadcast: the smaller tensors are cast, and gradients sum in float64.
-    full = padding.end_at(cast(model, tf.float64).broadcast(*extent), num_steps)
+    full = padding.end_at(cast(model, tf.float64).broadcast(*extent, shared), num_steps)
     return model.dtype, (full, *cast((observations, observed), tf.float64))
 
 
@@ -299,6 +320,20 @@ def _filter_result(ssm, result):
         result.predicted_covariances,
     )
     step_terms = sequential.step_log_likelihoods(ssm, result)  # [T, B]
-    return FilterResult(
-        tf.reduce_sum(step_terms, axis=0), *map(batch_first, moments), batch_first(step_terms)
-    )
+    log_likelihood = tf.reduce_sum(step_terms, axis=0)
+    moments = _for_all((*moments, step_terms), log_likelihood)
+    return FilterResult(log_likelihood, *moments)
+
+
+def _for_all(tensors, like):
+    """Tensors ``[..., B]`` or ``[..., 1]`` as ``[B, ...]``, with the B of ``like``."""
+    batch = like.shape[0]
+    batch_size = tf.shape(like)[:1]
+
+    def for_all(x):
+        x = batch_first(x)
+        if x.shape[0] == 1 and batch != 1:
+            x = tf.broadcast_to(x, tf.concat([batch_size, tf.shape(x)[1:]], axis=0))
+        return x
+
+    return tuple(map(for_all, tensors))

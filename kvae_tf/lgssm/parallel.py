@@ -97,6 +97,7 @@ def _gradients(blocks, ssm, result, upstream):
     """Gradients of ``sum(upstream * log p(y))`` for every field of the unsplit model."""
     ends = blockwise.ends_of(blocks, *gradient.adjoint_from_zero(ssm, result))
     adjoint = gradient.adjoint(ssm, result, ends)
+    ssm = _from(ssm, result.predicted_means[0], result.predicted_covariances[0])
     found = gradient.gradients_of(ssm, result, adjoint, ends, blocks.tile(upstream))
     fields = {
         name: x if x is None else (blocks.apart(x)[0] if name.startswith("initial") else x)

@@ -24,6 +24,10 @@ from kvae_tf.lgssm import steps
 class BatchLastLGSSM(NamedTuple):
     """A model and its observations, time-major and batch-last.
 
+    Where covariances are the same for all sequences, the batch axis of all but ``offset``,
+    ``initial_mean`` and ``observations`` may be 1; so is that of the covariances, gains and
+    variances that follow.
+
     Attributes:
       transition: ``[T, n, n, B]``.
       offset: ``[T, n, B]``.
@@ -130,7 +134,7 @@ def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
       A ``FilterPass``.
     """
     m, n = ssm.emission.shape[1:3]
-    batch = ssm.emission.shape[-1]
+    batch, number = ssm.initial_mean.shape[-1], ssm.initial_covariance.shape[-1]
 
     def step(carry, inputs):
         mean, covariance = carry
@@ -139,12 +143,12 @@ def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
         outputs = (seen.mean, seen.covariance, mean, covariance, *seen[2:])
         return steps.predict(seen.mean, seen.covariance, transition, offset, q), outputs
 
-    vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
+    vector, matrix = [n, batch], [n, n, number]
     _, outputs = scan(
         step,
         (ssm.initial_mean, ssm.initial_covariance),
         (*ssm[:5], ssm.observations, ssm.observed),
-        [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
+        [vector, matrix, vector, matrix, [m, n, number], [m, batch], [m, number]],
     )
     return FilterPass(*outputs)
 
