@@ -67,7 +67,7 @@ def filter(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.filter(*inputs)
     return _infer(_filter, inputs, method, stabilised, validate)
@@ -113,7 +113,7 @@ def smooth(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.smooth(*inputs)
     return _infer(_smooth, inputs, method, stabilised, validate)
@@ -150,7 +150,7 @@ def log_likelihood(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.log_likelihood(*inputs)
     return _infer(_log_likelihood, inputs, method, stabilised, validate)
@@ -217,7 +217,7 @@ def _mask(model, observations, observed, validate):
     return tf.where(observed > 0, observations, 0.0), observed
 
 
-def _prepare(model, observations, observed, method, stabilised, validate):
+def prepare(model, observations, observed, method, stabilised, validate):
     """(model, observations, observed), checked."""
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
@@ -262,36 +262,34 @@ def _infer(function, inputs, method, stabilised, validate):
 
 def _filter(*given, method, stabilised):
     """``filter`` of the fields of a model, observations, the mask, and T or None (all steps)."""
-    dtype, inputs = _in_float64(*given)
-    ssm = _batch_last_ssm(*inputs)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
     result = parallel.filter(ssm) if method == "parallel" else sequential.forward(ssm, stabilised)
-    return cast(_filter_result(ssm, result), dtype)
+    return cast(filter_result(ssm, result), dtype)
 
 
 def _smooth(*given, method, stabilised):
     """``smooth`` of the same."""
-    dtype, inputs = _in_float64(*given)
-    ssm = _batch_last_ssm(*inputs)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
     if method == "parallel":
         result, smoothed = parallel.smooth(ssm)
     else:
         result = sequential.forward(ssm, stabilised)
         smoothed = sequential.backward(ssm, result, stabilised)
-    filtered = _filter_result(ssm, result)
-    smoothed = _for_all(smoothed, filtered.log_likelihood)
-    return cast(SmoothResult(filtered.log_likelihood, *smoothed, filtered), dtype)
+    return cast(smooth_result(ssm, result, smoothed), dtype)
 
 
 def _log_likelihood(*given, method, stabilised):
     """``log_likelihood`` of the same."""
-    dtype, inputs = _in_float64(*given)
-    ssm = _batch_last_ssm(*inputs)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
     if method == "parallel":
         return cast(parallel.log_likelihood(ssm), dtype)
     return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 
 
-def _in_float64(*given):
+def in_float64(*given):
     """The model's dtype, and (model, observations, observed) in float64 with all axes.
 
     The batch axis is 1 of what is the same for all sequences: where the covariances are, they are
@@ -308,11 +306,13 @@ def _in_float64(*given):
     return model.dtype, (full, *cast((observations, observed), tf.float64))
 
 
-def _batch_last_ssm(model, observations, observed):
+def batch_last_ssm(model, observations, observed):
+    """What ``in_float64`` gives, as the loops take it."""
     return sequential.BatchLastLGSSM(*map(batch_last, (*model, observations, observed)))
 
 
-def _filter_result(ssm, result):
+def filter_result(ssm, result):
+    """A forward pass as a ``FilterResult``."""
     moments = (
         result.means,
         result.covariances,
@@ -325,15 +325,22 @@ def _filter_result(ssm, result):
     return FilterResult(log_likelihood, *moments)
 
 
+def smooth_result(ssm, result, smoothed):
+    """A forward and a backward pass as a ``SmoothResult``."""
+    filtered = filter_result(ssm, result)
+    smoothed = _for_all(smoothed, filtered.log_likelihood)
+    return SmoothResult(filtered.log_likelihood, *smoothed, filtered)
+
+
 def _for_all(tensors, like):
     """Tensors ``[..., B]`` or ``[..., 1]`` as ``[B, ...]``, with the B of ``like``."""
     batch = like.shape[0]
     batch_size = tf.shape(like)[:1]
 
-    def for_all(x):
+    def widen(x):
         x = batch_first(x)
         if x.shape[0] == 1 and batch != 1:
             x = tf.broadcast_to(x, tf.concat([batch_size, tf.shape(x)[1:]], axis=0))
         return x
 
-    return tuple(map(for_all, tensors))
+    return tuple(map(widen, tensors))
