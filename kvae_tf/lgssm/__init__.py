@@ -5,6 +5,7 @@
 uses TensorFlow only, neither Keras nor models of frames; method ``"tfp"`` is TFP's.
 """
 
+from kvae_tf.lgssm.chunks import filter_chunks, smooth_chunks
 from kvae_tf.lgssm.eager import compile_eager_calls
 from kvae_tf.lgssm.inference import METHODS, filter, log_likelihood, smooth
 from kvae_tf.lgssm.model import LGSSM
@@ -24,6 +25,7 @@ __all__ = [
     "as_sampler",
     "compile_eager_calls",
     "filter",
+    "filter_chunks",
     "forecast",
     "joint_log_prob",
     "log_likelihood",
@@ -32,4 +34,5 @@ __all__ = [
     "sample",
     "scan",
     "smooth",
+    "smooth_chunks",
 ]

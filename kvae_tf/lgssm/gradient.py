@@ -52,48 +52,92 @@ def log_likelihood_with_gradient(ssm: BatchLastLGSSM, stabilised: bool = False) 
     return evaluate(*ssm)
 
 
-def adjoint(ssm: BatchLastLGSSM, result: FilterPass):
+def adjoint(ssm: BatchLastLGSSM, result: FilterPass, end=None):
     """The backward recursion of r and N.
 
     Args:
       ssm: the model and its observations.
       result: the forward pass over it.
+      end: r ``[n, B]`` and N ``[n, n, B]`` of the step after the last one; None: zero.
 
     Returns:
       r ``[T, n, B]`` and N ``[T, n, n, B]`` at the predicted moments of each step; e ``[T, m, B]``
       and N k ``[T, m, n, B]`` of each scalar observation.
     """
     m, n = ssm.emission.shape[1:3]
-    batch = ssm.emission.shape[-1]
-    precision = ssm.observed / result.variances  # 1/s, 0 where unobserved
+    end = end or _zeros(result)
+    batch, number = (x.shape[-1] for x in end)
 
     def step(carry, inputs):
-        r, N = carry
-        transition, emission, gains, innovations, precision = inputs
-        back = steps.transpose(transition)
-        r = steps.matvec(back, r)
-        N = steps.congruence(back, N)
-        errors, pulls = [None] * m, [None] * m
-        for i in reversed(range(m)):
-            c, k, it = emission[i], gains[i], precision[i]
-            Nk = steps.matvec(N, k)
-            e = innovations[i] * it - steps.dot(k, r)
-            h = Nk - 0.5 * (steps.dot(k, Nk) + it) * c
-            r = r + c * e
-            ch = steps.outer(c, h)
-            N = N - (ch + steps.transpose(ch))
-            errors[i], pulls[i] = e, Nk
-        return (r, N), (r, N, tf.stack(errors), tf.stack(pulls))
+        carry, errors, pulls = _step_back(carry, inputs)
+        return carry, (*carry, tf.stack(errors), tf.stack(pulls))
 
-    start = (tf.zeros_like(ssm.initial_mean), tf.zeros_like(ssm.initial_covariance))
     _, outputs = scan(
         step,
-        start,
-        (ssm.transition, ssm.emission, result.gains, result.innovations, precision),
-        [[n, batch], [n, n, batch], [m, batch], [m, n, batch]],
+        end,
+        _backward_inputs(ssm, result),
+        [[n, batch], [n, n, number], [m, batch], [m, n, number]],
         reverse=True,
     )
     return outputs
+
+
+def adjoint_from_zero(ssm: BatchLastLGSSM, result: FilterPass):
+    """The backward recursion as an affine map of what comes from behind, r <- M r + r_0.
+
+    Args:
+      ssm: the model and its observations.
+      result: the forward pass over it.
+
+    Returns:
+      M ``[n, n, B]``; r_0 ``[n, B]`` and N_0 ``[n, n, B]``, where N <- M N Mᵀ + N_0.
+    """
+
+    def step(carry, inputs):
+        *moments, whole = carry
+        transition, emission, gains, *_ = inputs
+        moments, _, _ = _step_back(moments, inputs)
+        whole = steps.matmul(steps.transpose(transition), whole)
+        for i in reversed(range(emission.shape[0])):
+            seen = steps.matvec(steps.transpose(whole), gains[i])
+            whole = whole - steps.outer(emission[i], seen)
+        return (*moments, whole), ()
+
+    r, N = _zeros(result)
+    start = (r, N, steps.add_diagonal(N, tf.ones_like(r)))
+    (r, N, whole), _ = scan(step, start, _backward_inputs(ssm, result), [], reverse=True)
+    return whole, r, N
+
+
+def _zeros(result):
+    """r and N behind the last step."""
+    return tf.zeros_like(result.means[0]), tf.zeros_like(result.covariances[0])
+
+
+def _backward_inputs(ssm, result):
+    precision = ssm.observed / result.variances  # 1/s, 0 where unobserved
+    return ssm.transition, ssm.emission, result.gains, result.innovations, precision
+
+
+def _step_back(carry, inputs):
+    """r and N at a step from those at the next, and e and N k of its scalar observations."""
+    r, N = carry
+    transition, emission, gains, innovations, precision = inputs
+    m = emission.shape[0]
+    back = steps.transpose(transition)
+    r = steps.matvec(back, r)
+    N = steps.congruence(back, N)
+    errors, pulls = [None] * m, [None] * m
+    for i in reversed(range(m)):
+        c, k, it = emission[i], gains[i], precision[i]
+        Nk = steps.matvec(N, k)
+        e = innovations[i] * it - steps.dot(k, r)
+        h = Nk - 0.5 * (steps.dot(k, Nk) + it) * c
+        r = r + c * e
+        ch = steps.outer(c, h)
+        N = N - (ch + steps.transpose(ch))
+        errors[i], pulls[i] = e, Nk
+    return (r, N), errors, pulls
 
 
 def gradients(ssm: BatchLastLGSSM, result: FilterPass, upstream: tf.Tensor) -> BatchLastLGSSM:
@@ -107,11 +151,26 @@ def gradients(ssm: BatchLastLGSSM, result: FilterPass, upstream: tf.Tensor) -> B
     Returns:
       A ``BatchLastLGSSM`` of gradients.
     """
-    r, N, e, Nk = adjoint(ssm, result)
+    return gradients_of(ssm, result, adjoint(ssm, result), _zeros(result), upstream)
+
+
+def gradients_of(
+    ssm: BatchLastLGSSM, result: FilterPass, adjoints, end, upstream: tf.Tensor
+) -> BatchLastLGSSM:
+    """``gradients`` given the backward recursion.
+
+    Args:
+      ssm: the model and its observations.
+      result: the forward pass over it.
+      adjoints: what ``adjoint`` returns.
+      end: r ``[n, B]`` and N ``[n, n, B]`` of the step after the last one.
+      upstream: ``[B]``.
+    """
+    r, N, e, Nk = adjoints
     precision = ssm.observed / result.variances
-    # The adjoint of step t+1, zero after the last step.
-    r_next = tf.concat([r[1:], tf.zeros_like(r[:1])], axis=0)
-    N_next = tf.concat([N[1:], tf.zeros_like(N[:1])], axis=0)
+    r_next, N_next = (
+        tf.concat([x[1:], last[tf.newaxis]], axis=0) for x, last in zip((r, N), end, strict=True)
+    )
 
     A, P = ssm.transition, result.covariances
     smoothed = result.means + steps.matvec(P, steps.matvec(steps.transpose(A), r_next))
@@ -128,14 +187,25 @@ def gradients(ssm: BatchLastLGSSM, result: FilterPass, upstream: tf.Tensor) -> B
     d_emission = tf.stack(rows[::-1], axis=1)
     d_emission_noise = 0.5 * (tf.square(e) - precision - steps.dot(result.gains, Nk))
 
-    return BatchLastLGSSM(
-        transition=d_transition * upstream,
-        offset=r_next * upstream,
-        transition_noise=d_transition_noise * upstream,
-        emission=d_emission * upstream,
-        emission_noise=d_emission_noise * upstream,
-        initial_mean=r[0] * upstream,
-        initial_covariance=0.5 * (steps.outer(r[0], r[0]) - N[0]) * upstream,
-        observations=-e * upstream,
+    found = BatchLastLGSSM(
+        transition=d_transition,
+        offset=r_next,
+        transition_noise=d_transition_noise,
+        emission=d_emission,
+        emission_noise=d_emission_noise,
+        initial_mean=r[0],
+        initial_covariance=0.5 * (steps.outer(r[0], r[0]) - N[0]),
+        observations=-e,
         observed=None,
     )
+    return BatchLastLGSSM(
+        *(
+            None if x is None else _summed_like(x * upstream, given)
+            for x, given in zip(found, ssm, strict=True)
+        )
+    )
+
+
+def _summed_like(x, given):
+    """Gradients of sequences, summed where one field is that of all."""
+    return tf.reduce_sum(x, axis=-1, keepdims=True) if given.shape[-1] == 1 else x

@@ -1,7 +1,8 @@
 """Filtering, smoothing and the log-likelihood: the public calls and the choice of method.
 
-``method="sequential"`` (one loop over time, the fastest on a CPU), ``"parallel"`` (a scan of depth
-log T, for long sequences on a GPU) and ``"tfp"`` (TensorFlow Probability, the reference engine).
+``method="sequential"`` (one loop over time, the fastest for batches), ``"parallel"`` (blocks of
+steps side by side, depth √T, for few long sequences) and ``"tfp"`` (TensorFlow Probability, the
+reference engine).
 
 Methods ``"sequential"`` and ``"parallel"`` compute in float64 whatever the model's dtype, and cast
 their results back. A float32 covariance loses directions whose variance is below 1e-7 of its
@@ -50,8 +51,8 @@ def filter(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, which stays positive semidefinite where
         rounding matters even in float64: a float64 model with zero process noise over thousands of
@@ -66,7 +67,7 @@ def filter(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.filter(*inputs)
     return _infer(_filter, inputs, method, stabilised, validate)
@@ -97,8 +98,8 @@ def smooth(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
@@ -112,7 +113,7 @@ def smooth(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.smooth(*inputs)
     return _infer(_smooth, inputs, method, stabilised, validate)
@@ -134,8 +135,8 @@ def log_likelihood(
     Args:
       model: the matrices.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen (default). ``"tfp"`` takes
-        only ``[B, T]``.
+      observed: ``[B, T]``, ``[B, T, m]``, or ``[T]`` for all sequences, 1 = seen; None: all are
+        seen (default). ``"tfp"`` takes no ``[B, T, m]``.
       method: ``"sequential"`` (default), ``"parallel"`` or ``"tfp"``.
       stabilised: True uses Joseph's covariance update, see ``filter``; method ``"sequential"``
         only. False by default.
@@ -149,7 +150,7 @@ def log_likelihood(
       UserError: a shape, a dtype, a value or the method does not fit, or ``"tfp"`` is asked for
         without TensorFlow Probability installed.
     """
-    inputs = _prepare(model, observations, observed, method, stabilised, validate)
+    inputs = prepare(model, observations, observed, method, stabilised, validate)
     if method == "tfp":
         return tfp_engine.log_likelihood(*inputs)
     return _infer(_log_likelihood, inputs, method, stabilised, validate)
@@ -165,12 +166,18 @@ def prepare_observations(
     Args:
       model: the matrices, as ``validate`` gives them, for their sizes and dtype.
       observations: ``[B, T, m]``; values that are not observed may be anything, NaN too.
-      observed: ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
+      observed: ``[T]``, ``[B, T]`` or ``[B, T, m]``, 1 = seen; None: all are seen.
       validate: check values of a graph's tensors too; False by default.
 
     Raises:
       UserError: a shape or a value does not fit the model.
     """
+    observations, observed = _mask(model, observations, observed, validate)
+    return observations, tf.broadcast_to(observed, tf.shape(observations))
+
+
+def _mask(model, observations, observed, validate):
+    """``prepare_observations`` whose mask is ``[1, T, m]`` where it is the same for all."""
     observations = as_tensor("observations", observations, model.dtype)
     if observations.dtype != model.dtype:
         raise UserError(
@@ -189,25 +196,28 @@ def prepare_observations(
     model.check_extent(shape)
     if observed is None:
         checks.check_observations(observations, None, validate)
-        return observations, tf.ones_like(observations)
+        return observations, tf.ones_like(observations[:1])
     observed = as_tensor("observed", observed)
-    if observed.shape.rank not in (2, 3) or not (
-        observed.shape.is_compatible_with(shape[: observed.shape.rank])
-    ):
+    expected = {1: shape[1:2], 2: shape[:2], 3: shape}.get(observed.shape.rank)
+    if expected is None or not observed.shape.is_compatible_with(expected):
         raise UserError(
-            f"observed has shape {observed.shape}, expected {shape[:2]} or {shape} as observations"
+            f"observed has shape {observed.shape}, expected {shape[:2]} or {shape} as observations "
+            f"have, or {shape[1:2]} for all sequences"
         )
     if not (observed.dtype.is_bool or observed.dtype.is_integer or observed.dtype.is_floating):
         raise UserError(f"observed has dtype {observed.dtype.name}, expected numbers")
     observed = tf.cast(observed, model.dtype)
+    if observed.shape.rank == 1:
+        observed = observed[tf.newaxis]
     if observed.shape.rank == 2:
         observed = observed[..., tf.newaxis]
     checks.check_observations(observations, observed, validate)
-    observed = tf.broadcast_to(observed, tf.shape(observations))
+    like = observations[:1] if observed.shape[0] == 1 else observations
+    observed = tf.broadcast_to(observed, tf.shape(like))
     return tf.where(observed > 0, observations, 0.0), observed
 
 
-def _prepare(model, observations, observed, method, stabilised, validate):
+def prepare(model, observations, observed, method, stabilised, validate):
     """(model, observations, observed), checked."""
     if method not in METHODS:
         raise UserError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
@@ -222,10 +232,12 @@ def _prepare(model, observations, observed, method, stabilised, validate):
             )
     model = model.validate()
     checks.check_model(model, validate)
-    inputs = model, *prepare_observations(model, observations, observed, validate)
+    observations, observed = _mask(model, observations, observed, validate)
     if method == "tfp":
         probability.require("method 'tfp'")
-    return inputs
+    if method != "sequential":
+        observed = tf.broadcast_to(observed, tf.shape(observations))
+    return model, observations, observed
 
 
 def _infer(function, inputs, method, stabilised, validate):
@@ -238,59 +250,69 @@ def _infer(function, inputs, method, stabilised, validate):
     batch_size, num_steps = observations.shape[:2]
     sizes = [padding.rounded_up(size) for size in (batch_size, num_steps)]
     model = padding.pad_model(model, *sizes)
-    frames = [padding.pad(x, dict(enumerate(sizes))) for x in (observations, observed)]
+    frames = [
+        padding.pad(x, {axis: size for axis, size in enumerate(sizes) if axis or x.shape[0] != 1})
+        for x in (observations, observed)
+    ]
     given = (*model, *frames, tf.constant(num_steps))
-    # XLA takes ten seconds and more for all the joins of a parallel scan, and gains little.
+    # XLA takes ten seconds and more for the passes over blocks, and gains little for short series.
     results = eager.call(function, given, method != "parallel", **settings)
     return padding.cut(results, sizes[0] - batch_size, sizes[1] - num_steps)
 
 
 def _filter(*given, method, stabilised):
     """``filter`` of the fields of a model, observations, the mask, and T or None (all steps)."""
-    dtype, inputs = _in_float64(*given)
-    if method == "parallel":
-        return cast(parallel.filter(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
-    return cast(_filter_result(ssm, sequential.forward(ssm, stabilised)), dtype)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
+    result = parallel.filter(ssm) if method == "parallel" else sequential.forward(ssm, stabilised)
+    return cast(filter_result(ssm, result), dtype)
 
 
 def _smooth(*given, method, stabilised):
     """``smooth`` of the same."""
-    dtype, inputs = _in_float64(*given)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
     if method == "parallel":
-        return cast(parallel.smooth(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
-    result = sequential.forward(ssm, stabilised)
-    smoothed = sequential.backward(ssm, result, stabilised)
-    filtered = _filter_result(ssm, result)
-    moments = SmoothResult(filtered.log_likelihood, *map(batch_first, smoothed), filtered)
-    return cast(moments, dtype)
+        result, smoothed = parallel.smooth(ssm)
+    else:
+        result = sequential.forward(ssm, stabilised)
+        smoothed = sequential.backward(ssm, result, stabilised)
+    return cast(smooth_result(ssm, result, smoothed), dtype)
 
 
 def _log_likelihood(*given, method, stabilised):
     """``log_likelihood`` of the same."""
-    dtype, inputs = _in_float64(*given)
+    dtype, inputs = in_float64(*given)
+    ssm = batch_last_ssm(*inputs)
     if method == "parallel":
-        return cast(parallel.log_likelihood(*inputs), dtype)
-    ssm = _batch_last_ssm(*inputs)
+        return cast(parallel.log_likelihood(ssm), dtype)
     return cast(gradient.log_likelihood_with_gradient(ssm, stabilised), dtype)
 
 
-def _in_float64(*given):
-    """The model's dtype, and (model, observations, observed) in float64 with all axes."""
+def in_float64(*given):
+    """The model's dtype, and (model, observations, observed) in float64 with all axes.
+
+    The batch axis is 1 of what is the same for all sequences: where the covariances are, they are
+    computed once.
+    """
     *fields, observations, observed, num_steps = given
     model = LGSSM(*fields)
     extent = length(observations, 0), length(observations, 1)
+    shared = observed.shape[0] == 1 and model.has_one_covariance()
+    if not shared:
+        observed = tf.broadcast_to(observed, tf.shape(observations))
     # Cast before the broadcast: the smaller tensors are cast, and gradients sum in float64.
-    full = padding.end_at(cast(model, tf.float64).broadcast(*extent), num_steps)
+    full = padding.end_at(cast(model, tf.float64).broadcast(*extent, shared), num_steps)
     return model.dtype, (full, *cast((observations, observed), tf.float64))
 
 
-def _batch_last_ssm(model, observations, observed):
+def batch_last_ssm(model, observations, observed):
+    """What ``in_float64`` gives, as the loops take it."""
     return sequential.BatchLastLGSSM(*map(batch_last, (*model, observations, observed)))
 
 
-def _filter_result(ssm, result):
+def filter_result(ssm, result):
+    """A forward pass as a ``FilterResult``."""
     moments = (
         result.means,
         result.covariances,
@@ -298,6 +320,27 @@ def _filter_result(ssm, result):
         result.predicted_covariances,
     )
     step_terms = sequential.step_log_likelihoods(ssm, result)  # [T, B]
-    return FilterResult(
-        tf.reduce_sum(step_terms, axis=0), *map(batch_first, moments), batch_first(step_terms)
-    )
+    log_likelihood = tf.reduce_sum(step_terms, axis=0)
+    moments = _for_all((*moments, step_terms), log_likelihood)
+    return FilterResult(log_likelihood, *moments)
+
+
+def smooth_result(ssm, result, smoothed):
+    """A forward and a backward pass as a ``SmoothResult``."""
+    filtered = filter_result(ssm, result)
+    smoothed = _for_all(smoothed, filtered.log_likelihood)
+    return SmoothResult(filtered.log_likelihood, *smoothed, filtered)
+
+
+def _for_all(tensors, like):
+    """Tensors ``[..., B]`` or ``[..., 1]`` as ``[B, ...]``, with the B of ``like``."""
+    batch = like.shape[0]
+    batch_size = tf.shape(like)[:1]
+
+    def widen(x):
+        x = batch_first(x)
+        if x.shape[0] == 1 and batch != 1:
+            x = tf.broadcast_to(x, tf.concat([batch_size, tf.shape(x)[1:]], axis=0))
+        return x
+
+    return tuple(map(widen, tensors))

@@ -40,6 +40,7 @@ _STEP_AXES = {
     "initial_covariance": ("n", "n"),
 }
 _INITIAL = ("initial_mean", "initial_covariance")
+_OF_MEANS = ("transition_offset", "initial_mean")  # covariances do not depend on them
 
 
 class LGSSM(NamedTuple):
@@ -103,12 +104,21 @@ class LGSSM(NamedTuple):
         }
         return LGSSM(**fields)
 
-    def broadcast(self, batch_size, num_steps) -> LGSSM:
+    def has_one_covariance(self) -> bool:
+        """Whether all fields but the offset and the initial mean are known to fit all sequences."""
+        return all(
+            name in _OF_MEANS or value.shape.rank == len(_STEP_AXES[name]) or value.shape[0] == 1
+            for name, value in self._asdict().items()
+        )
+
+    def broadcast(self, batch_size, num_steps, one_covariance: bool = False) -> LGSSM:
         """Every field with its batch and time axes: ``[B, T, ...]``, initial moments ``[B, ...]``.
 
         Args:
           batch_size: B, an int or scalar tensor.
           num_steps: T, an int or scalar tensor.
+          one_covariance: leave the batch axis at 1 in all fields but the offset and the initial
+            mean; for models that ``has_one_covariance``. False by default.
 
         Returns:
           The model with no None and no missing axis.
@@ -120,7 +130,8 @@ class LGSSM(NamedTuple):
         fields = {}
         for name, axes in _STEP_AXES.items():
             value = getattr(full, name)
-            lead = [batch_size] if name in _INITIAL else [batch_size, num_steps]
+            number = 1 if one_covariance and name not in _OF_MEANS else batch_size
+            lead = [number] if name in _INITIAL else [number, num_steps]
             size = value.shape[value.shape.rank - len(axes) :]
             fields[name] = tf.broadcast_to(value, tf.stack([*lead, *size]))
         return LGSSM(**fields)

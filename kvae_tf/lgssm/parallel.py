@@ -1,359 +1,211 @@
-r"""The filter and the smoother as associative scans: depth log T instead of T.
+r"""The filter and the smoother over blocks of steps side by side: depth √T instead of T.
 
-Square roots of covariances, Yaghoobi, Corenflos, Hassan and Särkkä (2022): joining long stretches
-of time loses half as many digits as with covariances, and no process noise is needed. Step t is
-the element (A, U, Z) that describes, as functions of z_{t-1} and y_t,
+``blocks`` gives the state at which each block starts; from there on, a block is filtered as in
+``sequential``, all blocks as one batch. So every step is visited twice, by small closed forms, and
+nothing is factorised or joined at every step. Backward recursions go the same way.
 
-    cov(z_t | y_t, z_{t-1}) = U Uᵀ,    E[z_t | y_t, z_{t-1}] = A z_{t-1} + ...
-    p(y_t | z_{t-1})        ∝ exp(-½ z_{t-1}ᵀ Z Zᵀ z_{t-1} + ...)
+Forward, covariances are carried as square roots (``roots``), which lose half as many digits: a
+wide start, precise observations and no process noise are fine. Roots have no derivative where a
+covariance is singular. So moments are differentiated as those of the filter with Joseph's form, by
+this: let F and w be the block's closed-loop map and the pull of what it saw, so that a change of
+the moments x, P at its start changes those of the next start by
 
-and two neighbours join into one element of the same form. The prefix products hold roots of the
-filtered covariances, hence the gains K_t. Given the gains, the filter is affine,
+    dx' = F (dx + dP w),    dP' = F dP Fᵀ.
 
-    x_t <- F_t x_{t-1} + (I - K_t C_t) b_t + K_t y_t,    F_t = (I - K_t C_t) A_t
-    P_t <- F_t P_{t-1} F_tᵀ + (I - K_t C_t) Q_t (I - K_t C_t)ᵀ + K_t R_t K_tᵀ
-
-and so is the smoother, given G and L of ``sequential``; affine maps are joined by products alone.
-P is least at the best gains, so its derivative needs none of theirs: the scan of roots is not
-differentiated, only what follows from it. Results are differentiable once.
-
-Missing observations are rows of zeros in C_t with unit noise. Everything is batch-first,
-``[B, T, ...]``, and float64, out of TensorFloat-32's reach.
+The adjoint of this goes back over the blocks and gives the upstream of each block's last moments,
+of which the block is an ordinary function. Results are differentiable once. All is float64, out of
+TensorFloat-32's reach. The joining of blocks follows Yaghoobi, Corenflos, Hassan and Särkkä (2022),
+"Parallel square-root statistical linear regression for inference in nonlinear state space models".
 """
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
-from kvae_tf.lgssm import sequential
-from kvae_tf.lgssm.model import LGSSM
-from kvae_tf.lgssm.results import FilterResult, SmoothResult
-from kvae_tf.lgssm.steps import batch_first, batch_last, psd_factor
+from kvae_tf.lgssm import blocks as blockwise
+from kvae_tf.lgssm import gradient, roots, sequential, steps
+from kvae_tf.lgssm.blocks import Blocks
+from kvae_tf.lgssm.sequential import BatchLastLGSSM, FilterPass, SmootherPass
 
 
-def filter(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> FilterResult:
-    """The Kalman filter by prefix scans.
-
-    Args:
-      model: float64, broadcast to ``[B, T, ...]``.
-      observations: ``[B, T, m]``, finite.
-      observed: ``[B, T, m]``, 1 = seen.
-
-    Returns:
-      A ``FilterResult``.
-    """
-    return _filter(model, observations, observed)[0]
-
-
-def log_likelihood(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> tf.Tensor:
-    """log p(y) with the analytic gradient of ``gradient``, for all m numbers of a step at once.
-
-    Its recursion is affine too. With L_t = A_t (I - K_t C_t), and r, N of step t+1 on the right,
-
-        r <- C_tᵀ S_t⁻¹ v_t + L_tᵀ r,    N <- C_tᵀ S_t⁻¹ C_t + L_tᵀ N L_t
+def filter(ssm: BatchLastLGSSM) -> FilterPass:
+    """The Kalman filter over blocks.
 
     Args:
-      model: float64, broadcast to ``[B, T, ...]``.
-      observations: ``[B, T, m]``, finite.
-      observed: ``[B, T, m]``, 1 = seen.
+      ssm: the model and its observations, float64.
 
     Returns:
-      ``[B]``, nats.
+      A ``FilterPass``.
     """
+    blocks = Blocks.of(steps.length(ssm.observations, 0))
+    result = _filter_blocks(blocks, blocks.split_model(ssm))
+    return FilterPass(*map(blocks.merge, result))
+
+
+def smooth(ssm: BatchLastLGSSM) -> tuple[FilterPass, SmootherPass]:
+    """The filter and the Rauch-Tung-Striebel smoother over blocks.
+
+    Args:
+      ssm: the model and its observations, float64.
+
+    Returns:
+      A ``FilterPass`` and a ``SmootherPass``.
+    """
+    blocks = Blocks.of(steps.length(ssm.observations, 0))
+    ssm = blocks.split_model(ssm)
+    result = _filter_blocks(blocks, ssm)
+    A, q, P = ssm.transition, ssm.transition_noise, result.covariances
+    # The last step has A = 0, hence G = 0 and L = P: its smoothed moments are the filtered ones.
+    gain, _ = sequential.smoother_gains(P, A, q)
+    residual = sequential.joseph_residual(gain, P, A, q)
+    successor = steps.matvec(A, result.means) + ssm.offset
+    anchor = result.means - steps.matvec(gain, successor)
+    means, covariances = blockwise.affine(blocks, gain, anchor, residual)
+    first_of_next = tf.roll(blocks.apart(covariances[0]), -1, axis=0)
+    following = tf.concat([covariances[1:], blocks.together(first_of_next)[tf.newaxis]], axis=0)
+    cross = blocks.merge(steps.matmul(gain, following))[:-1]
+    smoothed = SmootherPass(blocks.merge(means), blocks.merge(covariances), cross)
+    return FilterPass(*map(blocks.merge, result)), smoothed
+
+
+def log_likelihood(ssm: BatchLastLGSSM) -> tf.Tensor:
+    """log p(y) with the analytic gradient of ``gradient``, whose recursion is affine.
+
+    Args:
+      ssm: the model and its observations, float64.
+
+    Returns:
+      ``[B]``, nats, differentiable once in every field of ``ssm`` but ``observed``.
+    """
+    blocks = Blocks.of(steps.length(ssm.observations, 0))
 
     @tf.custom_gradient
     def evaluate(*fields):
-        model, observations = LGSSM(*fields[:-1]), fields[-1]
-        result, root, gains = _filter(model, observations, observed)
+        ssm = blocks.split_model(BatchLastLGSSM(*fields))
+        result = _forward(ssm, *_starts(blocks, ssm))
+        terms = sequential.step_log_likelihoods(ssm, result)  # [L, K B]
 
-        def gradient(upstream):
-            return _gradients(model, observations, observed, result, root, gains, upstream)
+        def differentiate(upstream):
+            return _gradients(blocks, ssm, result, upstream)
 
-        return result.log_likelihood, gradient
+        return tf.reduce_sum(blocks.apart(tf.reduce_sum(terms, axis=0)), axis=0), differentiate
 
-    return evaluate(*model, observations)
+    return evaluate(*ssm)
 
 
-def _gradients(model, observations, observed, result, root, gains, upstream):
-    """Gradients of ``sum(upstream * log p(y))`` in the fields of the model and in y."""
-    C, _ = _masked_emission(model, observed)
-    A, P = model.transition, result.filtered_covariances
-    v = observations - _mv(C, result.predicted_means)
-    weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]  # S⁻¹ v
-    back = _t(A @ (_eye_like(A) - gains @ C))
-    seen = _congruence(_t(tf.linalg.triangular_solve(root, C)))
-    maps = (back, _mv(_t(C), weighted), seen)
-    _, r, N = _scan(_join_moments, tuple(tf.reverse(x, axis=[1]) for x in maps))
-    r, N = tf.reverse(r, axis=[1]), tf.reverse(N, axis=[1])
-    # The adjoint of step t+1, zero after the last step.
-    r_next, N_next = (tf.concat([x[:, 1:], tf.zeros_like(x[:, :1])], axis=1) for x in (r, N))
-    pull, NA = _mv(_t(A), r_next), N_next @ A
-    smoothed = result.filtered_means + _mv(P, pull)
-    e = weighted - _mv(_t(gains), pull)
-    KN = _t(gains) @ (_t(A) @ NA)
-    precision = _diagonal_of_inverse(root) + tf.reduce_sum(KN * _t(gains), axis=-1)
-    fields = LGSSM(
-        transition=_outer(r_next, smoothed) - NA @ P,
-        transition_offset=r_next,
-        transition_noise=0.5 * (tf.square(r_next) - tf.linalg.diag_part(N_next)),
-        emission=(_outer(e, smoothed) - _t(gains) + KN @ P) * observed[..., tf.newaxis],
-        emission_noise=0.5 * (tf.square(e) - precision) * observed,
-        initial_mean=r[:, 0],
-        initial_covariance=0.5 * (_outer(r[:, 0], r[:, 0]) - N[:, 0]),
+def _gradients(blocks, ssm, result, upstream):
+    """Gradients of ``sum(upstream * log p(y))`` for every field of the unsplit model."""
+    ends = blockwise.ends_of(blocks, *gradient.adjoint_from_zero(ssm, result))
+    adjoint = gradient.adjoint(ssm, result, ends)
+    ssm = _from(ssm, result.predicted_means[0], result.predicted_covariances[0])
+    found = gradient.gradients_of(ssm, result, adjoint, ends, blocks.tile(upstream))
+    fields = {
+        name: x if x is None else (blocks.apart(x)[0] if name.startswith("initial") else x)
+        for name, x in found._asdict().items()
+    }
+    for name in BatchLastLGSSM._fields[:5]:
+        fields[name] = blocks.merge(fields[name])
+    fields["observations"] = blocks.merge(fields["observations"])
+    return BatchLastLGSSM(**fields)
+
+
+def _starts(blocks, ssm):
+    """Where blocks start: a mean and a root, constant under a tape."""
+    root = steps.psd_factor(steps.batch_first(ssm.initial_covariance))
+    start = blockwise.starts(blocks, ssm, steps.batch_last(root))
+    return tuple(map(tf.stop_gradient, start))
+
+
+def _forward(ssm, mean, root):
+    """A ``FilterPass`` of every block from where it starts."""
+    m, n = ssm.emission.shape[1:3]
+    batch = ssm.emission.shape[-1]
+
+    def step(carry, inputs):
+        mean, root = carry
+        transition, offset, noise_root, emission, r, observation, observed = inputs
+        seen = roots.update(mean, root, observation, observed, emission, r)
+        outputs = (seen.mean, seen.covariance, mean, root, *seen[2:])
+        return roots.predict(seen.mean, seen.covariance, transition, offset, noise_root), outputs
+
+    vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
+    inputs = (*ssm[:2], tf.sqrt(ssm.transition_noise), *ssm[3:5], ssm.observations, ssm.observed)
+    _, outputs = sequential.scan(
+        step,
+        (mean, root),
+        inputs,
+        [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
     )
-    weigh = lambda x: x * tf.reshape(upstream, [-1] + [1] * (x.shape.rank - 1))  # noqa: E731
-    return [weigh(x) for x in (*fields, -e)]
-
-
-def _diagonal_of_inverse(root):
-    """The diagonal of (root rootᵀ)⁻¹."""
-    eye = tf.linalg.diag(tf.ones_like(root[..., 0]))
-    return tf.reduce_sum(tf.square(tf.linalg.triangular_solve(root, eye)), axis=-2)
-
-
-def _outer(x, y):
-    return x[..., :, tf.newaxis] * y[..., tf.newaxis, :]
-
-
-def _filter(model, observations, observed):
-    """A ``FilterResult``, a root of S and the gains."""
-    C, r = _masked_emission(model, observed)
-    A, b, Q = _arrivals(model)
-    root, fixed = _gains(*(tf.stop_gradient(x) for x in (*_roots(model), C, r)))
-    fixed *= observed[:, :, tf.newaxis]
-    keep = _eye_like(A) - fixed @ C
-    spread = _congruence(keep, Q) + _congruence(fixed * tf.sqrt(r)[:, :, tf.newaxis])
-    _, covariances = _scan(_join_covariances, (keep @ A, spread))
-    predicted_covariances = _congruence(A, _shift(covariances)) + Q
-    # Values of S and K come from the roots, derivatives from S = C P Cᵀ + R and K S = P Cᵀ.
-    S = _congruence(C, predicted_covariances) + tf.linalg.diag(r)
-    error = _change(C @ predicted_covariances - S @ _t(fixed))
-    gains = fixed + _t(tf.linalg.cholesky_solve(root, error))
-    keep = _eye_like(A) - gains @ C
-    _, means = _scan(_join_means, (keep @ A, _mv(keep, b) + _mv(gains, observations)))
-    predicted_means = _mv(A, _shift(means)) + b
-    # log N(v; 0, S) of the innovations. A masked row has v = 0 and variance 1.
-    v = observations - _mv(C, predicted_means)
-    weighted = tf.linalg.cholesky_solve(root, v[..., tf.newaxis])[..., 0]
-    held = tf.stop_gradient(weighted)
-    square = tf.reduce_sum(v * weighted - held * _mv(_change(S), held), axis=2)
-    pivots = 2.0 * tf.math.log(tf.abs(tf.linalg.diag_part(root)))
-    log_det = tf.reduce_sum(observed * pivots, axis=2) + tf.linalg.trace(
-        tf.linalg.cholesky_solve(root, _change(S))
-    )
-    constant = math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=2)
-    step_log_likelihoods = -0.5 * (square + log_det + constant)  # [B, T]
-    result = FilterResult(
-        tf.reduce_sum(step_log_likelihoods, axis=1),
-        means,
-        covariances,
-        predicted_means,
-        predicted_covariances,
-        step_log_likelihoods,
-    )
-    return result, root, fixed
-
-
-def smooth(model: LGSSM, observations: tf.Tensor, observed: tf.Tensor) -> SmoothResult:
-    """The Kalman smoother by prefix and suffix scans.
-
-    Args:
-      model: float64, broadcast to ``[B, T, ...]``.
-      observations: ``[B, T, m]``, finite.
-      observed: ``[B, T, m]``, 1 = seen.
-
-    Returns:
-      A ``SmoothResult``.
-    """
-    result = filter(model, observations, observed)
-    x, P = result.filtered_means, result.filtered_covariances
-    # All steps as one batch: G and L of a step need no other step.
-    flat = [
-        batch_last(tf.reshape(value[:, :-1], [-1, *value.shape[2:]]))
-        for value in (P, model.transition, model.transition_noise)
-    ]
-    gain, _ = sequential.smoother_gains(*flat)
-    residual = sequential.joseph_residual(gain, *flat)
-    gain, residual = (
-        tf.reshape(batch_first(value), tf.shape(P[:, :-1])) for value in (gain, residual)
-    )
-    anchor = x[:, :-1] - _mv(gain, result.predicted_means[:, 1:])
-    # The last step has no successor: its smoothed moments are the filtered ones.
-    maps = (
-        tf.concat([gain, tf.zeros_like(P[:, -1:])], axis=1),
-        tf.concat([anchor, x[:, -1:]], axis=1),
-        tf.concat([residual, P[:, -1:]], axis=1),
-    )
-    _, means, covariances = (
-        tf.reverse(value, axis=[1])
-        for value in _scan(_join_moments, tuple(tf.reverse(value, axis=[1]) for value in maps))
-    )
-    cross = gain @ covariances[:, 1:]
-    return SmoothResult(result.log_likelihood, means, covariances, cross, result)
-
-
-def _arrivals(model):
-    """A, b and Q that lead to step t; at the first step zero and the initial moments."""
-    start = model.initial_mean[:, tf.newaxis]
-    covariance = 0.5 * (model.initial_covariance + _t(model.initial_covariance))[:, tf.newaxis]
-    return (
-        _shift(model.transition),
-        tf.concat([start, model.transition_offset[:, :-1]], axis=1),
-        tf.concat([covariance, tf.linalg.diag(model.transition_noise[:, :-1])], axis=1),
+    result = FilterPass(*outputs)
+    return result._replace(
+        covariances=_square(result.covariances),
+        predicted_covariances=_square(result.predicted_covariances),
     )
 
 
-def _roots(model):
-    """A that leads to step t, and a root of its Q."""
-    root = psd_factor(model.initial_covariance)[:, tf.newaxis]
-    noise = tf.linalg.diag(tf.sqrt(model.transition_noise[:, :-1]))
-    return _shift(model.transition), tf.concat([root, noise], axis=1)
+def _square(root):
+    """The covariance of a root, symmetric to the bit."""
+    return steps.symmetrise(steps.matmul_transposed(root, root))
 
 
-def _gains(A, Q_root, C, r):
-    """A root of S ``[B, T, m, m]`` and the gains ``[B, T, n, m]``, by a scan over square roots."""
-    n, m = C.shape[-1], C.shape[-2]
-    r_root = tf.linalg.diag(tf.sqrt(r))
+def _filter_blocks(blocks, ssm):
+    """A ``FilterPass`` of every block, differentiable."""
 
-    def see(root):
-        """Of z with covariance root rootᵀ: the root of S, the gain, and z's root after y."""
-        joint = _triangle(
-            tf.concat([C @ root, root], axis=-2),
-            tf.concat([r_root, tf.zeros_like(_t(C))], axis=-2),
-        )
-        S_root, tail = joint[..., :m, :m], joint[..., m:, :m]
-        gain = _t(tf.linalg.triangular_solve(S_root, _t(tail), adjoint=True))
-        return S_root, gain, joint[..., m:, m:]
+    @tf.custom_gradient
+    def evaluate(*fields):
+        ssm = BatchLastLGSSM(*fields)
+        mean, root = _starts(blocks, ssm)
+        result = _forward(ssm, mean, root)
 
-    S_root, gain, U = see(Q_root)
-    Z = _t(tf.linalg.triangular_solve(S_root, C @ A))
-    Z = tf.pad(Z, [[0, 0]] * 3 + [[0, n - m]]) if m < n else _triangle(Z)
-    _, U, _ = _scan(_join_roots, (A - gain @ (C @ A), U, Z))
-    # At the first step A is 0, so the predicted root is that of the initial covariance.
-    return see(tf.concat([A @ _shift(U), Q_root], axis=-1))[:2]
+        def differentiate(*upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(fields)
+                again = _linked(blocks, ssm, mean, _square(root), result)
+            return tape.gradient(
+                again, fields, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+
+        return tuple(result), differentiate
+
+    return FilterPass(*evaluate(*ssm))
 
 
-def _join_roots(first, second):
-    """The element of two stretches of time, ``first`` before ``second``."""
-    A1, U1, Z1 = first
-    A2, U2, Z2 = second
-    n = A1.shape[-1]
-    across = _t(U1) @ Z2
-    eye = tf.linalg.diag(tf.ones_like(across[..., 0]))
-    joint = _triangle(
-        tf.concat([across, Z2], axis=-2), tf.concat([eye, tf.zeros_like(eye)], axis=-2)
+def _linked(blocks, ssm, mean, covariance, result):
+    """``result`` again, as a function that can be differentiated (see the module's equations)."""
+    first = sequential.forward(_from(ssm, mean, covariance), stabilised=True)
+    ends = steps.predict(
+        first.means[-1],
+        first.covariances[-1],
+        ssm.transition[-1],
+        ssm.offset[-1],
+        ssm.transition_noise[-1],
     )
-    corner, tail = joint[..., :n, :n], joint[..., n:, :n]
-    # With C = U Uᵀ and J = Z Zᵀ: W tailᵀ = C1 J2 (I + C1 J2)⁻¹ and W Wᵀ = (I + C1 J2)⁻¹ C1.
-    W = _t(tf.linalg.triangular_solve(corner, _t(U1)))
-    return (
-        A2 @ (A1 - W @ (_t(tail) @ A1)),
-        _triangle(A2 @ W, U2),
-        _triangle(_t(A1) @ joint[..., n:, n:], Z1),
-    )
+    held = tf.nest.map_structure(tf.stop_gradient, (ssm, result))
+    back, pull, _ = map(blocks.apart, gradient.adjoint_from_zero(*held))  # Fᵀ and w
+
+    @tf.custom_gradient
+    def link(*_):
+        def differentiate(*upstream):
+            upstream = tuple(map(blocks.apart, upstream))
+
+            def step(carry, inputs):
+                x, P = carry
+                back, pull, own_x, own_P = inputs
+                x = steps.matvec(back, x)
+                P = steps.congruence(back, P) + steps.symmetrise(steps.outer(x, pull) + own_P)
+                return (x + own_x, P), (x + own_x, P)
+
+            start = tuple(tf.zeros_like(x[0]) for x in upstream)
+            shapes = [x.shape for x in start]
+            _, adjoint = sequential.scan(step, start, (back, pull, *upstream), shapes, reverse=True)
+            behind = (tf.concat([x[1:], tf.zeros_like(x[:1])], axis=0) for x in adjoint)
+            return [*map(blocks.together, behind), *(x[0] for x in adjoint)]
+
+        return (mean, covariance), differentiate
+
+    start = link(*ends, ssm.initial_mean, ssm.initial_covariance)
+    return tuple(sequential.forward(_from(ssm, *start), stabilised=True))
 
 
-def _join_covariances(first, second):
-    (F1, P1), (F2, P2) = first, second
-    return F2 @ F1, _congruence(F2, P1) + P2
-
-
-def _join_means(first, second):
-    (F1, x1), (F2, x2) = first, second
-    return F2 @ F1, _mv(F2, x1) + x2
-
-
-def _join_moments(first, second):
-    (F1, x1, P1), (F2, x2, P2) = first, second
-    return F2 @ F1, _mv(F2, x1) + x2, _congruence(F2, P1) + P2
-
-
-def _scan(join, elements):
-    """All prefix products along the time axis of a tuple of ``[B, T, ...]`` tensors."""
-    if elements[0].shape[1] is not None:
-        return _scan_halves(join, elements)
-    # Halves need the length; by doubling, the depth is the same at log T times the work.
-    steps = tf.range(tf.shape(elements[0])[1])
-
-    def double(distance, elements):
-        source = tf.maximum(steps - distance, 0)
-        earlier = tf.nest.map_structure(lambda x: tf.gather(x, source, axis=1), elements)
-        joined = join(earlier, elements)
-
-        def pick(new, old):
-            reached = tf.reshape(steps >= distance, [1, -1] + [1] * (old.shape.rank - 2))
-            return tf.ensure_shape(tf.where(reached, new, old), old.shape)
-
-        return 2 * distance, tf.nest.map_structure(pick, joined, elements)
-
-    _, elements = tf.while_loop(
-        lambda distance, _: distance < tf.size(steps), double, (tf.constant(1), elements)
-    )
-    return elements
-
-
-def _scan_halves(join, elements):
-    """``_scan`` where the number T of steps is known: the scan of pairs of neighbours gives half.
-
-    Ladner and Fischer (1980), "Parallel prefix computation": depth 2 log T, fewer than 2 T joins.
-    """
-    T = elements[0].shape[1]
-    if T == 1:
-        return elements
-    pairs = join(tuple(x[:, 0 : T - 1 : 2] for x in elements), tuple(x[:, 1::2] for x in elements))
-    odd = _scan_halves(join, pairs)
-    even = tuple(x[:, :1] for x in elements)
-    if T > 2:
-        others = tuple(x[:, 2::2] for x in elements)
-        others = join(tuple(x[:, : (T - 1) // 2] for x in odd), others)
-        even = tuple(tf.concat(parts, axis=1) for parts in zip(even, others, strict=True))
-    return tuple(_interleave(*parts) for parts in zip(even, odd, strict=True))
-
-
-def _interleave(even, odd):
-    """Steps 0, 2, … and steps 1, 3, … as one ``[B, T, ...]``."""
-    half = odd.shape[1]
-    both = tf.stack([even[:, :half], odd], axis=2)  # [B, T // 2, 2, ...]
-    both = tf.reshape(both, [-1, 2 * half, *odd.shape[2:]])
-    return both if half == even.shape[1] else tf.concat([both, even[:, half:]], axis=1)
-
-
-def _triangle(*blocks):
-    """A lower triangular L with L Lᵀ = M Mᵀ, for M of the blocks side by side."""
-    return _t(tf.linalg.qr(_t(tf.concat(blocks, axis=-1))).r)
-
-
-def _change(x):
-    """Zeros with the derivative of x."""
-    return x - tf.stop_gradient(x)
-
-
-def _masked_emission(model, observed):
-    emission = model.emission * observed[..., tf.newaxis]
-    noise = tf.where(observed > 0, model.emission_noise, tf.ones_like(model.emission_noise))
-    return emission, noise
-
-
-def _shift(x):
-    """The values of the step before, zero at the first step."""
-    return tf.concat([tf.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
-
-
-def _congruence(a, p=None):
-    """a p aᵀ for a symmetric p (None: the identity), symmetric to the bit."""
-    product = tf.matmul(a if p is None else a @ p, a, transpose_b=True)
-    return 0.5 * (product + _t(product))
-
-
-def _mv(a, x):
-    return tf.linalg.matvec(a, x)
-
-
-def _t(a):
-    return tf.linalg.matrix_transpose(a)
-
-
-def _eye_like(a):
-    return tf.eye(a.shape[-1], dtype=a.dtype)
+def _from(ssm, mean, covariance):
+    return ssm._replace(initial_mean=mean, initial_covariance=covariance)

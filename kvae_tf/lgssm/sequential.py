@@ -24,6 +24,10 @@ from kvae_tf.lgssm import steps
 class BatchLastLGSSM(NamedTuple):
     """A model and its observations, time-major and batch-last.
 
+    Where covariances are the same for all sequences, the batch axis of all but ``offset``,
+    ``initial_mean`` and ``observations`` may be 1; so is that of the covariances, gains and
+    variances that follow.
+
     Attributes:
       transition: ``[T, n, n, B]``.
       offset: ``[T, n, B]``.
@@ -130,7 +134,7 @@ def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
       A ``FilterPass``.
     """
     m, n = ssm.emission.shape[1:3]
-    batch = ssm.emission.shape[-1]
+    batch, number = ssm.initial_mean.shape[-1], ssm.initial_covariance.shape[-1]
 
     def step(carry, inputs):
         mean, covariance = carry
@@ -139,12 +143,12 @@ def forward(ssm: BatchLastLGSSM, stabilised: bool = False) -> FilterPass:
         outputs = (seen.mean, seen.covariance, mean, covariance, *seen[2:])
         return steps.predict(seen.mean, seen.covariance, transition, offset, q), outputs
 
-    vector, matrix, frame = [n, batch], [n, n, batch], [m, batch]
+    vector, matrix = [n, batch], [n, n, number]
     _, outputs = scan(
         step,
         (ssm.initial_mean, ssm.initial_covariance),
         (*ssm[:5], ssm.observations, ssm.observed),
-        [vector, matrix, vector, matrix, [m, n, batch], frame, frame],
+        [vector, matrix, vector, matrix, [m, n, number], [m, batch], [m, number]],
     )
     return FilterPass(*outputs)
 
@@ -159,16 +163,20 @@ def step_log_likelihoods(ssm: BatchLastLGSSM, result: FilterPass) -> tf.Tensor:
     return steps.log_likelihoods(result.innovations, result.variances, ssm.observed)
 
 
-def backward(ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False) -> SmootherPass:
+def backward(
+    ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False, end=None
+) -> SmootherPass:
     """The Rauch-Tung-Striebel smoother.
 
     Args:
       ssm: the model and its observations.
       result: the forward pass over it.
       stabilised: Joseph's form of L.
+      end: smoothed mean ``[n, B]`` and covariance ``[n, n, B]`` of the step after the last one;
+        None (default): there is none.
 
     Returns:
-      A ``SmootherPass``.
+      A ``SmootherPass``; with an ``end`` its last cross-covariance is that with the step after.
     """
     A, q, P = ssm.transition, ssm.transition_noise, result.covariances
     if A.shape[1] > 8 and (A.shape[-1] or 0) >= 128:
@@ -183,12 +191,17 @@ def backward(ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False) 
         gain, residual = smoother_gains(P, A, q)
     if stabilised:
         residual = joseph_residual(gain, P, A, q)
-    # The last step has no successor: with G = 0 and L = P its smoothed moments are the filtered.
-    num_steps = tf.shape(P)[0]
-    is_last = tf.reshape(tf.range(num_steps) == num_steps - 1, [-1, 1, 1, 1])
-    gain = tf.where(is_last, tf.zeros_like(gain), gain)
-    residual = tf.where(is_last, P, residual)
     successor = tf.roll(result.predicted_means, -1, axis=0)
+    if end is None:
+        # The last step has no successor: with G = 0 and L = P its smoothed moments are the
+        # filtered.
+        num_steps = tf.shape(P)[0]
+        is_last = tf.reshape(tf.range(num_steps) == num_steps - 1, [-1, 1, 1, 1])
+        gain = tf.where(is_last, tf.zeros_like(gain), gain)
+        residual = tf.where(is_last, P, residual)
+    else:
+        after = steps.matvec(A[-1], result.means[-1]) + ssm.offset[-1]
+        successor = tf.concat([successor[:-1], after[tf.newaxis]], axis=0)
     anchor = result.means - steps.matvec(gain, successor)
 
     def step(carry, inputs):
@@ -198,10 +211,15 @@ def backward(ssm: BatchLastLGSSM, result: FilterPass, stabilised: bool = False) 
         covariance = residual + steps.congruence(gain, covariance)
         return (mean, covariance), (mean, covariance)
 
-    last = (result.means[-1], P[-1])
+    last = (result.means[-1], P[-1]) if end is None else end
     shapes = [x.shape for x in last]
     _, (means, covariances) = scan(step, last, (gain, anchor, residual), shapes, reverse=True)
-    return SmootherPass(means, covariances, steps.matmul(gain[:-1], covariances[1:]))
+    following = covariances[1:]
+    if end is None:
+        gain = gain[:-1]
+    else:
+        following = tf.concat([following, end[1][tf.newaxis]], axis=0)
+    return SmootherPass(means, covariances, steps.matmul(gain, following))
 
 
 def joseph_residual(

@@ -86,6 +86,31 @@ def curves(
     return render(figure)
 
 
+def growth(
+    panels: dict[str, dict[str, tuple[list[float], list[float]]]], y_label: str
+) -> np.ndarray:
+    """Lines over logarithmic axes, whose slope is the exponent of a power, one panel each.
+
+    Args:
+      panels: label of the horizontal axis -> name of a line -> its horizontal and vertical
+        coordinates, all positive.
+      y_label: label of the vertical axis, which all panels share.
+
+    Returns:
+      The picture, uint8 ``[height, width, 3]``.
+    """
+    figure, axes = new_figure(3.2 * len(panels), 3.2, 1, len(panels))
+    for axis, (x_label, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, (x, y) in lines.items():
+            axis.loglog(x, y, marker="o", ms=3, lw=1.5, label=name)
+        axis.set(xlabel=x_label)
+        axis.grid(alpha=0.3)
+        axis.sharey(axes[0, 0])
+        axis.legend(frameon=False, fontsize=7)
+    axes[0, 0].set(ylabel=y_label)
+    return render(figure)
+
+
 def _ranges_widely(lines):
     values = np.concatenate([np.asarray(line, float) for line in lines])
     low, high = np.nanmin(values), np.nanmax(values)

@@ -139,6 +139,9 @@ def test_a_library_that_fails_ends_in_one_line(monkeypatch, tmp_path):
     [
         (["lgssm", "--against=magic"], "--against has 'magic', expected some of kvae_tf, tfp"),
         (["step", "--against=tfp"], "--against is set for step, expected lgssm"),
+        (["stream", "--cost"], "--cost is set for stream, expected lgssm"),
+        (["lgssm", "--cost", "--sizes=2x3"], "--sizes is set, but not used with --cost"),
+        (["lgssm", "--figure=x.png"], "--figure is set without --cost, expected both or none"),
         (["lgssm", "--against=kvae_tf", "--latent_sizes=4"], "--latent_sizes is set, but not used"),
         (["lgssm", "--against=kvae_tf", "--sizes=0x3"], "--sizes is [0, 3], expected positive"),
     ],

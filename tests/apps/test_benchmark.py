@@ -60,3 +60,36 @@ def test_step_of_box_reports_both_precisions(monkeypatch, capsys):
         parts = [results[f"{precision}: {name}"] for name in ("whole step", step._NETWORKS)]
         np.testing.assert_allclose(ratio, parts[0] / parts[1])
     assert "mixed_bfloat16: whole step" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_cost_of_small_sizes(capsys):
+    rows = benchmark.cost({"T": [5], "m": [1]}, chunk=2)
+    assert [(row["axis"], row["T"], row["task"], row["method"]) for row in rows] == [
+        ("T", 5, "forward", "sequential, chunks"),
+        ("T", 5, "forward", "sequential"), ("T", 5, "gradients", "sequential"),
+        ("T", 5, "forward", "parallel"), ("T", 5, "gradients", "parallel"),
+        ("m", 20, "forward", "sequential"), ("m", 20, "gradients", "sequential"),
+    ]  # fmt: skip
+    assert all(row["milliseconds"] > 0 and row["peak_mib"] > 0 for row in rows)
+    assert "sequential, chunks" in capsys.readouterr().out
+
+
+def test_a_figure_of_cost_has_one_panel_an_axis():
+    sizes = {"B": 1, "T": 5, "n": 4, "m": 2, "task": "forward", "method": "sequential"}
+    rows = [
+        sizes | {"axis": axis, axis: value, "milliseconds": 0.1 * value}
+        for axis in ("m", "T")
+        for value in (1, 10, 100)
+    ]
+    one, two = (benchmark.cost_figure(rows[:number]) for number in (3, 6))
+    assert one.dtype == np.uint8
+    assert two.shape[0] == one.shape[0]
+    assert two.shape[1] == 2 * one.shape[1]
+
+
+def test_the_least_time_is_that_of_the_processor(monkeypatch):
+    clock = iter([0.0, 0.5, 1.0, 1.2, 2.0, 2.4])
+    monkeypatch.setattr(benchmark.timing.time, "process_time", lambda: next(clock))
+    found = benchmark.timing.least_cpu_milliseconds(lambda x: [x], [tf.constant([1.0])], 1.0)
+    np.testing.assert_allclose(found, 200.0)

@@ -77,7 +77,7 @@ SHAPES = {
     "observations of another size": ("observations", (B, T, M + 1)),
     "mask of another length": ("observed", (B, T + 1)),
     "mask of another size": ("observed", (B, T, M + 1)),
-    "mask without a batch": ("observed", (T,)),
+    "mask of all sequences of another length": ("observed", (T + 1,)),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,7 @@ MISSING_RATE = 0.3
 TASKS = ("forward", "gradients")
 EAGER = "eager call"
 
-_PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 4, 1000
+_PARALLEL_LATENTS, _PLAIN_TFP_STEPS = 8, 1000
 _HEADER = (
     f"{'n':>3}{'B':>5}{'T':>7}  {'task':<10}{'method':<12}{'jit':<5}{'ms/call':>10}{'calls':>7}"
     f"{'compile s':>11}{'max error':>11}{'TFP/ours':>10}"
@@ -26,7 +26,11 @@ _HEADER = (
 
 
 def random_problem(
-    batch_size: int, num_steps: int, latent_size: int, seed: int = 0
+    batch_size: int,
+    num_steps: int,
+    latent_size: int,
+    seed: int = 0,
+    observation_size: int = OBSERVATION_SIZE,
 ) -> tuple[lgssm.LGSSM, tf.Tensor, tf.Tensor]:
     """A time-varying model and a draw from it, float32.
 
@@ -35,13 +39,14 @@ def random_problem(
       num_steps: number T of steps.
       latent_size: dimension n of a latent state.
       seed: seed of model, observations and mask, an int, 0 by default.
+      observation_size: number m of numbers of an observation, 2 by default.
 
     Returns:
       The model with ``[B, T, ...]`` transitions, emissions and offsets, ``[n]`` and ``[m]`` noises;
       observations ``[B, T, m]``; observed ``[B, T]``, 1 = seen, 30 % of the steps missing.
     """
     rng = np.random.default_rng(seed)
-    B, T, n, m = batch_size, num_steps, latent_size, OBSERVATION_SIZE
+    B, T, n, m = batch_size, num_steps, latent_size, observation_size
     A = 0.95 * np.eye(n) + 0.05 * rng.normal(size=(B, T, n, n))
     b = 0.1 * rng.normal(size=(B, T, n))
     C = 0.3 * rng.normal(size=(B, T, m, n))
@@ -76,7 +81,7 @@ def engine(
     Args:
       sizes: pairs (B, T); by default ``SIZES``.
       latent_sizes: dimensions n, each of which is combined with all sizes; 4, 8 and 16 by default.
-      methods: names out of ``lgssm.METHODS``, all by default; ``"parallel"`` is left out for n > 4.
+      methods: names out of ``lgssm.METHODS``, all by default; ``"parallel"`` is left out for n > 8.
       repeats: number of timed calls, 30 by default.
 
     Returns:
@@ -121,14 +126,14 @@ def _compare(B, T, n, task, methods, repeats):
     """Rows of one size and task; TFP comes first, so that the other methods get a ratio."""
     arguments = random_problem(B, T, n)
     exact = tf.nest.map_structure(lambda x: tf.cast(x, tf.float64), arguments)
-    reference = tf.function(_task(task, "sequential"), autograph=False)(*exact)
+    reference = tf.function(task_of(task, "sequential"), autograph=False)(*exact)
     rows, tfp_time = [], None
     for method in methods:
         if method == "parallel" and n > _PARALLEL_LATENTS:
             continue
         runs = []
         for jit in (True, False) if method == "tfp" and T < _PLAIN_TFP_STEPS else (True,):
-            function = tf.function(_task(task, method), jit_compile=jit, autograph=False)
+            function = tf.function(task_of(task, method), jit_compile=jit, autograph=False)
             timing = measure(function, arguments, repeats)
             error = max_error(function(*arguments), reference)
             runs.append((timing.milliseconds, timing, error, jit))
@@ -142,7 +147,7 @@ def _compare(B, T, n, task, methods, repeats):
         rows.append(row)
         print(_line(row), flush=True)
     if "sequential" in methods:
-        function = _task(task, "sequential")
+        function = task_of(task, "sequential")
         timing = measure(function, arguments, repeats)
         row = {"n": n, "B": B, "T": T, "task": task, "method": EAGER, "jit": eager.compiles([])}
         row |= timing._asdict() | {"max_error": max_error(function(*arguments), reference)}
@@ -160,8 +165,13 @@ def _line(row):
     )
 
 
-def _task(task, method):
-    """A function of (model, observations, observed) to named outputs."""
+def task_of(task: str, method: str) -> Callable:
+    """A function of (model, observations, observed) to named outputs.
+
+    Args:
+      task: out of ``TASKS``.
+      method: out of ``lgssm.METHODS``.
+    """
 
     def forward(model, y, observed):
         if method == "tfp":

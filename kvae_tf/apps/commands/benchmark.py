@@ -2,12 +2,14 @@
 
 python -m kvae_tf.apps.commands.benchmark lgssm | step | stream
 
-``lgssm --against=installed`` times the engine beside other libraries that are installed.
+``lgssm --against=installed`` times the engine beside other libraries that are installed;
+``lgssm --cost`` shows how its cost grows with B, T, n and m.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -40,6 +42,12 @@ def define() -> None:
         f"{', '.join(list(libraries.LIBRARIES)[1:])}, or {libraries.INSTALLED} for those that are; "
         "n = 4, m = 2, one process each.",
     )
+    flags.DEFINE_bool(
+        "cost",
+        False,
+        "lgssm: processor time against B, T, n and m, one at a time, in place of a table.",
+    )
+    flags.DEFINE_string("figure", "", "lgssm --cost: a PNG file for the curves.")
     flags.DEFINE_string("saved_model", "saved_models/pendulum/1", "stream: the export.")
     flags.DEFINE_list("batch_sizes", list(map(str, benchmark.BATCH_SIZES)), "stream: several.")
     flags.DEFINE_string("output", "", "A JSON file for the numbers.")
@@ -73,15 +81,19 @@ def pairs(name: str, words: list[str]) -> list[tuple[int, int]]:
     return numbers
 
 
-def check_against(subcommand: str) -> None:
-    """Refuses what does not go with ``--against``."""
+def check_alone(flag: str, subcommand: str, others: Sequence[str]) -> None:
+    """Refuses what does not go with a flag that replaces the table of methods.
+
+    Args:
+      flag: name of the flag.
+      subcommand: the one that was given.
+      others: flags that it leaves without use.
+    """
     if subcommand != "lgssm":
-        raise UserError(f"--against is set for {subcommand}, expected lgssm")
-    for name in ("latent_sizes", "methods"):
+        raise UserError(f"--{flag} is set for {subcommand}, expected lgssm")
+    for name in others:
         if flags.FLAGS[name].present:
-            raise UserError(
-                f"--{name} is set, but not used with --against: expected one of the two"
-            )
+            raise UserError(f"--{name} is set, but not used with --{flag}: expected one of the two")
 
 
 def call(subcommand: str) -> None:
@@ -93,16 +105,26 @@ def call(subcommand: str) -> None:
     from kvae_tf.apps import benchmark
     from kvae_tf.apps.against import compare
     from kvae_tf.data import storage
+    from kvae_tf.visualisation import images
 
     values = flags.FLAGS
     if values["against"].present:
-        check_against(subcommand)
-    if values.output:
-        storage.make_folder(Path(values.output).parent, "output")
+        check_alone("against", subcommand, ("latent_sizes", "methods", "cost", "figure"))
+    elif values.cost:
+        check_alone("cost", subcommand, ("latent_sizes", "methods", "sizes", "repeats"))
+    elif values.figure:
+        raise UserError("--figure is set without --cost, expected both or none")
+    for flag in ("output", "figure"):
+        if values[flag].value:
+            storage.make_folder(Path(values[flag].value).parent, flag)
     benchmark.use_one_core()
     if values["against"].present:
         sizes = pairs("sizes", values.sizes) if values["sizes"].present else compare.SIZES
         numbers = compare.against(values.against, sizes, values.repeats)
+    elif values.cost:
+        numbers = benchmark.cost()
+        if values.figure:
+            images.save_png(values.figure, benchmark.cost_figure(numbers))
     elif subcommand == "lgssm":
         numbers = benchmark.engine(
             pairs("sizes", values.sizes),
