@@ -19,7 +19,7 @@ def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
       model: the model that is asked.
       times: ``[B, T]``, seconds; None: unknown.
     """
-    return {"times": times} if model.reads_times and times is not None else {}
+    return {"times": times} if times is not None and model.reads_times else {}
 
 
 def masked_batches(
