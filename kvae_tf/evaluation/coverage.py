@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.models.contract import VideoModel
 
 ALL = "all"
@@ -147,7 +147,7 @@ def _compared(model, data, mask, seed):
         kept = rows.stop - rows.start  # the rows after them only fill up the batch
         inputs = batch["frames"], batch["observed"], batch["controls"]
         counts = batch.get("num_objects")
-        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        of = also_known(model, batch)
         mean, std = moments(batch["frames"], batch["known"], batch["controls"], **of)
         draw = mean.numpy() + std.numpy() * rng.normal(size=mean.shape)
         there = _is_present(counts, model.max_objects, mean.shape[-1])

@@ -15,7 +15,7 @@ import numpy as np
 from kvae_tf.data import SequenceData, gap, missing_at_random
 from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import last_seen
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.positions import AffineFit, positions
 from kvae_tf.evaluation.tally import Tally, columns
@@ -120,7 +120,7 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     for batch, rows in masked_batches(data, stack):
         frames, known, controls = batch["frames"], batch["known"], batch["controls"]
         kept, counts = rows.stop - rows.start, batch.get("num_objects")
-        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        of = also_known(model, batch)
         a = encode(frames, known, controls, **of).numpy()
 
         def errors(

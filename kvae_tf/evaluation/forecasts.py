@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.models.contract import VideoModel
 
@@ -51,7 +51,7 @@ def forecast_errors(
         frames = batch["frames"]
         ahead = forecast(
             frames[:, :context], batch["observed"][:, :context], batch["controls"],
-            num_objects=batch.get("num_objects"), **timed(model, batch.get("times")),
+            **also_known(model, batch),
         )  # fmt: skip
         truth, kept = frames[:, context:], rows.stop - rows.start
         guesses = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from kvae_tf.data import SequenceData, gap
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.models.contract import VideoModel
 
 
@@ -50,7 +50,7 @@ def imputation(
         # Only frames that are known can be compared; rows that fill up the batch do not count.
         counted = batch["known"][: rows.stop - rows.start, inside] > 0
         counts, guesses = batch.get("num_objects"), {}
-        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        of = also_known(model, batch)
         for method in model.imputation_methods:
             filled = fill(frames, seen, batch["controls"], method=method, **of)
             guesses[method] = decode(filled, num_objects=counts).numpy()

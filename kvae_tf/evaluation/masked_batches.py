@@ -22,6 +22,17 @@ def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
     return {"times": times} if times is not None and model.reads_times else {}
 
 
+def also_known(model: VideoModel, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray | None]:
+    """What a query of a batch is told beside frames, mask and controls, by name.
+
+    Args:
+      model: the model that is asked.
+      batch: one of ``masked_batches``.
+    """
+    counts = {"num_objects": batch.get("num_objects")}
+    return counts | timed(model, batch.get("times"))
+
+
 def masked_batches(
     data: SequenceData, mask: np.ndarray
 ) -> Iterator[tuple[dict[str, np.ndarray], slice]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.models.contract import VideoModel
 
 POSITIONS = ("x", "y")
@@ -53,8 +53,7 @@ def of_all(query: Callable, model: VideoModel, data: SequenceData) -> np.ndarray
                 batch["frames"],
                 batch["known"],
                 batch["controls"],
-                num_objects=batch.get("num_objects"),
-                **timed(model, batch.get("times")),
+                **also_known(model, batch),
             ).numpy()[: rows.stop - rows.start]
             for batch, rows in masked_batches(data, data.observed)
         ]

@@ -7,7 +7,7 @@ import numpy as np
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.models.contract import Scores, VideoModel
 
 WARM_UP = 4  # first frames of a sequence, in which a model does not know the motion yet
@@ -28,8 +28,7 @@ def frame_scores(model: VideoModel, data: SequenceData) -> Scores:
             batch["frames"],
             batch["observed"],
             batch["controls"],
-            num_objects=batch.get("num_objects"),
-            **timed(model, batch.get("times")),
+            **also_known(model, batch),
         )
         parts.append([x.numpy()[: rows.stop - rows.start] for x in found])
     return Scores(*map(np.concatenate, zip(*parts, strict=True)))

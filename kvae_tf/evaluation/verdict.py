@@ -35,7 +35,7 @@ import numpy as np
 from kvae_tf.data import SequenceData, gap, pixel_moments
 from kvae_tf.evaluation import compiled_queries
 from kvae_tf.evaluation.imputation import Gap, last_seen
-from kvae_tf.evaluation.masked_batches import masked_batches, timed
+from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.models.contract import VideoModel
 
 GAP = 5  # frames
@@ -196,7 +196,7 @@ def ask(model: VideoModel, data: SequenceData) -> Questions:
         kept = rows.stop - rows.start
         frames, observed, controls = batch["frames"], batch["observed"], batch["controls"]
         known, counts = batch["known"][:kept] > 0, batch.get("num_objects")
-        of = {"num_objects": counts} | timed(model, batch.get("times"))
+        of = also_known(model, batch)
 
         def add(name, guess, steps, frames=frames, kept=kept):
             difference = (guess[:kept] - frames[:kept])[steps][..., changing]
