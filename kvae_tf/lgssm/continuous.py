@@ -66,17 +66,22 @@ def discretise(drift, offset, density, interval) -> Discretised:
       ``Discretised``, float64.
     """
     drift, offset, density, interval = (
-        tf.convert_to_tensor(x) for x in (drift, offset, density, interval)
+        tf.cast(tf.convert_to_tensor(x), tf.float64) for x in (drift, offset, density, interval)
     )
-    leads = [x.shape.rank - axes for x, axes in (
-        (drift, 2), (offset, 1), (density, 1), (interval, 0))]  # fmt: skip
-    last = []
-    for x, own in zip((drift, offset, density, interval), leads, strict=True):
-        x = tf.cast(x[(tf.newaxis,) * (max(leads) - own)], tf.float64)
-        rank = x.shape.rank - max(leads)
-        axes = [*range(max(leads), max(leads) + rank), *range(max(leads))]
-        last.append(tf.transpose(x, axes))  # sizes first, all leading axes last
-    return Discretised(*(_leading_first(x, max(leads)) for x in _discretised(*last)))
+    n = drift.shape[-1]
+    lead = tf.zeros_like(drift[..., 0, 0] + offset[..., 0] + density[..., 0] + interval)
+    leading = [steps.length(lead, axis) for axis in range(lead.shape.rank)]
+
+    def flat(x, *size):
+        x += lead[(..., *[tf.newaxis] * len(size))]
+        return steps.batch_last(tf.reshape(x, [-1, *size]))
+
+    found = discretise_batch_last(
+        flat(drift, n, n), flat(offset, n), flat(density, n), flat(interval)
+    )
+    return Discretised(*(
+        tf.reshape(steps.batch_first(x), [*leading, *x.shape[:-1]]) for x in found
+    ))  # fmt: skip
 
 
 def discretise_batch_last(drift, offset, density, interval) -> Discretised:
@@ -91,32 +96,25 @@ def discretise_batch_last(drift, offset, density, interval) -> Discretised:
     Returns:
       ``Discretised``: ``[n, n, B]``, ``[n, B]`` and ``[n, n, B]``.
     """
-    return _discretised(drift, offset, density, interval)
-
-
-def _discretised(drift, offset, density, interval):
-    """``[n, n, ...]``, ``[n, ...]``, ``[n, ...]``, ``[...]``; all leading sizes come last."""
-    n = drift.shape[0]
     h = interval / 2.0**_SQUARINGS
     x = drift * h
-    one = tf.reshape(tf.eye(n, dtype=x.dtype), [n, n] + [1] * (x.shape.rank - 2))
-    series, moved = one + 0.0 * x, offset + 0.0 * x[0]
+    zeros = tf.zeros_like(x)
+    one = steps.add_diagonal(zeros, tf.ones_like(zeros[0]))
+    series, moved = one, offset
     for j in range(_TERMS, 1, -1):
-        series = one + _matmul(x, series) / j
-        moved = offset + _matvec(x, moved) / j
-    transition, moved = one + _matmul(x, series), h * moved
-    term = one * (h * density)[:, tf.newaxis] + 0.0 * x
+        series = one + steps.matmul(x, series) / j
+        moved = offset + steps.matvec(x, moved) / j
+    transition, moved = one + steps.matmul(x, series), h * moved
+    term = steps.add_diagonal(zeros, h * density)
     noise = term
     for j in range(2, _TERMS + 1):
-        half = _matmul(x, term)
-        term = (half + _transposed(half)) / j
+        half = steps.matmul(x, term)
+        term = (half + steps.transpose(half)) / j
         noise += term
     for _ in range(_SQUARINGS):
-        moved += _matvec(transition, moved)
-        half = _matmul(transition, noise)
-        grown = _matmul(half, _transposed(transition))
-        noise += 0.5 * (grown + _transposed(grown))
-        transition = _matmul(transition, transition)
+        moved += steps.matvec(transition, moved)
+        noise += steps.congruence(transition, noise)
+        transition = steps.matmul(transition, transition)
     return Discretised(transition, moved, noise)
 
 
@@ -202,22 +200,3 @@ def _inverse(factor):
 
 def _product(a, b):
     return tf.reduce_sum(a[..., :, :, tf.newaxis] * b[..., tf.newaxis, :, :], axis=-2)
-
-
-def _matmul(a, b):
-    """a b: ``[i, k, ...], [k, j, ...] -> [i, j, ...]``."""
-    return tf.reduce_sum(a[:, :, tf.newaxis] * b[tf.newaxis], axis=1)
-
-
-def _matvec(a, x):
-    """a x: ``[i, k, ...], [k, ...] -> [i, ...]``."""
-    return tf.reduce_sum(a * x[tf.newaxis], axis=1)
-
-
-def _transposed(a):
-    return tf.transpose(a, [1, 0, *range(2, a.shape.rank)])
-
-
-def _leading_first(x, lead):
-    rank = x.shape.rank - lead
-    return tf.transpose(x, [*range(rank, rank + lead), *range(rank)])
