@@ -54,10 +54,14 @@ class LinearFeatures(NamedTuple):
     roughness: np.ndarray
 
 
-def in_a_row(data: SequenceData, lag: int = 1) -> np.ndarray:
-    """Whether frames t, t + ``lag`` and t + 2 ``lag`` are seen: ``[N, max(T - 2 lag, 0)]`` bool."""
-    seen = data.observed > 0
-    first, middle, last = (seen[:, part] for part in _thirds(data.num_steps, lag))
+def in_a_row(seen: np.ndarray, lag: int = 1) -> np.ndarray:
+    """Whether frames t, t + ``lag`` and t + 2 ``lag`` are seen: ``[N, max(T - 2 lag, 0)]`` bool.
+
+    Args:
+      seen: bool ``[N, T]``.
+      lag: number of frames between the three, 1 by default.
+    """
+    first, middle, last = (seen[:, part] for part in _thirds(seen.shape[1], lag))
     return first & middle & last
 
 
@@ -121,7 +125,7 @@ def second_differences(
       ``[M, n]``, and where they are, bool ``[N, T - 2 lag]``.
     """
     first, middle, last = _thirds(seen.shape[1], lag)
-    there = seen[:, first] & seen[:, middle] & seen[:, last]
+    there = in_a_row(seen, lag)
     if times is not None and there.any():
         spans = times[:, last] - times[:, first]
         there &= spans <= np.quantile(spans[there], _CLOSEST)

@@ -179,7 +179,7 @@ class FrameRNN(SequenceModel):
         first: they fade while ``reconstruction_weight`` rises to 1. Otherwise it would start with a
         folded map from positions to encodings, and stay folded.
         """
-        frames, observed, _, *_ = inputs.of_batch(self, batch)
+        frames, observed, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         pick_sampler, noise_sampler = lgssm.as_sampler(seed).split(2)
         kept, scale, frames = inputs.subsample_observed(

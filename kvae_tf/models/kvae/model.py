@@ -458,7 +458,7 @@ class KVAE(SequenceModel):
         the Kullback-Leibler divergence, which bounds the encodings, and of their second
         differences, which keeps them smooth in time.
         """
-        frames, observed, _, *_ = inputs.of_batch(self, batch)
+        frames, observed, *_ = inputs.of_batch(self, batch)
         clip_sampler, encoding_sampler = lgssm.as_sampler(seed).split(2)
         seen = inputs.mask(observed, frames)
         frames, seen = inputs.random_clip(_CLIP, clip_sampler, frames, seen)

@@ -60,7 +60,7 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
             stacklevel=2,
         )
     epochs = int(given.get("epochs", _EPOCHS))
-    is_linear = bool(given.get("linear_encoder", in_a_row(train).any()))
+    is_linear = bool(given.get("linear_encoder", in_a_row(train.observed > 0).any()))
     chosen = {
         "network": "mlp",
         "units": (512, 256),
