@@ -58,7 +58,8 @@ def compare(
 
     Returns:
       ``hidden`` and, but for ``order``, ``between``: fractions of incorrect pixels, with ``_se``
-      standard errors over sequences; ``updates``; ``seconds`` of processor time of the training.
+      standard errors over sequences; ``updates``; ``seconds`` of processor time
+      that this call trained.
     """
     sizes = train_sequences, max(train_sequences // 10, 1), test_sequences
     drawn = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES, path_frames=path_frames)

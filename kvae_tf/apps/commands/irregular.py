@@ -24,6 +24,7 @@ def define() -> None:
     flags.DEFINE_integer("test_sequences", 300, "Number of test sequences.", 1)
     flags.DEFINE_list("set", [], "Settings in place of the config's: epochs=2,steps_per_epoch=5.")
     flags.DEFINE_string("run_dir", "runs/irregular", "Folder of the runs.")
+    flags.DEFINE_bool("resume", False, "Go on with runs that were interrupted.")
     flags.DEFINE_string("output", None, "A JSON file, to which models are added.", required=True)
 
 
@@ -49,7 +50,8 @@ def call() -> None:
         folder = Path(values.run_dir) / name
         results[name] = irregular.compare(
             model, values.config, values.path_frames, values.seed, str(folder),
-            values.train_sequences, values.test_sequences, overwrite=True, **changes,
+            values.train_sequences, values.test_sequences, overwrite=not values.resume,
+            resume=values.resume, **changes,
         )  # fmt: skip
         storage.write_json(output, results)
         print(f"{name}: {results[name]}", flush=True)
