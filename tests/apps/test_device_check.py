@@ -71,6 +71,20 @@ def test_the_command_writes_its_table(tmp_path):
     assert all(name in result.stdout for name in names)
 
 
+def test_rows_are_added_to_a_table_of_the_same_machine(tmp_path):
+    facts = device_check.facts()
+    old = facts | {"rows": [{"name": "a", "error": 1}, {"name": "b", "error": 2}]}
+    new = facts | {"rows": [{"name": "b", "error": 3}, {"name": "c", "error": 4}]}
+    rows = device_check.added(new, old)["rows"]
+    assert [(row["name"], row["error"]) for row in rows] == [("a", 1), ("b", 3), ("c", 4)]
+    path = tmp_path / "device.json"
+    path.write_text(json.dumps(old | {"device": "another"}))
+    result = script("device_check", "--parts=engine", f"--write={path}")
+    assert result.returncode == 1
+    assert "--write has a table with device another, expected CPU" in result.stderr
+    assert json.loads(path.read_text())["device"] == "another"
+
+
 def test_a_wrong_row_gives_a_status(tmp_path):
     """An export that cannot be loaded: the row says so, and the others go on."""
     folder = tmp_path / "broken" / "1"

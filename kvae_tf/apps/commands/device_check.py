@@ -35,7 +35,7 @@ def define() -> None:
     flags.DEFINE_bool(
         "tensor_float_32", True, "Let a GPU round float32 products to three digits, as by default."
     )
-    flags.DEFINE_string("write", "", "A JSON file for the table.")
+    flags.DEFINE_string("write", "", "A JSON file for the table; rows are added to it.")
 
 
 def call() -> None:
@@ -49,6 +49,15 @@ def call() -> None:
     if values.write:
         storage.make_folder(Path(values.write).parent, "write")
     tf.config.experimental.enable_tensor_float_32_execution(values.tensor_float_32)
+
+    def write(table):
+        path = Path(values.write)
+        if path.exists():
+            table = device_check.added(table, storage.read_json(path, "a table of this command"))
+        storage.write_json(path, table)
+
+    if values.write:
+        write(device_check.facts() | {"rows": []})  # what does not fit is said at once
     table = device_check.check(
         values.parts,
         pairs("sizes", values.sizes),
@@ -58,9 +67,8 @@ def call() -> None:
         values.saved_models,
         values.exports,
         values.repeats,
+        write if values.write else None,
     )
-    if values.write:
-        storage.write_json(values.write, table)
     wrong = sum(not row["ok"] for row in table["rows"])
     print(f"{wrong} of {len(table['rows'])} rows are not ok")
     if wrong:

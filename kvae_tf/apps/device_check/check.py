@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -25,6 +25,7 @@ def check(
     saved_models: str | Path = "saved_models",
     names: Sequence[str] = (),
     repeats: int = 20,
+    after_part: Callable[[dict[str, object]], None] | None = None,
 ) -> dict[str, object]:
     """Compares the default device with the CPU and prints a table.
 
@@ -38,6 +39,7 @@ def check(
       saved_models: exports: their folder, ``saved_models`` by default.
       names: exports: their names; empty: all (default).
       repeats: the most calls to time in a row, 20 by default.
+      after_part: is given the result so far after each part; None: nothing is (default).
 
     Returns:
       ``device`` (its name), ``tensorflow`` (version), ``tensor_float_32`` (whether float32 products
@@ -63,13 +65,8 @@ def check(
         "steps": lambda: steps.rows(chosen, precision_config, batch_size, repeats),
         "exports": lambda: exports.rows(found, repeats),
     }
-    rounded = tf.config.experimental.tensor_float_32_execution_enabled()
-    facts = {
-        "device": _device_name(),
-        "tensorflow": tf.__version__,
-        "tensor_float_32": bool(rounded),
-    }
-    print(", ".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
+    about = facts()
+    print(", ".join(f"{name}: {value}" for name, value in about.items()), flush=True)
     print(HEADER, flush=True)
     rows = []
     for part in PARTS:
@@ -77,7 +74,44 @@ def check(
             for row in parts_rows[part]():
                 rows.append(row)
                 print(line(row), flush=True)
-    return facts | {"rows": [row._asdict() for row in rows]}
+            if after_part is not None:
+                after_part(_result(about, rows))
+    return _result(about, rows)
+
+
+def _result(about, rows):
+    return about | {"rows": [row._asdict() for row in rows]}
+
+
+def facts() -> dict[str, object]:
+    """What a table says of the machine: the fields of ``check``'s result but ``rows``."""
+    rounded = tf.config.experimental.tensor_float_32_execution_enabled()
+    return {
+        "device": _device_name(),
+        "tensorflow": tf.__version__,
+        "tensor_float_32": bool(rounded),
+    }
+
+
+def added(table: dict[str, object], known: dict[str, object]) -> dict[str, object]:
+    """A table with the rows of an older one that it lacks, which come first.
+
+    Args:
+      table: what ``check`` returned.
+      known: an older table.
+
+    Raises:
+      UserError: the older one is of another device, version or precision.
+    """
+    for name in ("device", "tensorflow", "tensor_float_32"):
+        if known.get(name) != table[name]:
+            raise UserError(
+                f"--write has a table with {name} {known.get(name)}, expected {table[name]}: "
+                "choose another file"
+            )
+    names = {row["name"] for row in table["rows"]}
+    kept = [row for row in known["rows"] if row["name"] not in names]
+    return table | {"rows": kept + table["rows"]}
 
 
 def _known(flag, configs):
