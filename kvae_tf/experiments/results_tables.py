@@ -235,6 +235,17 @@ def engine_libraries(saved_models: Path) -> str:
     return f"{_markdown(header, rows)}\n\nVersions: {versions}."
 
 
+def device(saved_models: Path) -> str:
+    """What a graphics processor computes, compared with the CPU."""
+    found = _read(saved_models / "tables" / "device_h100.json")
+    rows = [
+        (row["name"], f"{row['milliseconds']:.1f}", f"{row['error']:.0e}",
+         f"{row['tolerance']:g}", "" if row["ok"] else "**no**")
+        for row in found["rows"]
+    ]  # fmt: skip
+    return _markdown(("what", "ms", "error", "at most", "holds"), rows)
+
+
 def _largest(errors):
     """The largest number of several calls' errors by output, as text."""
     values = [value for call in errors for value in call.values()]
@@ -568,6 +579,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         filling,
         engine_against,
         engine_libraries,
+        device,
     )
 }
 

@@ -25,7 +25,7 @@ def check(
     saved_models: str | Path = "saved_models",
     names: Sequence[str] = (),
     repeats: int = 20,
-    after_part: Callable[[dict[str, object]], None] | None = None,
+    after_row: Callable[[dict[str, object]], None] | None = None,
 ) -> dict[str, object]:
     """Compares the default device with the CPU and prints a table.
 
@@ -39,7 +39,7 @@ def check(
       saved_models: exports: their folder, ``saved_models`` by default.
       names: exports: their names; empty: all (default).
       repeats: the most calls to time in a row, 20 by default.
-      after_part: is given the result so far after each part; None: nothing is (default).
+      after_row: is given the result so far after each row; None: nothing is (default).
 
     Returns:
       ``device`` (its name), ``tensorflow`` (version), ``tensor_float_32`` (whether float32 products
@@ -74,8 +74,8 @@ def check(
             for row in parts_rows[part]():
                 rows.append(row)
                 print(line(row), flush=True)
-            if after_part is not None:
-                after_part(_result(about, rows))
+                if after_row is not None:
+                    after_row(_result(about, rows))
     return _result(about, rows)
 
 
