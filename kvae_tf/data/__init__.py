@@ -9,7 +9,7 @@ from kvae_tf.data.clips import load_video
 from kvae_tf.data.datasets import is_video, load
 from kvae_tf.data.in_memory import as_splits
 from kvae_tf.data.masks import gap, missing_at_random, stateless_missing_at_random
-from kvae_tf.data.moments import PixelMoments, pixel_moments
+from kvae_tf.data.moments import PixelMoments, entry_moments, pixel_moments
 from kvae_tf.data.pipeline import (
     curriculum_batches,
     evaluation_batches,
@@ -30,6 +30,7 @@ __all__ = [
     "Splits",
     "as_splits",
     "curriculum_batches",
+    "entry_moments",
     "evaluation_batches",
     "from_arrays",
     "from_vectors",

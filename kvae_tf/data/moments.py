@@ -1,8 +1,11 @@
-"""Moments of pixels over the seen frames of many sequences, in float64 and with little memory."""
+"""Moments over the seen frames of many sequences: of pixels, in float64 and with little memory; of
+the entries of vectors.
+"""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -72,3 +75,19 @@ def _join(one, two):
     mean = one.mean + step * (two.count / count)
     squares = one.squares + two.squares + np.square(step) * (one.count * two.count / count)
     return _Sum(count, mean, squares)
+
+
+def entry_moments(data: SequenceData) -> list[list[float]]:
+    """Means and standard deviations of the entries of vectors, two lists of D numbers.
+
+    An entry that never changes, or is always missing, has the standard deviation 1.
+
+    Args:
+      data: sequences of vectors.
+    """
+    entries = np.where(data.observed[..., None] > 0, data.frames[:, :, 0, :, 0], np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # entries that are always missing
+        mean, spread = np.nanmean(entries, axis=(0, 1)), np.nanstd(entries, axis=(0, 1))
+    spread = np.where(np.nan_to_num(spread) > 0, spread, 1.0)
+    return [np.nan_to_num(mean).tolist(), spread.tolist()]

@@ -235,6 +235,19 @@ def engine_libraries(saved_models: Path) -> str:
     return f"{_markdown(header, rows)}\n\nVersions: {versions}."
 
 
+def irregular(saved_models: Path) -> str:
+    """Frames at irregular times: a model in continuous time beside discrete ones."""
+    rows = []
+    for name, found in sorted(_read(saved_models / "tables" / "irregular.json").items()):
+        path, seed, model = name.split("/")
+        errors = (
+            f"{found[key]:.4f} ± {found[f'{key}_se']:.4f}" if key in found else ""
+            for key in ("hidden", "between")
+        )
+        rows.append((f"20 of {path}", _TIMES[model], seed, *errors))
+    return _markdown(("frames", "model", "seed", "hidden", "never shown"), rows)
+
+
 def device(saved_models: Path) -> str:
     """What a graphics processor computes, compared with the CPU."""
     found = _read(saved_models / "tables" / "device_h100.json")
@@ -580,9 +593,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
         engine_against,
         engine_libraries,
         device,
+        irregular,
     )
 }
 
+_TIMES = {
+    "continuous": "continuous time",
+    "gaps": "discrete, gaps in a grid",
+    "order": "discrete, times unknown",
+}
 _OWN, _FASTEST = "kvae_tf", "jit_compile"  # of the engine's rows
 _FILLING = {
     "interpolation": "linear interpolation",

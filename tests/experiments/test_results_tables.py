@@ -98,6 +98,8 @@ def saved_models(tmp_path):
     ]  # fmt: skip
     row = {"name": "filter", "milliseconds": 1.26, "error": 4e-8, "tolerance": 1e-5, "ok": False}
     write(folder / "tables" / "device_h100.json", {"rows": [row]})
+    found = {"hidden": 0.0121, "hidden_se": 0.0005}
+    write(folder / "tables" / "irregular.json", {"60/2/order": found})
     write(folder / "tables" / "engine_against.json",
           {"processor": "Abacus 9", "versions": {"slow": "1.2"}, "rows": timed})  # fmt: skip
     for world in results_tables.WORLDS:
@@ -177,6 +179,7 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     results_tables.update(readme, saved_models)
     text = readme.read_text()
     assert text.count("| Cannonball, attention's order | 1 |") == 2  # once, and continued
+    assert "| 20 of 60 | discrete, times unknown | 2 | 0.0121 ± 0.0005 |  |" in text
     assert "| filter | 1.3 | 4e-08 | 1e-05 | **no** |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")

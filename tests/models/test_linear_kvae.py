@@ -143,10 +143,13 @@ def bound(model, train):
     return float(tf.reduce_sum(elbo({"frames": tf.constant(train.frames)}, 0).elbo))
 
 
-@pytest.mark.parametrize("latent_size", [2, pytest.param(6, marks=pytest.mark.slow)])
-def test_em_climbs_the_likelihood(latent_size, monkeypatch):
+@pytest.mark.parametrize(
+    ("latent_size", "velocities"),
+    [(2, False), pytest.param(6, False, marks=pytest.mark.slow), (12, True)],
+)
+def test_em_climbs_the_likelihood(latent_size, velocities, monkeypatch):
     """Without a prior every round of EM raises the likelihood; the way goes up a lot."""
-    for name in ("_CROSS", "_OWN", "_NOISE", "_SERIES"):
+    for name in ("_CROSS", "_CROSS_OF_VELOCITIES", "_OWN", "_NOISE", "_SERIES"):
         monkeypatch.setattr(linear_em, name, 0.0)
     monkeypatch.setattr(linear_em, "_LOADING", np.inf)
     monkeypatch.setattr(
@@ -156,9 +159,10 @@ def test_em_climbs_the_likelihood(latent_size, monkeypatch):
     vectors[np.random.default_rng(1).random(vectors.shape) < 0.2] = np.nan
     train = from_vectors(vectors)
     model = built(train, latent_size)
+    linear_em.initialise(model, train, velocities)
     bounds = [bound(model, train)]
     for _ in range(4):
-        linear_em.fit(model, train, 1)
+        linear_em.fit(model, train, 1, velocities)
         bounds.append(bound(model, train))
     assert (np.diff(bounds) > -1e-2).all(), bounds
     assert bounds[-1] > bounds[0] + 10
@@ -209,7 +213,7 @@ def test_em_reads_long_series_in_windows(monkeypatch):
     vectors[3, 50:] = np.nan
     train = from_vectors(vectors)
     model = built(train, 7)
-    data = linear_em.observations(model, train)
+    data = linear_em.observations(train, model.encoder.standardise)
     assert data.entries.shape[1:] == (30, 5)
     assert 3 * 2 <= len(data.entries) <= 10
     assert data.inside.sum() <= 300
@@ -265,10 +269,52 @@ def test_recipe_is_made_of_settings(size):
     assert settings.to_dict() | given == settings.to_dict()
 
 
-def test_recipe_does_not_look_at_values():
+def test_recipe_does_not_look_at_scales():
     vectors = walk(1, 30, seed=0)
     assert isinstance(from_vectors(vectors), SequenceData)
     assert vector_recipe(from_vectors(vectors)) == vector_recipe(from_vectors(10 * vectors))
+
+
+def turning(seed):
+    """Five series whose direction changes slowly, ``[1, 80, 5]``."""
+    pushes = np.random.default_rng(seed).normal(size=(80, 5))
+    weights = np.tril(0.9 ** np.maximum(np.subtract.outer(np.arange(80), np.arange(80)), 0))
+    return np.cumsum(weights @ pushes, axis=0)[np.newaxis]
+
+
+def test_recipe_finds_series_that_go_on_in_their_direction():
+    rng = np.random.default_rng(0)
+    steady = vector_recipe(from_vectors(turning(seed=0)))
+    handed_on = rng.normal(size=(1, 80, 5))  # what one series has, the next has a step later
+    for t in range(1, 80):
+        handed_on[0, t] += 0.9 * np.roll(handed_on[0, t - 1], 1)
+    jumping = vector_recipe(from_vectors(handed_on))
+    assert (steady["velocities"], steady["latent_size"]) == (True, 14)
+    assert (jumping["velocities"], jumping["latent_size"]) == (False, 7)
+    assert not vector_recipe(from_vectors(turning(seed=0)), velocities=False)["velocities"]
+    assert not vector_recipe(from_vectors(turning(seed=0)[:, :8]))["velocities"]  # too little
+
+
+def test_velocities_fill_in_series_that_turn_slowly():
+    truth = turning(seed=1)
+    hidden = np.random.default_rng(9).random(truth.shape) < 0.25
+    train = from_vectors(np.where(hidden, np.nan, truth))
+    errors = {}
+    for velocities, size in ((False, 7), (True, 14)):
+        model = built(train, size)
+        linear_em.initialise(model, train, velocities)
+        linear_em.fit(model, train, 20, velocities)
+        filled = tf.function(model.impute, autograph=False)(train.frames, train.observed)
+        found = filled.frames.numpy()[:, :, 0, :, 0]
+        errors[velocities] = np.sqrt(np.square(found - truth)[hidden].mean())
+    assert errors[True] < 0.9 * errors[False]
+
+
+@pytest.mark.parametrize("size", [11, 8])
+def test_sizes_that_velocities_do_not_fit(size):
+    train = from_vectors(turning(seed=0))
+    with pytest.raises(UserError, match=f"--latent_size is {size}, expected an even number of at"):
+        linear_em.initialise(built(train, size), train, velocities=True)
 
 
 def test_the_recipe_of_a_users_vectors_keeps_to_what_is_given():

@@ -17,6 +17,7 @@ from kvae_tf.apps import cli
 def define() -> None:
     """The flags."""
     flags.DEFINE_list("tables", [], "Names of tables; empty: all.")
+    flags.DEFINE_list("methods", [], "Of them only these, added to the file; empty: all.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the hidden entries.")
     flags.DEFINE_string("output", None, "A JSON file, to which tables are added.", required=True)
 
@@ -33,11 +34,21 @@ def call() -> None:
     for name in names:
         if name not in filling.TABLES:
             raise UserError(f"--tables has {name!r}, expected some of {', '.join(filling.TABLES)}")
+    methods = values.methods or list(filling.METHODS)
+    for method in methods:
+        if method not in filling.METHODS:
+            raise UserError(f"--methods has {method!r}, expected some of {filling.METHODS}")
     output = Path(values.output)
     storage.make_folder(output.parent, "output")
     results = storage.read_json(output, "results of this command") if output.exists() else {}
     for name in names:
-        results[name] = filling.compare(name, cli.integers("seeds"))
+        found = filling.compare(name, cli.integers("seeds"), methods)
+        known = results.get(name, {})
+        results[name] = found | {
+            pattern: known.get(pattern, {}) | rows
+            for pattern, rows in found.items()
+            if pattern != "shape"
+        }
         storage.write_json(output, results)
 
 

@@ -9,13 +9,18 @@ each series, u. Each state starts as an autoregression of order 1 of its own:
 For n = D there are no factors, for n < D there are n factors and no u. From there A is a full
 matrix, so that each state may move each other one.
 
+With velocities (f, u) are the first half of the states. The second half are their velocities,
+which start as autoregressions of order 1 of the differences in time, and are added to (f, u) at
+each step.
+
 A round of EM (Shumway and Stoffer 1982; with missing entries Banbura and Modugno 2014) finds the
 most probable parameters given the smoothed moments and a prior, without which a table of a few
 hundred rows leaves a full A undetermined:
 
 - An entry of A away from the diagonal is Gaussian around 0, with the precision of 300 rows in which
   its state has its usual variance; on the diagonal around its last value, with that of one row
-  (the idea of the Minnesota prior, Litterman 1986).
+  (the idea of the Minnesota prior, Litterman 1986). With velocities it is the precision of 3000
+  rows, and the entries that add a velocity to its state stay 1.
   No eigenvalue of A is above 1: A is scaled down. For n <= D a round goes from the last A towards
   the most probable one as far as that allows, so that it still climbs (generalised EM).
 - A loading on a factor is Gaussian around 0, with variance 0.1 for a factor of variance 1. It does
@@ -29,6 +34,7 @@ hundred rows leaves a full A undetermined:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -37,10 +43,12 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
+from kvae_tf.errors import UserError
 from kvae_tf.models.kvae.linear import LinearKVAE
 
 ROUNDS = 5  # per epoch
 _CROSS, _OWN = 300.0, 1.0  # rows
+_CROSS_OF_VELOCITIES, _FIXED = 3000.0, 1e6  # rows
 _LOADING = 0.1  # variance
 _NOISE = 2.0  # rows
 _SERIES = 20.0
@@ -72,12 +80,14 @@ class Start(NamedTuple):
       control: ``[n, U]``, B; zeros.
       transition_noise: ``[n]``, what Q is drawn to.
       emission_noise: ``[D]``, what R is drawn to.
+      velocities: whether the second half of the states are velocities of the first.
     """
 
     model: lgssm.LGSSM
     control: np.ndarray
     transition_noise: np.ndarray
     emission_noise: np.ndarray
+    velocities: bool = False
 
 
 class LinearEM(keras.callbacks.Callback):
@@ -86,39 +96,44 @@ class LinearEM(keras.callbacks.Callback):
     Args:
       train: training sequences, vectors.
       epochs: number of these epochs.
+      velocities: whether half of the states are velocities.
     """
 
-    def __init__(self, train: SequenceData, epochs: int):
+    def __init__(self, train: SequenceData, epochs: int, velocities: bool = False):
         super().__init__()
         self.train = train
         self.epochs = epochs
+        self.velocities = velocities
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch < self.epochs:
-            fit(self.model, self.train, ROUNDS)
+            fit(self.model, self.train, ROUNDS, self.velocities)
 
 
-def initialise(model: LinearKVAE, train: SequenceData) -> None:
+def initialise(model: LinearKVAE, train: SequenceData, velocities: bool = False) -> None:
     """Sets all modes of a built model to the start in closed form.
 
     Args:
       model: a built model.
       train: training sequences, vectors.
+      velocities: whether half of the states are velocities.
     """
-    first = start(observations(model, train), model.mixture.settings["latent_size"])
+    data = observations(train, model.encoder.standardise)
+    first = start(data, model.mixture.settings["latent_size"], velocities)
     model.mixture.assign(first.model)
 
 
-def fit(model: LinearKVAE, train: SequenceData, rounds: int) -> None:
+def fit(model: LinearKVAE, train: SequenceData, rounds: int, velocities: bool = False) -> None:
     """Runs EM from the present values of a model with one mode.
 
     Args:
       model: a built model; its dynamics are changed.
       train: training sequences, vectors.
       rounds: number of rounds.
+      velocities: whether half of the states are velocities.
     """
-    data = observations(model, train)
-    first = start(data, model.mixture.settings["latent_size"])
+    data = observations(train, model.encoder.standardise)
+    first = start(data, model.mixture.settings["latent_size"], velocities)
     mixture = model.mixture
     current = lgssm.LGSSM(
         mixture.transition[0],
@@ -136,19 +151,19 @@ def fit(model: LinearKVAE, train: SequenceData, rounds: int) -> None:
     mixture.assign(current, control)
 
 
-def observations(model: LinearKVAE, train: SequenceData) -> Observations:
+def observations(train: SequenceData, moments: Sequence[Sequence[float]]) -> Observations:
     """What EM reads of the training sequences: long ones in windows, and not all of very many.
 
     Args:
-      model: a model, for its standardisation.
       train: training sequences, vectors.
+      moments: means and standard deviations of the D entries.
     """
     T = train.num_steps
     pieces = -(-T // _WINDOW)
     length = -(-T // pieces)
     count = max(_ROWS // (length * pieces), 1)
     chosen = train.select(np.unique(np.linspace(0, len(train) - 1, count).round().astype(int)))
-    offset, scale = (np.asarray(x, np.float64) for x in model.encoder.standardise)
+    offset, scale = (np.asarray(x, np.float64) for x in moments)
     entries = (chosen.frames[:, :, 0, :, 0] - offset) / scale
     there = ~np.isnan(entries) & (chosen.observed[..., np.newaxis] > 0)
     entries = np.where(there, entries, 0.0)
@@ -165,27 +180,28 @@ def observations(model: LinearKVAE, train: SequenceData) -> Observations:
     return Observations(*(x[kept].astype(np.float64) for x in (entries, there, inside, controls)))
 
 
-def start(data: Observations, latent_size: int) -> Start:
+def start(data: Observations, latent_size: int, velocities: bool = False) -> Start:
     """The start in closed form, see the module's docstring.
 
     Args:
       data: the series.
       latent_size: n.
+      velocities: whether half of the states are velocities.
+
+    Raises:
+      UserError: there are to be velocities, and n is odd or below 2 D.
     """
     D = data.entries.shape[2]
-    k = latent_size - D if latent_size > D else latent_size if latent_size < D else 0
-    filled = _interpolated(data)
+    if velocities:
+        if latent_size % 2 or latent_size < 2 * D:
+            raise UserError(
+                f"--latent_size is {latent_size}, expected an even number of at least {2 * D} with "
+                f"--velocities, for vectors of {D} entries"
+            )
+        return _with_velocities(start(data, latent_size // 2), data)
     rows = data.inside > 0
-    stacked = filled[rows]
-    _, values, directions = np.linalg.svd(stacked, full_matrices=False)
-    k_there = min(k, len(values))
-    scales = np.maximum(values[:k_there] / np.sqrt(len(stacked)), 1e-3)
-    loadings = np.zeros((D, k))
-    loadings[:, :k_there] = directions[:k_there].T * scales
-    factors = np.zeros((*filled.shape[:2], k))
-    factors[..., :k_there] = filled @ directions[:k_there].T / scales
-    own = filled - factors @ loadings.T
-    states = np.concatenate([factors, own], axis=2) if latent_size >= D else factors
+    loadings, states, own = _states(data, latent_size)
+    k = loadings.shape[1]
     both = rows[:, 1:] & rows[:, :-1]
     past, present = states[:, :-1][both], states[:, 1:][both]
     slope = (past * present).sum(0) / (np.square(past).sum(0) + 1e-3 * max(len(past), 1))
@@ -210,6 +226,59 @@ def start(data: Observations, latent_size: int) -> Start:
     )
     control = np.zeros((latent_size, data.controls.shape[2]))
     return Start(model, control, 0.5 * residual, emission_noise)
+
+
+def _states(data, n):
+    """Loadings ``[D, k]``, states ``[N, T, n]``, and what factors leave of the filled series."""
+    D = data.entries.shape[2]
+    k = n - D if n > D else n if n < D else 0
+    filled = _interpolated(data)
+    stacked = filled[data.inside > 0]
+    _, values, directions = np.linalg.svd(stacked, full_matrices=False)
+    k_there = min(k, len(values))
+    scales = np.maximum(values[:k_there] / np.sqrt(len(stacked)), 1e-3)
+    loadings = np.zeros((D, k))
+    loadings[:, :k_there] = directions[:k_there].T * scales
+    factors = np.zeros((*filled.shape[:2], k))
+    factors[..., :k_there] = filled @ directions[:k_there].T / scales
+    own = filled - factors @ loadings.T
+    states = np.concatenate([factors, own], axis=2) if n >= D else factors
+    return loadings, states, own
+
+
+def _with_velocities(first, data):
+    """A start whose states have velocities, from one without."""
+    n = len(first.control)
+    rows = data.inside > 0
+    _, states, _ = _states(data, n)
+    speeds = np.diff(states, axis=1)
+    past, present = speeds[:, :-1], speeds[:, 1:]
+    there = rows[:, 2:] & rows[:, 1:-1] & rows[:, :-2]
+    past, present = past[there], present[there]
+    slope = (past * present).sum(0) / (np.square(past).sum(0) + 1e-9)
+    slope = np.clip(slope, 0.3, 0.95)
+    variance = np.square(past).mean(0) if len(past) else np.ones(n)
+    noise = np.maximum(0.5 * variance * (1.0 - slope**2), 1e-5)
+    transition = np.kron([[0.99, 1.0], [0.0, 0.0]], np.eye(n))
+    transition[n:, n:] = np.diag(slope)
+    residual = 2.0 * first.transition_noise
+    model = first.model._replace(
+        transition=transition,
+        transition_noise=np.concatenate([np.maximum(residual, 1e-3), np.maximum(noise, 1e-4)]),
+        emission=np.pad(first.model.emission, [(0, 0), (0, n)]),
+        initial_mean=np.zeros(2 * n),
+        initial_covariance=np.diag(
+            np.concatenate([
+                np.diag(first.model.initial_covariance), 2.0 * np.maximum(variance, 1e-4)
+            ])
+        ),
+    )  # fmt: skip
+    return first._replace(
+        model=model,
+        control=np.pad(first.control, [(0, n), (0, 0)]),
+        transition_noise=np.concatenate([0.25 * residual, noise]),
+        velocities=True,
+    )
 
 
 def improve(
@@ -257,12 +326,14 @@ def _maximise_dynamics(model, data, first, means, covariances, cross):
     usual = np.diag(gram) / max(count, 1.0)
     coefficients, free = np.zeros((n, n + U)), np.zeros(n)
     for i in range(n):
-        rows = np.full(n + U, _CROSS)
+        rows = np.full(n + U, _CROSS_OF_VELOCITIES if first.velocities else _CROSS)
         rows[n:] = _OWN
         rows[i] = _OWN
-        precision = rows * usual + 1e-9
         centre = np.zeros(n + U)
         centre[i] = model.transition[i, i]
+        if first.velocities and i < n // 2:
+            rows[n // 2 + i], centre[n // 2 + i] = _FIXED, 1.0
+        precision = rows * usual + 1e-9
         posterior = gram + np.diag(precision)
         coefficients[i] = np.linalg.solve(posterior, with_next[i] + precision * centre)
         free[i] = np.trace(np.linalg.solve(posterior, gram))
@@ -300,9 +371,11 @@ def _largest_eigenvalue(A):
 def _maximise_emission(model, data, first, means, covariances):
     """C and R: for each series a ridge regression on the factors, where the series is there."""
     D, n = model.emission.shape
+    C, R = np.zeros((D, n)), np.zeros(D)
+    n = n // 2 if first.velocities else n  # nothing is seen of velocities
+    means, covariances = means[..., :n], covariances[..., :n, :n]
     has_own = n >= D
     k = n - D if has_own else n
-    C, R = np.zeros((D, n)), np.zeros(D)
     for d in range(D):
         weight = data.there[:, :, d]
         count = weight.sum()
@@ -319,7 +392,7 @@ def _maximise_emission(model, data, first, means, covariances):
         c[:k] = np.linalg.solve(posterior, (product - gram @ c)[:k])
         free = np.trace(np.linalg.solve(posterior, gram[:k, :k]))
         residual = square - 2.0 * c @ product + c @ gram @ c
-        C[d] = c
+        C[d, :n] = c
         R[d] = _variance(residual, first.emission_noise[d], count, free)
     return C, np.maximum(R, _LEAST)
 
@@ -339,6 +412,19 @@ def _interpolated(data):
             if len(known):
                 out[:, d] = np.interp(steps, known, series[known, d])
     return filled
+
+
+def prediction(model: lgssm.LGSSM, control: np.ndarray, data: Observations) -> np.ndarray:
+    """Mean ``[N, T, D]`` of every entry, given those that are there.
+
+    Args:
+      model: float64 arrays without batch and time, no offset.
+      control: ``[n, U]``, B.
+      data: the series.
+    """
+    offset = data.controls @ control.T
+    moments = _smooth(model._replace(transition_offset=offset), data.entries, data.there)
+    return moments[1].numpy() @ model.emission.T
 
 
 @tf.function(jit_compile=True, autograph=False)

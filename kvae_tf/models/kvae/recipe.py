@@ -48,8 +48,13 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
     if train.is_vector:
         # With an encoder or several modes, EM and what goes with it does not apply.
         is_plain = given.get("network", "linear") == "linear" and given.get("num_modes", 1) == 1
-        chosen = vector_recipe(train) if is_plain else {}
-        if chosen and given.get("time") == "continuous":
+        if not is_plain:
+            return {}
+        by_gradients = given.get("time") == "continuous"
+        # A given number of states is one without velocities, unless these are given, too.
+        known = False if by_gradients or "latent_size" in given else None
+        chosen = vector_recipe(train, given.get("velocities", known))
+        if by_gradients:
             chosen |= _BY_GRADIENTS
         return {name: value for name, value in chosen.items() if name not in given}
     if math.prod(train.frame_shape) > _LARGEST:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kvae_tf.data import entry_moments
 from kvae_tf.data.settings import setting
 from kvae_tf.errors import UserError
 from kvae_tf.models.kvae import linear_em
@@ -28,7 +29,7 @@ from kvae_tf.models.spec import ModelSpec, Setup
 
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
-            "em_epochs", "dynamics_updates", "path_updates", "finishing_epochs",
+            "em_epochs", "velocities", "dynamics_updates", "path_updates", "finishing_epochs",
             "finishing_rate", "calibrate")  # fmt: skip
 
 
@@ -172,6 +173,11 @@ class KVAESettings(
         least=0,
         of_training=True,
     )
+    velocities: bool = setting(
+        False,
+        "--em_epochs: the second half of the states are velocities of the first.",
+        of_training=True,
+    )
     calibrate: bool = setting(
         False,
         "--learn_noise: after the last epoch scale the emission noise by one factor, so that 90 % "
@@ -205,6 +211,8 @@ class KVAESettings(
                 f"--em_epochs is {self.em_epochs}, expected 0, or --network=linear with "
                 "--num_modes=1 and without --learn_controls"
             )
+        if self.velocities and not self.em_epochs:
+            raise UserError("--velocities is set, expected --em_epochs of 1 or more")
         if is_linear and self.settling_epochs:
             raise UserError(
                 f"--settling_epochs is {self.settling_epochs}, expected 0 with --network=linear, "
@@ -284,14 +292,14 @@ def _create(setup: Setup) -> KVAE:
         frozen_updates=setup.updates(settings.frozen_epochs),
         settling_start=setup.updates(settings.settling_start(setup.epochs)),
         finishing_start=setup.updates(settings.finishing_start(setup.epochs)),
-        standardise=_moments(setup.train) if setup.train.is_vector else None,
+        standardise=entry_moments(setup.train) if setup.train.is_vector else None,
         time_unit=_time_unit(setup.train) if settings.time == "continuous" else 1.0,
     )
 
 
 def _prepare(model: KVAE, setup: Setup) -> None:
     if isinstance(model, LinearKVAE):
-        linear_em.initialise(model, setup.train)
+        linear_em.initialise(model, setup.train, setup.settings.velocities)
     else:
         initialise_frames(model, setup.train)
 
@@ -299,7 +307,7 @@ def _prepare(model: KVAE, setup: Setup) -> None:
 def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
     s, found = setup.settings, []
     if s.em_epochs:
-        found.append(linear_em.LinearEM(setup.train, s.em_epochs))
+        found.append(linear_em.LinearEM(setup.train, s.em_epochs, s.velocities))
     if s.objective == "constrained" or s.auto_encoder_epochs:
         first = s.auto_encoder_epochs
         found.append(DynamicsInitialisation(setup.train, first, s.tolerance, setup.seed))
@@ -318,15 +326,6 @@ def _time_unit(train):
     if not train.has_times or train.num_steps < 2:
         return 1.0
     return float(np.diff(train.times, axis=1).mean())
-
-
-def _moments(train):
-    """Means and standard deviations of the entries of vectors, as lists."""
-    entries = np.where(train.observed[..., None] > 0, train.frames[:, :, 0, :, 0], np.nan)
-    spread = np.nanstd(entries, axis=(0, 1))
-    # An entry that never changes, or is always missing, keeps its scale.
-    spread = np.where(np.nan_to_num(spread) > 0, spread, 1.0)
-    return [np.nan_to_num(np.nanmean(entries, axis=(0, 1))).tolist(), spread.tolist()]
 
 
 def _describe(settings: KVAESettings) -> str:

@@ -1,18 +1,20 @@
-"""The settings with which vectors are learned well, from the size of the data alone."""
+"""The settings with which vectors are learned well."""
 
 from __future__ import annotations
 
 from kvae_tf.data import SequenceData
+from kvae_tf.models.kvae.velocities import prefers_velocities
 
 _MOST_FACTORS = 4
 _MOST_OWN = 30  # entries that have a state of their own, as the cost grows with n cubed
 
 
-def vector_recipe(train: SequenceData) -> dict[str, object]:
+def vector_recipe(train: SequenceData, velocities: bool | None = None) -> dict[str, object]:
     """Settings for vectors, by name: a linear model with one mode that EM fits.
 
     There is a state for each of D entries, and beside these D/2 common factors, at least 1 and at
-    most 4. With more than 30 entries there are factors only, D/4, at most 20.
+    most 4; and a velocity for each of these where hidden entries are more probable with than
+    without. With more than 30 entries there are factors only, D/4, at most 20.
 
     >>> import numpy as np
     >>> from kvae_tf.data import from_vectors
@@ -21,15 +23,21 @@ def vector_recipe(train: SequenceData) -> dict[str, object]:
 
     Args:
       train: training sequences, vectors.
+      velocities: whether states have velocities; None: what hidden entries say (default).
 
     Returns:
       Name of a setting -> value.
     """
     D = train.frame_shape[1]
     own = D + min(max(D // 2, 1), _MOST_FACTORS)
+    if D > _MOST_OWN:
+        velocities = False
+    elif velocities is None:
+        velocities = prefers_velocities(train, own)
     return {
         "network": "linear",
-        "latent_size": own if D <= _MOST_OWN else min(D // 4, 20),
+        "latent_size": min(D // 4, 20) if D > _MOST_OWN else 2 * own if velocities else own,
+        "velocities": velocities,
         "num_modes": 1,
         "dynamics_network": "constant",
         "em_epochs": 10,
