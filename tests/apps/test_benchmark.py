@@ -7,6 +7,7 @@ import tensorflow as tf
 from kvae_tf.apps import benchmark
 from kvae_tf.apps.benchmark import step
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import flagfiles
 
 
 def test_a_timing_counts_its_calls():
@@ -93,3 +94,30 @@ def test_the_least_time_is_that_of_the_processor(monkeypatch):
     monkeypatch.setattr(benchmark.timing.time, "process_time", lambda: next(clock))
     found = benchmark.timing.least_cpu_milliseconds(lambda x: [x], [tf.constant([1.0])], 1.0)
     np.testing.assert_allclose(found, 200.0)
+
+
+def test_a_goal_is_reached_once():
+    lines = [
+        (3.0, "starting\n"),
+        (5.0, "epoch 1 of 3: elbo -9.1, val_elbo -12.5, val_loss 12.5\n"),
+        (7.0, "epoch 2 of 3: elbo 900.1, val_elbo 811, val_loss 3\n"),
+        (9.0, "epoch 3 of 3: elbo 900.1, val_elbo 700.25, val_loss 3\n"),
+    ]
+    rows = list(benchmark.reached(iter(lines), (-20.0, 810.0, 935.0)))
+    assert [(row["seconds"], row["value"]) for row in rows] == [
+        (5.0, -12.5), (7.0, 811.0), (None, None),
+    ]  # fmt: skip
+
+
+def test_quality_is_for_configs_with_goals():
+    with pytest.raises(UserError, match="--configs has 'pong', expected some of pendulum_fast"):
+        benchmark.quality(["pong"], [0], "runs")
+    for config in benchmark.GOALS:
+        assert config in flagfiles.names()
+
+
+def test_a_training_that_fails_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "bad.cfg").write_text("--epochs=-1\n")
+    monkeypatch.setitem(benchmark.GOALS, str(tmp_path / "bad.cfg"), benchmark.GOALS["box_fast"])
+    with pytest.raises(UserError, match="failed: error: --epochs is -1, expected"):
+        benchmark.quality([str(tmp_path / "bad.cfg")], [0], tmp_path / "runs")

@@ -1,6 +1,6 @@
-"""Times the engine, a training step or a stream.
+"""Times the engine, a training step or a stream, or a training until it is good.
 
-python -m kvae_tf.apps.commands.benchmark lgssm | step | stream
+python -m kvae_tf.apps.commands.benchmark lgssm | step | stream | quality
 
 ``lgssm --against=installed`` times the engine beside other libraries that are installed;
 ``lgssm --cost`` shows how its cost grows with B, T, n and m.
@@ -17,7 +17,7 @@ from absl import flags
 from kvae_tf.apps import cli
 from kvae_tf.errors import UserError
 
-SUBCOMMANDS = ("lgssm", "step", "stream")
+SUBCOMMANDS = ("lgssm", "step", "stream", "quality")
 
 
 def define() -> None:
@@ -50,6 +50,9 @@ def define() -> None:
     flags.DEFINE_string("figure", "", "lgssm --cost: a PNG file for the curves.")
     flags.DEFINE_string("saved_model", "saved_models/pendulum/1", "stream: the export.")
     flags.DEFINE_list("batch_sizes", list(map(str, benchmark.BATCH_SIZES)), "stream: several.")
+    flags.DEFINE_list("configs", list(benchmark.GOALS), "quality: configs, several.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "quality: seeds of the trainings.")
+    flags.DEFINE_string("run_dir", "runs/quality", "quality: folder of the runs.")
     flags.DEFINE_string("output", "", "A JSON file for the numbers.")
     flags.DEFINE_alias("write", "output")
 
@@ -117,7 +120,8 @@ def call(subcommand: str) -> None:
     for flag in ("output", "figure"):
         if values[flag].value:
             storage.make_folder(Path(values[flag].value).parent, flag)
-    benchmark.use_one_core()
+    if subcommand != "quality":
+        benchmark.use_one_core()
     if values["against"].present:
         sizes = pairs("sizes", values.sizes) if values["sizes"].present else compare.SIZES
         numbers = compare.against(values.against, sizes, values.repeats)
@@ -132,6 +136,8 @@ def call(subcommand: str) -> None:
             values.methods,
             values.repeats,
         )
+    elif subcommand == "quality":
+        numbers = benchmark.quality(values.configs, cli.integers("seeds"), values.run_dir)
     elif subcommand == "stream":
         sizes = whole_numbers("batch_sizes", values.batch_sizes)
         numbers = benchmark.streaming(values.saved_model, sizes, values.repeats)
