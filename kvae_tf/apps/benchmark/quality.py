@@ -94,7 +94,7 @@ def _training(config, seed, folder):
 def reached(
     lines: Iterable[tuple[float, str]], bounds: Sequence[float]
 ) -> Iterator[dict[str, object]]:
-    """When a training's validation bounds reached goals.
+    """When a training's validation bounds reached goals, and stayed there to the end.
 
     Args:
       lines: what it printed, each after the seconds at which it did.
@@ -108,9 +108,10 @@ def reached(
         if match := _VALUE.match(line):
             value = float(match[2])
             for bound in bounds:
-                if found[bound][0] is None and value >= bound:
+                if value < bound:
+                    found[bound] = None, None
+                elif found[bound][0] is None:
                     found[bound] = seconds, value
     for bound, (seconds, value) in found.items():
-        yield {
-            "goal": f"validation bound at least {bound:g}", "seconds": seconds, "value": value
-        }  # fmt: skip
+        goal = f"validation bound from then on at least {bound:g}"
+        yield {"goal": goal, "seconds": seconds, "value": value}
