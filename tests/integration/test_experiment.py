@@ -66,7 +66,9 @@ def test_one_training_step_of_every_config(name, tmp_path):
     if not rate:
         batch.pop("observed")
     before = [variable.numpy() for variable in model.trainable_variables]
-    logs = model.train_step(batch)
+    # Beside a linear encoder the network ends in zeros: its inner layers move from step 2 on.
+    for _ in range(2 if getattr(settings.model, "linear_encoder", False) else 1):
+        logs = model.train_step(batch)
     after = [variable.numpy() for variable in model.trainable_variables]
     assert all(np.isfinite(value) for value in logs.values())
     moved = [bool(np.any(old != new)) for old, new in zip(before, after, strict=True) if old.size]
