@@ -25,6 +25,7 @@ from kvae_tf.export.loading import LoadedModel
 from kvae_tf.export.saved_model import export
 from kvae_tf.models import KVAE, registry
 from kvae_tf.models.kvae import LinearKVAE, linear_em, vector_recipe
+from kvae_tf.models.kvae.recipe import recipe
 
 
 def test_assigned_values_are_those_of_the_modes():
@@ -292,6 +293,8 @@ def test_recipe_finds_series_that_go_on_in_their_direction():
     assert (steady["velocities"], steady["latent_size"]) == (True, 14)
     assert (jumping["velocities"], jumping["latent_size"]) == (False, 7)
     assert not vector_recipe(from_vectors(turning(seed=0)), velocities=False)["velocities"]
+    for given in ({"em_epochs": 0}, {"latent_size": 7}, {"time": "continuous"}):
+        assert not recipe(from_vectors(turning(seed=0)), given)["velocities"]
     assert not vector_recipe(from_vectors(turning(seed=0)[:, :8]))["velocities"]  # too little
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -58,8 +59,8 @@ def quality(
         for seed in seeds:
             for row in _training(config, seed, Path(run_dir) / f"{config}_{seed}"):
                 rows.append({"config": config, "seed": seed} | row)
-                reached = "not reached" if row["seconds"] is None else f"{row['seconds']:.0f} s"
-                print(f"{config}, seed {seed}: {row['goal']}: {reached}", flush=True)
+                when = "not reached" if row["seconds"] is None else f"{row['seconds']:.0f} s"
+                print(f"{config}, seed {seed}: {row['goal']}: {when}", flush=True)
     return rows
 
 
@@ -67,18 +68,21 @@ def _training(config, seed, folder):
     """The rows of one training, in a process of its own."""
     flags = [f"--flagfile={flagfiles.find(config)}", f"--seed={seed}", f"--run_dir={folder}"]
     command = [sys.executable, "-m", "kvae_tf.apps.commands.train", *flags, "--overwrite"]
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
     goals = GOALS[config]
-    lines = ((time.perf_counter() - start, line) for line in process.stdout)
-    yield from reached(lines, goals.bounds)
-    _, complaints = process.communicate()
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        last = complaints.strip().splitlines()[-1] if complaints.strip() else "no reason given"
-        raise UserError(f"the training of {config} failed: {last}")
+    start = time.perf_counter()
+    # Complaints go to a file: a full pipe that nobody reads would stop the training.
+    with tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        lines = ((time.perf_counter() - start, line) for line in process.stdout)
+        yield from reached(lines, goals.bounds)
+        failed = process.wait()
+        seconds = time.perf_counter() - start
+        complaints.seek(0)
+        said = complaints.read().strip().splitlines()
+    if failed:
+        raise UserError(
+            f"the training of {config} failed: {said[-1] if said else 'no reason given'}"
+        )
     if goals.errors:
         metrics = storage.read_json(folder / "metrics.json", "the metrics of a run")
         where = metrics["missing_at_random/rates"].index(_HALF)

@@ -198,7 +198,7 @@ def start(data: Observations, latent_size: int, velocities: bool = False) -> Sta
                 f"--latent_size is {latent_size}, expected an even number of at least {2 * D} with "
                 f"--velocities, for vectors of {D} entries"
             )
-        return _with_velocities(start(data, latent_size // 2), data)
+        latent_size //= 2
     rows = data.inside > 0
     loadings, states, own = _states(data, latent_size)
     k = loadings.shape[1]
@@ -225,7 +225,8 @@ def start(data: Observations, latent_size: int, velocities: bool = False) -> Sta
         initial_covariance=np.diag(2.0 * variance),
     )
     control = np.zeros((latent_size, data.controls.shape[2]))
-    return Start(model, control, 0.5 * residual, emission_noise)
+    first = Start(model, control, 0.5 * residual, emission_noise)
+    return _with_velocities(first, states, rows) if velocities else first
 
 
 def _states(data, n):
@@ -246,11 +247,9 @@ def _states(data, n):
     return loadings, states, own
 
 
-def _with_velocities(first, data):
-    """A start whose states have velocities, from one without."""
-    n = len(first.control)
-    rows = data.inside > 0
-    _, states, _ = _states(data, n)
+def _with_velocities(first, states, rows):
+    """A start whose states have velocities, from one without and the states it read."""
+    n = states.shape[2]
     speeds = np.diff(states, axis=1)
     past, present = speeds[:, :-1], speeds[:, 1:]
     there = rows[:, 2:] & rows[:, 1:-1] & rows[:, :-2]
@@ -295,9 +294,7 @@ def improve(
     Returns:
       The model and B after the round.
     """
-    offset = data.controls @ control.T
-    moments = _smooth(model._replace(transition_offset=offset), data.entries, data.there)
-    means, covariances, cross = (x.numpy() for x in moments[1:4])
+    means, covariances, cross = (x.numpy() for x in _smoothed(model, control, data)[1:4])
     A, B, Q = _maximise_dynamics(model, data, first, means, covariances, cross)
     C, R = _maximise_emission(model, data, first, means, covariances)
     count = len(means) + _SERIES
@@ -422,9 +419,13 @@ def prediction(model: lgssm.LGSSM, control: np.ndarray, data: Observations) -> n
       control: ``[n, U]``, B.
       data: the series.
     """
+    return _smoothed(model, control, data)[1].numpy() @ model.emission.T
+
+
+def _smoothed(model, control, data):
+    """What ``_smooth`` returns, with B u as offset."""
     offset = data.controls @ control.T
-    moments = _smooth(model._replace(transition_offset=offset), data.entries, data.there)
-    return moments[1].numpy() @ model.emission.T
+    return _smooth(model._replace(transition_offset=offset), data.entries, data.there)
 
 
 @tf.function(jit_compile=True, autograph=False)

@@ -51,8 +51,9 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         if not is_plain:
             return {}
         by_gradients = given.get("time") == "continuous"
-        # A given number of states is one without velocities, unless these are given, too.
-        known = False if by_gradients or "latent_size" in given else None
+        # Velocities are for EM. A given number of states is one without, unless both are given.
+        has_em = not by_gradients and given.get("em_epochs", 1)
+        known = None if has_em and "latent_size" not in given else False
         chosen = vector_recipe(train, given.get("velocities", known))
         if by_gradients:
             chosen |= _BY_GRADIENTS

@@ -13,8 +13,8 @@ def vector_recipe(train: SequenceData, velocities: bool | None = None) -> dict[s
     """Settings for vectors, by name: a linear model with one mode that EM fits.
 
     There is a state for each of D entries, and beside these D/2 common factors, at least 1 and at
-    most 4; and a velocity for each of these where hidden entries are more probable with than
-    without. With more than 30 entries there are factors only, D/4, at most 20.
+    most 4; and a velocity for each of these where that fills in hidden entries better. With more
+    than 30 entries there are factors only, D/4, at most 20.
 
     >>> import numpy as np
     >>> from kvae_tf.data import from_vectors
