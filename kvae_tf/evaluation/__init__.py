@@ -3,7 +3,7 @@
 from kvae_tf.evaluation.bound import bound, importance_bound
 from kvae_tf.evaluation.continuations import Continuation, generation, interpolation
 from kvae_tf.evaluation.counts import inferred_counts
-from kvae_tf.evaluation.coverage import ALL, Calibration, calibration, coverage, crps
+from kvae_tf.evaluation.coverage import ALL, Calibration, calibration, coverage, crps, deviations
 from kvae_tf.evaluation.curves import GAPS, RATES, Curve, gap_curve, missing_at_random_curve
 from kvae_tf.evaluation.forecasts import ForecastErrors, forecast_errors
 from kvae_tf.evaluation.imputation import Gap, imputation, last_seen, middle_gap
@@ -66,6 +66,7 @@ __all__ = [
     "calibration",
     "coverage",
     "crps",
+    "deviations",
     "encodings",
     "evaluate",
     "first_step",

@@ -111,6 +111,30 @@ def calibration(
     return found
 
 
+def deviations(
+    model: VideoModel, data: SequenceData, mask: np.ndarray, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Errors of filled-in encodings in their own standard deviations.
+
+    Args:
+      model: a model that can ``impute``.
+      data: the sequences.
+      mask: ``[N, T]``, 1 = seen; see ``calibration``.
+      seed: of the draws.
+
+    Returns:
+      Method of imputation -> one value for each dimension of each hidden frame, not negative;
+      infinite where an encoding of standard deviation 0 is wrong.
+    """
+    truth, _, hidden, filled = _compared(model, data, mask, seed)
+    found = {}
+    for method, (mean, std) in filled.items():
+        off, std = np.abs(mean - truth)[hidden].astype(float), std[hidden]
+        known = np.where(off > 0, np.inf, 0.0)
+        found[method] = np.divide(off, std, out=known, where=std > 0)
+    return found
+
+
 def crps(truth: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Continuous ranked probability scores of normal distributions, in the truth's unit.
 

@@ -133,9 +133,10 @@ def _trained(settings, splits, strategy, run_dir):
             distribution.restart_process()
     if not settings.model.calibrate:
         return model, splits, {}
-    factor = calibration.calibrate(model, splits.train, settings.training.seed)
+    factor, of_methods = calibration.calibrate(model, splits.train, settings.training.seed)
     states.save_calibrated()
-    return model, splits, {"train/calibration_factor": factor}
+    found = {f"train/{method}_std_factor": value for method, value in of_methods.items()}
+    return model, splits, {"train/calibration_factor": factor} | found
 
 
 @contextlib.contextmanager

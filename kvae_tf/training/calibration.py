@@ -1,10 +1,13 @@
-"""Intervals of hidden frames that hold as often as they say, by one factor of the emission noise.
+"""Intervals of hidden frames that hold as often as they say, by a factor of the emission noise.
 
 The likelihood of seen frames does not ask how well hidden ones are known: a model may maximise it
 and be too sure of them. So after the last epoch frames of training sequences are hidden, and the
 emission noise is scaled until the central 90 % intervals of their encodings hold 90 % on average: a
 recalibration by one parameter, like the temperature of Guo et al. (2017). It matches coverage, no
 log density and no mean square, which a few gross errors decide.
+
+One factor for all cannot make each method right. A model with ``imputation_factors`` has then one
+more for each, of the standard deviations of hidden encodings.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import warnings
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from kvae_tf import data, evaluation
 from kvae_tf.errors import UserError
@@ -43,22 +47,25 @@ def check(train: data.SequenceData, seed: int) -> None:
         )
 
 
-def calibrate(model: SequenceModel, train: data.SequenceData, seed: int) -> float:
+def calibrate(
+    model: SequenceModel, train: data.SequenceData, seed: int
+) -> tuple[float, dict[str, float]]:
     """Scales the emission noise until intervals of hidden frames hold as often as they say.
 
     The frames of up to 300 training sequences are hidden at random, at a rate of one half, and in a
     second round in a row, in the middle. What counts is the mean of the coverages over both rounds
-    and all methods of imputation.
+    and all methods of imputation; then, for the factor of each method, the mean over both rounds.
 
     Args:
       model: a model that can ``impute`` and has ``log_emission_noise``, a variable with the
-        logarithm of the variances; it is changed.
+        logarithm of the variances, and ``imputation_factors``, a variable or None; it is changed.
       train: training sequences.
       seed: seed of the training, for the masks and the draws, an int.
 
     Returns:
       The factor of the variances, between 1/8 and 8; 1, with a warning, where none of these makes
-      the intervals right.
+      the intervals right. And method of imputation -> factor of its standard deviations; empty
+      where the model has none.
 
     Raises:
       UserError: no frame can be hidden.
@@ -91,7 +98,29 @@ def calibrate(model: SequenceModel, train: data.SequenceData, seed: int) -> floa
             f"frames hold {coverage(chosen):.1%} ({before:.1%} before)"
         )
     noise.assign(start + np.float32(chosen))
-    return math.exp(chosen)
+    if model.imputation_factors is None:
+        return math.exp(chosen), {}
+    return math.exp(chosen), _scale_methods(model, part, masks, seed)
+
+
+def _scale_methods(model, part, masks, seed):
+    """Sets the factor of each method."""
+    width = ndtri(0.5 + 0.5 * _LEVEL)
+    rounds = [evaluation.deviations(model, part, mask, seed) for mask in masks]
+    factors = {}
+    for method in model.imputation_methods:
+        errors = np.concatenate([found[method] for found in rounds])
+        counts = np.concatenate(
+            [np.full(len(x), 1.0 / len(x)) for x in (f[method] for f in rounds)]
+        )
+        order = np.argsort(errors)
+        held = np.cumsum(counts[order]) / len(rounds)
+        factor = errors[order][np.searchsorted(held, _LEVEL)] / width
+        factors[method] = float(np.clip(factor, 1.0 / _MOST, _MOST))
+    model.imputation_factors.assign(np.float32(list(factors.values())))
+    shown = ", ".join(f"{factor:.3f} for {method}" for method, factor in factors.items())
+    print(f"calibration: standard deviations of hidden encodings times {shown}")
+    return factors
 
 
 def _masks(part, seed):

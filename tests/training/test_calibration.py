@@ -8,11 +8,11 @@ import pytest
 
 import kvae_tf
 from kvae_tf import evaluation
-from kvae_tf.data import from_vectors
+from kvae_tf.data import SequenceData, from_vectors, gap, missing_at_random
 from kvae_tf.errors import UserError
 from kvae_tf.experiments import run
 from kvae_tf.lgssm import LGSSM
-from kvae_tf.models.kvae import LinearKVAE
+from kvae_tf.models.kvae import KVAE, LinearKVAE
 from kvae_tf.training import calibration
 
 Q, R, N, T = 0.02, 0.5, 300, 12
@@ -41,7 +41,8 @@ def test_a_spoiled_noise_is_found_again(walks, spoiled, capsys):
     noise = model.log_emission_noise
     right = noise.numpy()
     noise.assign(right + np.float32(math.log(spoiled)))
-    factor = calibration.calibrate(model, data, seed=1)
+    factor, of_methods = calibration.calibrate(model, data, seed=1)
+    assert of_methods == {}
     found = noise.numpy()
     noise.assign(right)
     # About 6,000 entries: 0.004 of a coverage, 0.03 of the logarithm of a variance.
@@ -56,9 +57,50 @@ def test_a_noise_that_cannot_help_stays(walks):
     right, r = q.numpy(), noise.numpy()
     q.assign(right + math.log(1e6))
     with pytest.warns(UserWarning, match=r"no calibration: 90 % intervals .* hold 100.0%, and 100"):
-        assert calibration.calibrate(model, data, seed=0) == 1.0
+        assert calibration.calibrate(model, data, seed=0) == (1.0, {})
     q.assign(right)
     np.testing.assert_array_equal(noise, r)
+
+
+@pytest.mark.filterwarnings("ignore:no calibration")
+@pytest.mark.parametrize("network", ["lstm", "state"])
+def test_a_factor_for_each_method(network):
+    levels = np.cumsum(np.random.default_rng(0).normal(size=(N, 7)), axis=1)[..., None, None, None]
+    pixels = 0.5 + 0.1 * levels + 0.2 * np.random.default_rng(1).random((N, 7, 4, 4, 1))
+    data = SequenceData.from_arrays(np.clip(pixels, 0.0, 1.0).astype(np.float32))
+    model = KVAE(
+        (4, 4, 1), units=(4,), num_modes=2, dynamics_network=network, learn_noise=True,
+        paths=1 if network == "lstm" else 4, imputation_factors=True,
+    )  # fmt: skip
+    model.build()
+    seen = np.tile(np.arange(7) % 3 < 2, (N, 1)).astype(np.float32)
+    frames = data.unit_frames
+
+    def answers():
+        return {m: model.impute(frames, seen, method=m) for m in model.imputation_methods}
+
+    factor, of_methods = calibration.calibrate(model, data, seed=1)
+    assert list(of_methods) == ["smooth", "filter"]
+    np.testing.assert_allclose(model.imputation_factors, list(of_methods.values()), rtol=1e-6)
+    masks = missing_at_random(N, 7, 0.5, 4, 1), gap(N, 7, *evaluation.middle_gap(7))
+    found = [evaluation.coverage(model, data, mask, (0.9,), seed=1) for mask in masks]
+    for method in of_methods:
+        held = np.mean([of_mask[method][0] for of_mask in found])
+        assert abs(held - 0.9) < 0.002  # an encoding is 0.0008 of a round
+
+    scaled = answers()
+    step = model.filter_step(model.filter_start(N), frames[:, 0], np.zeros(N, np.float32))[1]
+    model.imputation_factors.assign(np.ones(2, np.float32))
+    plain = answers()
+    first = model.filter_step(model.filter_start(N), frames[:, 0], np.zeros(N, np.float32))[1]
+    for method, value in of_methods.items():
+        ratio = scaled[method].encoding_stds / plain[method].encoding_stds
+        np.testing.assert_allclose(
+            ratio, np.where(seen[..., None] > 0, 1.0, value) + 0 * ratio, rtol=1e-5
+        )
+        np.testing.assert_array_equal(scaled[method].frames, plain[method].frames)
+    ratio = step["encoding_stds"] / first["encoding_stds"]
+    np.testing.assert_allclose(ratio, of_methods["filter"], rtol=1e-5)
 
 
 SMALL = {"units": (4,), "num_modes": 1, "dynamics_network": "constant", "learn_noise": True,
@@ -164,6 +206,7 @@ def test_the_best_epoch_is_calibrated(train, tmp_path):
     (IMAGES[:, :1], {}, "--calibrate is set, but the training sequences have 1 frames"),
     (IMAGES[:, :4], {}, "--calibrate is set, but the training sequences have 4 frames"),
     ({"vectors": IMAGES[:, :, 0] / 255.0}, {}, "holds vectors: expected images"),
+    (IMAGES, {"calibrate": False, "imputation_factors": True}, "is set, expected --calibrate"),
 ])  # fmt: skip
 def test_where_it_makes_no_sense(given, flags, words, tmp_path):
     with pytest.raises(UserError) as error:

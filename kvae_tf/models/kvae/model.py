@@ -121,6 +121,8 @@ class KVAE(SequenceModel):
         (default).
       finishing_start: number of updates after which nothing is frozen any more, and the whole bound
         is maximised; 0: never (default).
+      imputation_factors: standard deviations of the encodings of hidden frames are multiplied by a
+        factor each for smoothing and filtering, 1 until a calibration sets it; False by default.
       decoded_frames: number of seen frames of a sequence, drawn at each update, from which training
         estimates the reconstruction term without bias; saves time, since the decoder costs most. 0:
         all frames are decoded (default).
@@ -185,6 +187,7 @@ class KVAE(SequenceModel):
         paths=1,
         training_paths=1,
         finishing_start=0,
+        imputation_factors=False,
         decoded_frames=0,
         jit_engine=False,
         frozen_updates=0,
@@ -223,6 +226,7 @@ class KVAE(SequenceModel):
         self.frozen_updates = frozen_updates
         self.settling_start = settling_start
         self.finishing_start = finishing_start
+        self.has_imputation_factors = imputation_factors
         self.paths = paths
         self.training_paths = training_paths
         for name, number in (("paths", paths), ("training_paths", training_paths)):
@@ -233,6 +237,8 @@ class KVAE(SequenceModel):
                 )
             if number > 1 and standardise is not None:
                 raise UserError(f"{name} is {number}, expected 1 for vectors")
+        if imputation_factors and standardise is not None:
+            raise UserError("imputation_factors is True, expected False for vectors")
 
         def compiled(log_prior):
             if not jit_engine:
@@ -337,6 +343,10 @@ class KVAE(SequenceModel):
         self.mixture.build()
         if self.constraint:
             self.constraint.build(self.frame_shape)
+        if self.has_imputation_factors:
+            self._imputation_factors = self.add_weight(
+                shape=(2,), initializer="ones", trainable=False, name="imputation_factors"
+            )
         self.built = True
 
     @property
@@ -381,6 +391,15 @@ class KVAE(SequenceModel):
     def log_emission_noise(self):
         """The variable ``[m]`` that a calibration changes: logarithms of R's diagonal."""
         return self.mixture.log_emission_noise
+
+    @property
+    def imputation_factors(self):
+        """The variable ``[2]`` that a calibration sets; None if the model has none.
+
+        They are factors of the standard deviations of hidden encodings, in the order of
+        ``imputation_methods``.
+        """
+        return self._imputation_factors if self.has_imputation_factors else None
 
     @property
     def supports(self):
@@ -669,6 +688,7 @@ class KVAE(SequenceModel):
         z = dynamics.moments(method)
         emission = dynamics.at_steps(dynamics.emission)
         q = completed(q, seen, emission, self.mixture.emission_noise, z)
+        q = self.scaled(q, seen, method)
         weights = dynamics.at_steps(dynamics.mode_weights)
         return Frames(self._decode(q.mean), q.mean, q.std, z.means, weights)
 
@@ -754,6 +774,7 @@ class KVAE(SequenceModel):
         state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
         z = Latents(step.mean, step.covariance)
         q = completed(q, seen, step.emission, self.mixture.emission_noise, z)
+        q = self.scaled(q, seen, "filter")
         decoded = self.decoder(q.mean)
         reconstruction = seen * self.likelihood.log_prob(decoded, frames)
         return state, {
@@ -785,6 +806,19 @@ class KVAE(SequenceModel):
     def _read(self, given: Inputs):
         """``Encoding`` of each frame, and the mask."""
         return self._encode(given.frames), given.seen
+
+    def scaled(self, q: Encoding, seen, method: str) -> Encoding:
+        """Moments of encodings, with the method's factor in hidden frames.
+
+        Args:
+          q: moments ``[..., m]``.
+          seen: ``[...]``, 1 = seen.
+          method: one of ``imputation_methods``.
+        """
+        if not self.has_imputation_factors:
+            return q
+        factor = self._imputation_factors[self.imputation_methods.index(method)]
+        return q._replace(std=tf.where(seen[..., tf.newaxis] > 0, q.std, factor * q.std))
 
     def _variances(self, q):
         """Variances of errors with which encodings are read, beside the emission noise; or None."""

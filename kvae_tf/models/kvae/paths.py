@@ -85,7 +85,7 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     # Where a frame was seen, all paths agree.
     a = tf.where(seen[..., tf.newaxis] > 0, q.mean, a)
     least = tf.square(tf.reduce_min(_apart(each_q.std, paths), axis=1))
-    std = tf.sqrt(tf.maximum(variance, least))
+    a, std = model.scaled(Encoding(a, tf.sqrt(tf.maximum(variance, least))), seen, method)
     modes = mean(dynamics.at_steps(dynamics.mode_weights))
     frames = model.likelihood.mean(model.decoder(a))
     return Frames(frames, a, std, mean(z.means), modes)

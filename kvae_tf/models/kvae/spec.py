@@ -184,6 +184,11 @@ class KVAESettings(
         "intervals of hidden frames in training sequences hold 90 % on average.",
         after_training=True,
     )
+    imputation_factors: bool = setting(
+        False,
+        "--calibrate: then also scale the standard deviations of hidden encodings, by one factor "
+        "each for smoothing and filtering.",
+    )
 
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
@@ -231,6 +236,10 @@ class KVAESettings(
             )
         if self.calibrate and not self.learn_noise:
             raise UserError("--calibrate is set, expected --learn_noise: it scales a noise learned")
+        if self.imputation_factors and not self.calibrate:
+            raise UserError(
+                "--imputation_factors is set, expected --calibrate, which finds the factors"
+            )
 
     @property
     def auto_encoder_epochs(self) -> int:
