@@ -47,7 +47,8 @@ class Checkpoints:
     """The last and the best state of a run, in ``folder/last`` and ``folder/best``.
 
     ``folder/calibrated`` has the state that follows from one of them after the last epoch, where a
-    training ends with a calibration. The training itself never goes on from there.
+    training ends with a calibration. The training itself never goes on from there, so that only
+    this state has the variable ``imputation_factors`` of a model.
 
     Args:
       folder: folder that checkpoints are restored from.
@@ -59,18 +60,22 @@ class Checkpoints:
     def __init__(self, folder: Path, model: keras.Model, written_to: Path | None = None):
         self._folder, self._written_to = folder, written_to or folder
         self.progress = Progress()
-        self._state = tf.train.Checkpoint(
-            model=_values(model.variables),
-            optimizer=_values(model.optimizer.variables),
-            progress=self.progress,
-        )
+        factors = getattr(model, "imputation_factors", None)
+        parts = {
+            "model": _values(v for v in model.variables if v is not factors),
+            "optimizer": _values(model.optimizer.variables),
+            "progress": self.progress,
+        }
+        self._trained = tf.train.Checkpoint(**parts)
+        calibrated = {} if factors is None else {"imputation_factors": factors.value}
+        self._calibrated = tf.train.Checkpoint(**parts, **calibrated)
         self._managers = {}
 
     def claim(self) -> None:
         """Removes what a killed process left in the folders; nobody else may write there."""
         if not self._managers:
             for name, most in _KEPT.items():
-                self._managers[name] = _manager(self._state, self._written_to / name, most)
+                self._managers[name] = _manager(self._state(name), self._written_to / name, most)
 
     def save(self, is_best: bool) -> None:
         """Writes the state to ``last``, and before that to ``best`` if it is the best.
@@ -130,6 +135,9 @@ class Checkpoints:
         """
         return self._restore("calibrated")
 
+    def _state(self, name):
+        return self._calibrated if name == "calibrated" else self._trained
+
     def _save(self, name):
         folder, number = self._written_to / name, int(self.progress.epoch.numpy())
         try:
@@ -161,7 +169,7 @@ class Checkpoints:
         if damaged:
             warnings.warn(f"{'; '.join(damaged)}; {path} is taken in its place", stacklevel=3)
         try:
-            self._state.restore(str(path)).assert_existing_objects_matched()
+            self._state(name).restore(str(path)).assert_existing_objects_matched()
         except (ValueError, AssertionError) as error:
             raise UserError(
                 f"checkpoint {path} is of another architecture than the flags say: {_reason(error)}"

@@ -113,6 +113,15 @@ def noise(model):
     return model.log_emission_noise.numpy()
 
 
+FACTORS = ["train/smooth_std_factor", "train/filter_std_factor"]
+
+
+def deviations(*given):
+    """Uniform up to two and three times the value that 90 % of normal errors are below."""
+    grid = np.linspace(0.0, 1.0 / 0.9, 5001) * 1.6449
+    return {"smooth": 2.0 * grid, "filter": 3.0 * grid}
+
+
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     """Trains in a folder of a name; no evaluation, no export, and a coverage that costs nothing."""
@@ -178,6 +187,17 @@ def test_a_run_is_calibrated_once(train, tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out.count("calibration: ") == 1
         assert metrics() == {"train/calibration_factor": factor}
         check_weights(calibrated, model, kvae_tf.load(folder))
+
+    # And again, with a factor for each method.
+    monkeypatch.setattr(evaluation, "deviations", deviations)
+    model = train("run", calibrate=True, imputation_factors=True, resume=True)
+    found = metrics()
+    assert list(found) == ["train/calibration_factor", *FACTORS]
+    np.testing.assert_allclose(model.imputation_factors, [found[name] for name in FACTORS])
+    np.testing.assert_allclose(model.imputation_factors, [2.0, 3.0], rtol=1e-3)
+    check_weights(model.get_weights(), kvae_tf.load(folder))
+    train("run", calibrate=True, resume=True)
+    check_weights(calibrated, kvae_tf.load(folder))
 
 
 @pytest.mark.slow

@@ -188,6 +188,7 @@ class KVAESettings(
         False,
         "--calibrate: then also scale the standard deviations of hidden encodings, by one factor "
         "each for smoothing and filtering.",
+        after_training=True,
     )
 
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
