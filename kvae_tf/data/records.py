@@ -3,7 +3,7 @@
 A folder holds ``dataset.json`` (shapes, dtype and numbers of the sequences) and files such as
 ``train-00003-of-00016.tfrecord``. A record is a ``tf.train.Example`` with the raw bytes of
 ``frames [T, H, W, C]`` and the floats of ``observed [T]``, ``controls [T, U]`` and ``states
-[T, S]``; if the data have it also ``num_objects``.
+[T, S]``; if the data have it also ``num_objects``, and the raw bytes of ``times [T]``, float64.
 
 Batches are pure functions of a seed and a step, on any number of workers: the shards are divided
 into G groups (G is the greatest common divisor of the number of shards and the batch size), and
@@ -87,7 +87,7 @@ class Records:
 
         Returns:
           A dataset of dictionaries ``frames``, ``observed``, ``controls`` and, if the data have it,
-          ``num_objects``.
+          ``num_objects`` and ``times``, seconds since the first frame, float32.
         """
         groups, size = self._groups(batch_size)
         steps = self.steps_per_pass(batch_size)
@@ -142,19 +142,17 @@ def write(path: str | os.PathLike, splits: Splits, shards: int = 16) -> None:
 
     Args:
       path: the folder; it must not exist, or be a folder of shards, which is replaced.
-      splits: the three parts, of images, not of vectors, and without times.
+      splits: the three parts, of images, not of vectors.
       shards: number of files of the training part, 16 by default; the other parts have one each.
 
     Raises:
       UserError: the folder is something else, or cannot be written; there are more shards than
-        training sequences; or the data are vectors or have times.
+        training sequences; or the data are vectors.
     """
     path = Path(path)
     train = splits.train
     if train.is_vector:
         raise UserError("shards hold images, expected an .npz for vectors")
-    if train.has_times:
-        raise UserError("shards hold no times, expected an .npz for frames at irregular times")
     if not 1 <= shards <= len(train):
         raise UserError(f"--shards is {shards}, expected 1 to {len(train)}, a sequence each")
     if path.exists() and not (path / INDEX).exists():
@@ -191,7 +189,7 @@ def load_records(
     counts = {name: tuple(kind["sequences"][name]) for name in Splits._fields}
     kept = sum(min(sum(counts[name]), _limit(name)) for name in Splits._fields)
     T, *frame = kind["shape"]
-    signals = 1 + kind["control_size"] + len(kind["state_names"])
+    signals = 1 + kind["control_size"] + len(kind["state_names"]) + 2 * kind["timed"]
     size = T * (math.prod(frame) * _DTYPES[kind["dtype"]].size + signals * tf.float32.size)
     advice = "expected smaller validation and test parts"
     memory.check(folder, kept * size, max_memory, advice)
@@ -229,6 +227,7 @@ def _write(folder, splits, shards):
         "control_size": train.control_size,
         "state_names": list(train.state_names) if train.states is not None else [],
         "counted": train.num_objects is not None,
+        "timed": train.has_times,
         "complete": bool(train.observed.all()),
         "sequences": parts,
     })  # fmt: skip
@@ -236,7 +235,7 @@ def _write(folder, splits, shards):
 
 def _read_index(path):
     """The contents of ``dataset.json``, checked."""
-    kind = storage.read_json(path, "the index of shards")
+    kind = {"timed": False} | storage.read_json(path, "the index of shards")  # older ones lack it
     try:
         numbers = [*kind["shape"], kind["control_size"]]
         for name in Splits._fields:
@@ -246,7 +245,7 @@ def _read_index(path):
             and all(isinstance(number, int) and number >= 0 for number in numbers)
             and kind["dtype"] in _DTYPES
             and isinstance(kind["state_names"], list)
-            and {kind["counted"], kind["complete"]} <= {True, False}
+            and {kind["counted"], kind["complete"], kind["timed"]} <= {True, False}
         )
     except (KeyError, TypeError):
         is_index = False
@@ -266,7 +265,7 @@ def _read(folder, name, counts, kind):
     limit = min(sum(counts), _limit(name))
     try:
         raw = list(tf.data.TFRecordDataset(paths).take(limit).as_numpy_iterator())
-        tensors = _parse(tf.constant(raw), kind, len(raw), states=True)
+        tensors = _parse(tf.constant(raw), kind, len(raw), whole=True)
     except tf.errors.OpError:
         raise UserError(f"{folder}: a shard of the {name} part is damaged") from None
     if len(raw) != limit:
@@ -282,6 +281,7 @@ def _read(folder, name, counts, kind):
         state_names=kind["state_names"],
         observed=arrays["observed"],
         num_objects=arrays.get("num_objects"),
+        times=arrays.get("times"),
         source=f"{folder}, {name} part",
     )
 
@@ -290,10 +290,13 @@ def _example(part, row):
     def floats(x):
         return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(x)))
 
+    def raw(x):
+        return tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(x).tobytes()])
+        )
+
     feature = {
-        "frames": tf.train.Feature(
-            bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(part.frames[row]).tobytes()])
-        ),
+        "frames": raw(part.frames[row]),
         "observed": floats(part.observed[row]),
         "controls": floats(part.controls[row]),
     }
@@ -302,22 +305,29 @@ def _example(part, row):
     if part.num_objects is not None:
         count = tf.train.Int64List(value=[int(part.num_objects[row])])
         feature["num_objects"] = tf.train.Feature(int64_list=count)
+    if part.has_times:
+        feature["times"] = raw(part.times[row])
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def _parse(examples, kind, size, states=False):
-    """Tensors of ``size`` sequences out of their serialised examples ``[size]``."""
+def _parse(examples, kind, size, whole=False):
+    """Tensors of ``size`` sequences out of their serialised examples ``[size]``.
+
+    ``whole``: with states, and times as they were given; else times since the first frame.
+    """
     T = kind["shape"][0]
     wanted = {
         "frames": tf.io.FixedLenFeature([], tf.string),
         "observed": tf.io.FixedLenFeature([T], tf.float32),
         "controls": tf.io.FixedLenFeature([T, kind["control_size"]], tf.float32),
     }
-    if states and kind["state_names"]:
+    if whole and kind["state_names"]:
         width = len(kind["state_names"])
         wanted["states"] = tf.io.FixedLenFeature([T, width], tf.float32)
     if kind["counted"]:
         wanted["num_objects"] = tf.io.FixedLenFeature([], tf.int64)
+    if kind["timed"]:
+        wanted["times"] = tf.io.FixedLenFeature([], tf.string)
     if not kind["control_size"]:
         del wanted["controls"]
     parsed = tf.io.parse_example(examples, wanted)
@@ -326,4 +336,7 @@ def _parse(examples, kind, size, states=False):
     parsed.setdefault("controls", tf.zeros([size, T, 0]))
     if kind["counted"]:
         parsed["num_objects"] = tf.cast(parsed["num_objects"], tf.int32)
+    if kind["timed"]:
+        times = tf.reshape(tf.io.decode_raw(parsed["times"], tf.float64), [size, T])
+        parsed["times"] = times if whole else tf.cast(times - times[:, :1], tf.float32)
     return parsed

@@ -1,5 +1,8 @@
 """Times of frames: checked at the door, kept with their sequences, cut with them, in batches."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from kvae_tf.data import (
     as_splits,
     evaluation_batches,
     from_vectors,
+    load,
     save_records,
     training_batches,
 )
@@ -79,9 +83,25 @@ def test_bad_times_are_one_clear_line(wrong, words):
         data(times=wrong)
 
 
-def test_shards_hold_no_times(tmp_path):
-    images = np.zeros((N, T, 4, 4), np.uint8)
+def test_shards_hold_times(tmp_path):
+    folder = tmp_path / "shards"
+    images = np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], (N, T, 4, 4))
     series = SequenceData.from_arrays(images, times=times())
-    with pytest.raises(UserError, match="shards hold no times"):
-        save_records(tmp_path / "shards", Splits(series, series, series), 2)
-    assert not (tmp_path / "shards").exists()
+    save_records(folder, Splits(series, series, series), 2)
+    found = load(folder, 0)
+    for part in found:
+        assert part.times.dtype == np.float64
+        np.testing.assert_array_equal(part.times, series.times)
+    for batch in training_batches(found.train, 3, 0).take(2):
+        rows = np.rint(255.0 * batch["frames"][:, 0, 0, 0, 0].numpy()).astype(int)
+        np.testing.assert_array_equal(batch["times"], series.elapsed[rows])
+        assert batch["times"].dtype == np.float32
+
+    # Shards of earlier versions do not say whether they have times.
+    save_records(folder, Splits(*(replace(part, times=None) for part in found)), 2)
+    index = folder / "dataset.json"
+    kind = json.loads(index.read_text())
+    assert kind.pop("timed") is False
+    index.write_text(json.dumps(kind))
+    assert load(folder, 0).train.times is None
+    assert "times" not in next(iter(training_batches(load(folder, 0).train, 3, 0)))

@@ -18,7 +18,7 @@ def define() -> None:
     """The flags."""
     flags.DEFINE_list("tables", [], "Names of tables; empty: all.")
     flags.DEFINE_list("methods", [], "Of them only these, added to the file; empty: all.")
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of the hidden entries.")
+    flags.DEFINE_list("seeds", [str(i) for i in range(10)], "Seeds of the hidden entries.")
     flags.DEFINE_string("output", None, "A JSON file, to which tables are added.", required=True)
 
 

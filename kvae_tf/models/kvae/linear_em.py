@@ -162,7 +162,7 @@ def observations(train: SequenceData, moments: Sequence[Sequence[float]]) -> Obs
     pieces = -(-T // _WINDOW)
     length = -(-T // pieces)
     count = max(_ROWS // (length * pieces), 1)
-    chosen = train.select(np.unique(np.linspace(0, len(train) - 1, count).round().astype(int)))
+    chosen = train.select(evenly(len(train), count))
     offset, scale = (np.asarray(x, np.float64) for x in moments)
     entries = (chosen.frames[:, :, 0, :, 0] - offset) / scale
     there = ~np.isnan(entries) & (chosen.observed[..., np.newaxis] > 0)
@@ -178,6 +178,11 @@ def observations(train: SequenceData, moments: Sequence[Sequence[float]]) -> Obs
     inside = np.maximum.accumulate(rows[:, ::-1], axis=1)[:, ::-1]
     kept = rows.any(axis=1)
     return Observations(*(x[kept].astype(np.float64) for x in (entries, there, inside, controls)))
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Indices of at most ``most`` out of ``count`` series, as far apart as possible."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
 
 
 def start(data: Observations, latent_size: int, velocities: bool = False) -> Start:

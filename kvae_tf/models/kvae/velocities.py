@@ -27,7 +27,7 @@ def prefers_velocities(train: SequenceData, latent_size: int) -> bool:
     data = linear_em.observations(train, entry_moments(train))
     data = linear_em.Observations(*(x[:, :_ROWS] for x in data))
     most = max(_ROWS // data.entries.shape[1], 1)
-    chosen = np.unique(np.linspace(0, len(data.entries) - 1, most).round().astype(int))
+    chosen = linear_em.evenly(len(data.entries), most)
     data = linear_em.Observations(*(x[chosen] for x in data))
     fold = np.random.default_rng(_SEED).random(data.there.shape) // _SHARE
     hidden = [(data.there > 0) & (fold == i) for i in range(_FOLDS)]
