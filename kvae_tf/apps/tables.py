@@ -88,9 +88,9 @@ def impute(
             f"{path} has {table.data.control_size} columns control_…, expected "
             f"{model.control_size}, as the model was trained with"
         )
-    answer = model.impute(
-        table.data.frames, table.data.observed, table.data.controls, method or None
-    )
+    series = table.data
+    times = {"times": series.times} if model.reads_times and series.has_times else {}
+    answer = model.impute(series.frames, series.observed, series.controls, method or None, **times)
     if answer.stds is None:
         raise UserError(
             f"{model.path} gives no standard deviations of entries, expected an export of this "

@@ -379,14 +379,19 @@ def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, Seq
         frames[~inside] = 0
         parts[name] = dataclasses.replace(
             data, frames=frames, observed=seen, controls=pick(data.controls),
-            states=pick(data.states), times=_continued(pick(data.times), inside),
+            states=pick(data.states), times=continued(pick(data.times), inside),
         )  # fmt: skip
         check_seen(parts[name], f"the {name} part")
     return parts
 
 
-def _continued(times, inside):
-    """Times in which padding goes on at the mean interval of all."""
+def continued(times: np.ndarray | None, inside: np.ndarray) -> np.ndarray | None:
+    """Times in which padding goes on at the mean interval of all.
+
+    Args:
+      times: ``[N, T]``; None: there are none.
+      inside: ``[N, T]`` bool, False in the padding at the ends.
+    """
     if times is None:
         return None
     steps = np.diff(times, axis=1)[inside[:, 1:]]

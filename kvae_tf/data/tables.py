@@ -1,11 +1,13 @@
 """Tables as CSV files: a row is a step, a column an entry of the vectors; an empty cell is missing.
 
-The first line has the names of the columns. Three kinds of columns are special:
+The first line has the names of the columns. Four kinds of columns are special:
 
 - ``series`` says to which series a row belongs; without it all rows are one series. Rows are in the
   order of time, and each series' rows are taken in the order in which they stand.
 - A first column that holds no numbers (dates, for instance), or is named ``time`` or ``date``,
   labels the rows.
+- ``times`` says when each row was taken: seconds, strictly increasing in each series, no empty
+  cells.
 - ``control_NAME`` is a control, which acts from a row to the next; it has no empty cells.
 
 Series of different lengths are padded with missing rows.
@@ -26,6 +28,7 @@ from kvae_tf.data.sequence_data import (
     FRACTIONS,
     SequenceData,
     Splits,
+    continued,
     from_vectors,
     partition,
 )
@@ -33,7 +36,7 @@ from kvae_tf.errors import UserError
 
 _MISSING = {"", "nan", "na", "n/a", "null", "none"}
 _LABELS = {"time", "date"}
-_SERIES, _CONTROL = "series", "control_"
+_SERIES, _TIMES, _CONTROL = "series", "times", "control_"
 _MOST = float(np.finfo(np.float32).max)
 
 
@@ -92,12 +95,13 @@ def read(path: str | os.PathLike, max_memory: float = memory.DEFAULT) -> Table:
 
     Raises:
       UserError: the file is missing, no CSV file, or too large; a name is missing or stands twice;
-        a row is of another length; a cell is no number that float32 holds; or no cell is filled.
+        a row is of another length; a cell is no number that float32 holds; times do not increase;
+        or no cell is filled.
     """
     columns, cells = _cells(path, max_memory)
     labels = 0 if _is_label(columns[0], cells) else None
     roles = {
-        i: "label" if i == labels else "series" if name == _SERIES
+        i: "label" if i == labels else name if name in (_SERIES, _TIMES)
         else "control" if name.startswith(_CONTROL) else "entry"
         for i, name in enumerate(columns)
     }  # fmt: skip
@@ -109,17 +113,28 @@ def read(path: str | os.PathLike, max_memory: float = memory.DEFAULT) -> Table:
     for number, name in enumerate(ids):
         rows.setdefault(name, []).append(number)
     length = max(map(len, rows.values()))
-    size = 4 * len(rows) * length * (len(entries) + len(controls))
+    clock = columns.index(_TIMES) if _TIMES in columns else None
+    size = 4 * len(rows) * length * (len(entries) + len(controls) + 2 * (clock is not None))
     memory.check(f"{path} as {len(rows)} series of {length} rows", size, max_memory)
     vectors = np.full((len(rows), length, len(entries)), np.nan, np.float32)
     given = np.zeros((len(rows), length, len(controls)), np.float32)
+    times = None if clock is None else np.zeros((len(rows), length))
     for series, numbers in enumerate(rows.values()):
         for t, number in enumerate(numbers):
             where = f"{path}, line {number + 2}"
             row = cells[number]
             vectors[series, t] = [_number(row[i], columns[i], where) for i in entries]
             given[series, t] = [_number(row[i], columns[i], where, True) for i in controls]
-    data = from_vectors(vectors, source=str(path), controls=given)
+            if times is not None:
+                times[series, t] = _number(row[clock], _TIMES, where, True)
+                if t and times[series, t] <= times[series, t - 1]:
+                    raise UserError(
+                        f"{where}: times is {row[clock]} after {cells[numbers[t - 1]][clock]}, "
+                        "expected seconds that strictly increase in each series"
+                    )
+    inside = np.arange(length) < np.array([[len(numbers)] for numbers in rows.values()])
+    times = continued(times, inside)
+    data = from_vectors(vectors, source=str(path), controls=given, times=times)
     names = [columns[i] for i in entries]
     return Table(columns, cells, names, [np.array(numbers) for numbers in rows.values()], data)
 
@@ -188,7 +203,7 @@ def _cells(path, max_memory):
 
 def _is_label(name, cells):
     """Whether the first column labels the rows."""
-    if name == _SERIES or name.startswith(_CONTROL):
+    if name in (_SERIES, _TIMES) or name.startswith(_CONTROL):
         return False
     filled = [row[0] for row in cells if not _is_missing(row[0])]
     return name.lower() in _LABELS or bool(

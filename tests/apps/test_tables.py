@@ -1,13 +1,17 @@
 """A table is filled in from the command line."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import run
 
+from kvae_tf.apps import tables
 from kvae_tf.data import from_vectors
 from kvae_tf.export.saved_model import export
+from kvae_tf.models.contract import Frames
 from kvae_tf.models.kvae import LinearKVAE, linear_em
 
 
@@ -59,6 +63,26 @@ def test_a_table_is_filled_in(folder):
                 error = float(other) - factor * float(row[3 - i])
                 assert abs(error) < 4 * float(spread)
                 assert 0 < float(spread) < 4
+
+
+def test_a_model_in_continuous_time_gets_the_times(tmp_path):
+    (tmp_path / "t.csv").write_text("times,a,b\n3,1,2\n3.5,,1\n7,0,1\n")
+    asked = {}
+
+    def impute(frames, observed, controls, method, **times):
+        asked.update(times)
+        return Frames(tf.constant(frames), *[None] * 4, tf.zeros_like(frames))
+
+    model = SimpleNamespace(
+        path="model", is_vector=True, frame_shape=(1, 2, 1), control_size=0, impute=impute
+    )
+    for reads_times in (False, True):
+        asked.clear()
+        model.reads_times = reads_times
+        tables.impute(model, tmp_path / "t.csv")
+        assert {name: x.tolist() for name, x in asked.items()} == (
+            {"times": [[3.0, 3.5, 7.0]]} if reads_times else {}
+        )
 
 
 def test_what_does_not_fit_is_refused_in_one_line(folder):

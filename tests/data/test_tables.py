@@ -38,6 +38,15 @@ def test_series_and_controls(tmp_path):
     assert filled == [["A", "1", "0.5"], ["B", "2", "1"], ["A", "3", "0.25"], ["A", "7", "0"]]
 
 
+def test_times(tmp_path):
+    text = "times,series,x\n10,A,1\n1.7e9,B,2\n10.5,A,3\n11.5,A,\n"
+    table = tables.read(written(tmp_path, text))
+    assert table.names == ["x"]
+    # The padding goes on at the mean of the steps 0.5 and 1.
+    assert table.data.times.tolist() == [[10, 10.5, 11.5], [1.7e9, 1.7e9 + 0.75, 1.7e9 + 1.5]]
+    assert tables.filled_in(table, np.full((2, 3, 1), 7.0))[3] == ["11.5", "A", "7"]
+
+
 def test_labels(tmp_path):
     for first, is_label in (("date", True), ("Time", True), ("year", False)):
         table = tables.read(written(tmp_path, f"{first},a\n1,2\n2,3\n"))
@@ -72,6 +81,9 @@ def test_what_is_filled_in_is_read_again(tmp_path):
         ("a,b\n1,inf\n", "line 2: b is 'inf'"),
         ("a,b\n1,1e39\n", "line 2: b is '1e39'"),
         ("a,control_u\n1,\n", "control_u is ''"),
+        ("a,times\n1,\n", "times is ''"),
+        ("times,a\n2020-01,1\n", "line 2: times is '2020-01', expected a finite number"),
+        ("times,a\n2,1\n2.0,1\n", "line 3: times is 2.0 after 2, expected seconds that"),
         ("a,b\n,\n,\n", "missing"),
         ("a,b\n1;2,\0\n", ""),
     ],
