@@ -120,7 +120,7 @@ def _trained(settings, splits, strategy, run_dir):
         if settings.run.resume:
             _check_data(run_dir, settings, found)
         if settings.model.calibrate:
-            calibration.check(splits.train, settings.training.seed)
+            calibration.check(splits.validation, settings.training.seed)
         goes_on = settings.run.resume and checkpoints.exist(run_dir / "checkpoints")
         model = initial.build_model(settings, splits.train, with_weights=not goes_on)
         if is_chief:
@@ -133,7 +133,8 @@ def _trained(settings, splits, strategy, run_dir):
             distribution.restart_process()
     if not settings.model.calibrate:
         return model, splits, {}
-    factor, of_methods = calibration.calibrate(model, splits.train, settings.training.seed)
+    seed = settings.training.seed
+    factor, of_methods = calibration.calibrate(model, splits.validation, seed)
     states.save_calibrated()
     found = {f"train/{method}_std_factor": value for method, value in of_methods.items()}
     return model, splits, {"train/calibration_factor": factor} | found

@@ -1,7 +1,7 @@
 """Intervals of hidden frames that hold as often as they say, by a factor of the emission noise.
 
 The likelihood of seen frames does not ask how well hidden ones are known: a model may maximise it
-and be too sure of them. So after the last epoch frames of training sequences are hidden, and the
+and be too sure of them. So after the last epoch frames of validation sequences are hidden, and the
 emission noise is scaled until the central 90 % intervals of their encodings hold 90 % on average: a
 recalibration by one parameter, like the temperature of Guo et al. (2017). It matches coverage, no
 log density and no mean square, which a few gross errors decide.
@@ -26,40 +26,40 @@ from kvae_tf.evaluation.curves import FIRST_SEEN
 from kvae_tf.models.base import SequenceModel
 
 _LEVEL = 0.9
-_SEQUENCES = 300
+_SEQUENCES = 500
 _RATE = 0.5  # of frames hidden at random
 _MOST = 8.0  # the largest factor; the smallest is its inverse
 _PRECISION = 0.01  # of the factor's logarithm
 
 
-def check(train: data.SequenceData, seed: int) -> None:
+def check(validation: data.SequenceData, seed: int) -> None:
     """Raises a ``UserError`` where no frame can be hidden.
 
     Args:
-      train: training sequences.
+      validation: validation sequences.
       seed: seed of the training, an int.
     """
-    part = train.select(slice(0, _SEQUENCES))
+    part = validation.select(slice(0, _SEQUENCES))
     if not all((part.observed > mask).any() for mask in _masks(part, seed)):
         raise UserError(
-            f"--calibrate is set, but the training sequences have {train.num_steps} frames, of "
-            f"which none can be hidden: expected frames after the first {FIRST_SEEN}"
+            f"--calibrate is set, but the validation sequences have {validation.num_steps} frames, "
+            f"of which none can be hidden: expected frames after the first {FIRST_SEEN}"
         )
 
 
 def calibrate(
-    model: SequenceModel, train: data.SequenceData, seed: int
+    model: SequenceModel, validation: data.SequenceData, seed: int
 ) -> tuple[float, dict[str, float]]:
     """Scales the emission noise until intervals of hidden frames hold as often as they say.
 
-    The frames of up to 300 training sequences are hidden at random, at a rate of one half, and in a
-    second round in a row, in the middle. What counts is the mean of the coverages over both rounds
-    and all methods of imputation; then, for the factor of each method, the mean over both rounds.
+    The frames of up to 500 validation sequences are hidden at random, at a rate of one half, and in
+    a second round in a row, in the middle. What counts is the mean of the coverages over both
+    rounds and all methods of imputation; for the factor of a method it is the mean of its own.
 
     Args:
       model: a model that can ``impute`` and has ``log_emission_noise``, a variable with the
         logarithm of the variances, and ``imputation_factors``, a variable or None; it is changed.
-      train: training sequences.
+      validation: validation sequences. The model knows its training sequences better than others.
       seed: seed of the training, for the masks and the draws, an int.
 
     Returns:
@@ -70,8 +70,8 @@ def calibrate(
     Raises:
       UserError: no frame can be hidden.
     """
-    check(train, seed)
-    part = train.select(slice(0, _SEQUENCES))
+    check(validation, seed)
+    part = validation.select(slice(0, _SEQUENCES))
     masks = _masks(part, seed)
     noise = model.log_emission_noise
     start = noise.numpy()

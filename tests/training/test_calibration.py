@@ -223,8 +223,8 @@ def test_the_best_epoch_is_calibrated(train, tmp_path):
 
 @pytest.mark.parametrize(("given", "flags", "words"), [
     (IMAGES, {"learn_noise": False}, "--calibrate is set, expected --learn_noise"),
-    (IMAGES[:, :1], {}, "--calibrate is set, but the training sequences have 1 frames"),
-    (IMAGES[:, :4], {}, "--calibrate is set, but the training sequences have 4 frames"),
+    (IMAGES[:, :1], {}, "--calibrate is set, but the validation sequences have 1 frames"),
+    (IMAGES[:, :4], {}, "--calibrate is set, but the validation sequences have 4 frames"),
     ({"vectors": IMAGES[:, :, 0] / 255.0}, {}, "holds vectors: expected images"),
     (IMAGES, {"calibrate": False, "imputation_factors": True}, "is set, expected --calibrate"),
 ])  # fmt: skip

@@ -181,7 +181,7 @@ class KVAESettings(
     calibrate: bool = setting(
         False,
         "--learn_noise: after the last epoch scale the emission noise by one factor, so that 90 % "
-        "intervals of hidden frames in training sequences hold 90 % on average.",
+        "intervals of hidden frames in validation sequences hold 90 % on average.",
         after_training=True,
     )
     imputation_factors: bool = setting(
