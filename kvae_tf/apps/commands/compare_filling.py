@@ -2,7 +2,7 @@
 
 python scripts/compare_filling.py --output=saved_models/tables/filling.json
 
-It needs `pip install -e '.[compare]'` and takes about 20 minutes on a core.
+It needs `pip install -e '.[compare]'` and takes about an hour on a core.
 """
 
 from __future__ import annotations
