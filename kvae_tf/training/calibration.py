@@ -73,8 +73,10 @@ def calibrate(
     check(validation, seed)
     part = validation.select(slice(0, _SEQUENCES))
     masks = _masks(part, seed)
-    noise = model.log_emission_noise
+    noise, factors = model.log_emission_noise, model.imputation_factors
     start = noise.numpy()
+    if factors is not None:  # those of a model that the training started from
+        factors.assign(np.ones(factors.shape, np.float32))
 
     @functools.cache
     def coverage(log_factor):
@@ -98,7 +100,7 @@ def calibrate(
             f"frames hold {coverage(chosen):.1%} ({before:.1%} before)"
         )
     noise.assign(start + np.float32(chosen))
-    if model.imputation_factors is None:
+    if factors is None:
         return math.exp(chosen), {}
     return math.exp(chosen), _scale_methods(model, part, masks, seed)
 

@@ -79,6 +79,7 @@ def test_a_factor_for_each_method(network):
     def answers():
         return {m: model.impute(frames, seen, method=m) for m in model.imputation_methods}
 
+    model.imputation_factors.assign([0.5, 3.0])  # of a model that a training started from
     factor, of_methods = calibration.calibrate(model, data, seed=1)
     assert list(of_methods) == ["smooth", "filter"]
     np.testing.assert_allclose(model.imputation_factors, list(of_methods.values()), rtol=1e-6)
