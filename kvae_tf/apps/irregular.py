@@ -5,7 +5,7 @@ have the same settings and number of updates:
 
 - ``continuous`` reads the times;
 - ``gaps`` is discrete, and sees the whole path as a regular grid in which all other frames are
-  missing;
+  missing. Times that fall between two steps of the grid are rounded to the nearest;
 - ``order`` is discrete, and takes the frames as equally spaced.
 
 Two kinds of frames are filled in by smoothing: ``hidden``, half of the frames after the first four,
@@ -42,6 +42,7 @@ def compare(
     run_dir: str,
     train_sequences: int,
     test_sequences: int,
+    path_parts: int = 1,
     **flags,
 ) -> dict[str, object]:
     """Trains one of the models and measures its errors.
@@ -54,6 +55,8 @@ def compare(
       run_dir: folder of the run.
       train_sequences: number of training sequences; a tenth as many are for validation.
       test_sequences: number of test sequences.
+      path_parts: number of equal parts of the time between two frames of a path, at whose ends the
+        frames may fall; 1 by default: all times lie on the path's grid.
       **flags: settings by their flags' names, in place of those of the config.
 
     Returns:
@@ -62,9 +65,8 @@ def compare(
       that this call trained.
     """
     sizes = train_sequences, max(train_sequences // 10, 1), test_sequences
-    drawn = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES, path_frames=path_frames)
-    whole = bouncing_ball.splits(_WORLD, seed, sizes, path_frames)
-    steps = [np.rint(part.times / bouncing_ball.INTERVAL).astype(int) for part in drawn]
+    path = {"path_frames": path_frames, "path_parts": path_parts}
+    drawn = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES, **path)
     own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
     if model == "continuous":
         splits = drawn
@@ -72,60 +74,80 @@ def compare(
         own |= {"time": "discrete", "time_parts": 1}
         splits = data.Splits(*(dataclasses.replace(part, times=None) for part in drawn))
     if model == "gaps":
-        splits = data.Splits(*map(_on_the_grid, whole, steps))
+        splits = data.Splits(*(_on_the_grid(part, part.observed, path_frames) for part in drawn))
     start = time.process_time()
     settings = presets.settings(config, **own | flags)
     trained = run.execute(settings, splits, training_only=True).model
     seconds = time.process_time() - start
-    found = _errors(model, trained, drawn.test, whole.test, steps[-1], seed)
+    places, sizes = (path_frames - 1) * path_parts + 1, (1, 1, test_sequences)
+    whole = bouncing_ball.splits(_WORLD, seed, sizes, places, path_parts=path_parts).test
+    truth = whole.unit_frames[:, ::path_parts]  # [N, path_frames, 32, 32, 1], 0 to 1
+    found = _errors(model, trained, drawn.test, truth, seed)
     updates = int(trained.optimizer.iterations.numpy())
     return found | {"updates": updates, "seconds": round(seconds)}
 
 
-def _on_the_grid(whole, steps):
-    """The whole paths, of which only the frames at ``steps [N, T]`` are seen."""
-    observed = np.zeros_like(whole.observed)
-    np.put_along_axis(observed, steps, 1.0, axis=1)
-    return dataclasses.replace(whole, observed=observed)
+def _steps(drawn):
+    """The step of the grid nearest to each frame, ``[N, T]``."""
+    return np.rint(drawn.times / bouncing_ball.INTERVAL).astype(int)
 
 
-def _errors(name, model, drawn, whole, steps, seed):
-    """Measure -> its value, over the test sequences."""
+def _on_the_grid(drawn, seen, path_frames):
+    """Frames at the nearest steps of the path; of two seen ones at the same step, the later."""
+    every, steps = np.arange(len(drawn)), _steps(drawn)
+    frames = np.zeros((len(drawn), path_frames, *drawn.frame_shape), drawn.frames.dtype)
+    observed = np.zeros((len(drawn), path_frames), np.float32)
+    for t in range(drawn.num_steps):
+        rows = every[seen[:, t] > 0]
+        frames[rows, steps[rows, t]] = drawn.frames[rows, t]
+        observed[rows, steps[rows, t]] = 1.0
+    controls = np.zeros((*observed.shape, 0), np.float32)
+    return data.SequenceData(frames=frames, observed=observed, controls=controls)
+
+
+def _errors(name, model, drawn, truth, seed):
+    """Measure -> its value, over the test sequences, of whose whole paths ``truth`` is."""
     impute = tf.function(
         lambda *given, **how: model.impute(*given, method="smooth", **how).frames, autograph=False
     )
-    shape = drawn.observed.shape
-    mask = data.missing_at_random(*shape, _RATE, _FIRST_SEEN, seed)
-    grid = bouncing_ball.INTERVAL * np.arange(whole.num_steps)
+    mask = data.missing_at_random(*drawn.observed.shape, _RATE, _FIRST_SEEN, seed)
+    num_steps = truth.shape[1]
+    steps = _steps(drawn)
+    inside = np.arange(num_steps)
+    inside = (inside > steps[:, :1]) & (inside < steps[:, -1:])
+    np.put_along_axis(inside, steps, False, axis=1)
+    grids = {}
+    if name == "gaps":
+        grids = {
+            key: _on_the_grid(drawn, seen, num_steps)
+            for key, seen in (("hidden", mask), ("between", drawn.observed))
+        }
+    regular = bouncing_ball.INTERVAL * np.arange(num_steps)
     hidden, between = [], []
     for first in range(0, len(drawn), _BATCH):
         rows = np.arange(first, first + _BATCH) % len(drawn)
-        kept = rows[: len(drawn) - first]
-        frames, truth = drawn.unit_frames[rows], whole.unit_frames[rows]
-        times, own = drawn.times[rows], steps[rows]
-        inside = np.arange(whole.num_steps)
-        inside = (inside > own[:, :1]) & (inside < own[:, -1:])
-        np.put_along_axis(inside, own, False, axis=1)
+        num_kept = len(rows[: len(drawn) - first])
+        frames = drawn.unit_frames[rows]
 
-        def seen_on_grid(seen, own=own):
-            out = np.zeros((len(own), whole.num_steps), np.float32)
-            np.put_along_axis(out, own, seen, axis=1)
-            return out
+        def on_the_grid(key, rows=rows):
+            grid = grids[key]
+            return impute(grid.unit_frames[rows], grid.observed[rows], None)
 
         if name == "continuous":
+            times = drawn.times[rows]
             guess = impute(frames, mask[rows], None, times=times)
-            at = np.clip(grid, times[:, :1], None)
-            path = impute(frames, None, None, times=times, at=at)
+            path = impute(frames, None, None, times=times, at=np.clip(regular, times[:, :1], None))
         elif name == "gaps":
-            guess = impute(truth, seen_on_grid(mask[rows]), None)
-            guess = np.take_along_axis(guess.numpy(), own[..., None, None, None], axis=1)
-            path = impute(truth, seen_on_grid(np.ones(own.shape)), None)
+            guess = on_the_grid("hidden").numpy()
+            guess = np.take_along_axis(guess, steps[rows][..., None, None, None], axis=1)
+            path = on_the_grid("between")
         else:
             guess, path = impute(frames, mask[rows], None), None
         wrong = incorrect_pixels(np.asarray(guess), frames)
-        hidden.append(_mean(wrong, mask[rows] == 0)[: len(kept)])
+        hidden.append(_mean(wrong, mask[rows] == 0)[:num_kept])
         if path is not None:
-            between.append(_mean(incorrect_pixels(path.numpy(), truth), inside)[: len(kept)])
+            wrong = incorrect_pixels(path.numpy(), truth[rows])
+            between.append(_mean(wrong, inside[rows])[:num_kept])
     found = {"hidden": hidden} | ({"between": between} if between else {})
     return {key: value for name, parts in found.items() for key, value in _summary(name, parts)}
 

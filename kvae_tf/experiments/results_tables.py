@@ -244,7 +244,9 @@ def irregular(saved_models: Path) -> str:
             f"{found[key]:.4f} ± {found[f'{key}_se']:.4f}" if key in found else ""
             for key in ("hidden", "between")
         )
-        rows.append((f"20 of {path}", _TIMES[model], seed, *errors))
+        grid, _, parts = path.partition("x")
+        times = f"20 of {grid}" + (", off the grid" if parts else "")
+        rows.append((times, _TIMES[model], seed, *errors))
     return _markdown(("frames", "model", "seed", "hidden", "never shown"), rows)
 
 

@@ -11,11 +11,24 @@ from kvae_tf.data.worlds import bouncing_ball
 def test_a_grid_sees_the_drawn_frames_alone():
     drawn = bouncing_ball.simulate("box", 3, 4, 0, path_frames=9)
     whole = bouncing_ball.simulate("box", 3, 9, 0)
-    steps = np.rint(drawn.times / bouncing_ball.INTERVAL).astype(int)
-    grid = irregular._on_the_grid(whole, steps)
+    grid = irregular._on_the_grid(drawn, drawn.observed, 9)
     assert grid.observed.sum() == 12
-    seen = grid.frames[grid.observed > 0].reshape(drawn.frames.shape)
-    np.testing.assert_array_equal(seen, drawn.frames)
+    shown = grid.observed > 0
+    np.testing.assert_array_equal(grid.frames[shown], whole.frames[shown])
+
+
+def test_times_off_the_grid_are_rounded_and_hidden_frames_do_not_show():
+    drawn = bouncing_ball.simulate("box", 50, 6, 0, path_frames=7, path_parts=5)
+    assert np.unique(np.rint(drawn.times / 0.04)).size > 5
+    np.testing.assert_allclose(drawn.times / 0.04, np.rint(drawn.times / 0.04), atol=1e-6)
+    seen = np.ones((50, 6), np.float32)
+    seen[:, 3] = 0.0
+    grid = irregular._on_the_grid(drawn, seen, 7)
+    for i in range(50):
+        nearest = {int(np.rint(drawn.times[i, t] / 0.2)): t for t in (0, 1, 2, 4, 5)}  # the later
+        assert set(np.flatnonzero(grid.observed[i])) == set(nearest)
+        for step, t in nearest.items():
+            np.testing.assert_array_equal(grid.frames[i, step], drawn.frames[i, t])
 
 
 def test_standard_errors_are_those_of_sequences():
@@ -26,10 +39,11 @@ def test_standard_errors_are_those_of_sequences():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("model", irregular.MODELS)
-def test_each_model_is_trained_and_measured(model, tmp_path):
+def test_each_model_is_trained_and_measured(model, parts, tmp_path):
     found = irregular.compare(
-        model, "box_irregular", 24, 0, str(tmp_path / "run"), 40, 5, epochs=4,
+        model, "box_irregular", 24, 0, str(tmp_path / "run"), 40, 5, parts, epochs=4,
         pretraining_epochs=1, settling_epochs=1, finishing_epochs=1, steps_per_epoch=2,
         dynamics_updates=1, batch_size=8,
     )  # fmt: skip

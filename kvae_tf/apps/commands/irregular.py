@@ -19,6 +19,10 @@ def define() -> None:
     flags.DEFINE_list("models", [], "continuous, gaps, order; empty: all.")
     flags.DEFINE_string("config", "box_irregular", "Config of the model in continuous time.")
     flags.DEFINE_integer("path_frames", 60, "Frames of a path, of which 20 are shown.", 20)
+    flags.DEFINE_integer(
+        "path_parts", 1, "Parts of the time between two frames of a path, at whose ends the 20 "
+        "frames may fall; 1: all lie on one grid.", 1,
+    )  # fmt: skip
     flags.DEFINE_integer("seed", 0, "Of data, masks and training.", 0, cli.LARGEST_SEED)
     flags.DEFINE_integer("train_sequences", 5000, "Number of training sequences.", 1)
     flags.DEFINE_integer("test_sequences", 300, "Number of test sequences.", 1)
@@ -46,12 +50,13 @@ def call() -> None:
     storage.make_folder(output.parent, "output")
     results = storage.read_json(output, "results of this command") if output.exists() else {}
     for model in models:
-        name = f"{values.path_frames}/{values.seed}/{model}"
+        parts = f"x{values.path_parts}" if values.path_parts > 1 else ""
+        name = f"{values.path_frames}{parts}/{values.seed}/{model}"
         folder = Path(values.run_dir) / name
         results[name] = irregular.compare(
             model, values.config, values.path_frames, values.seed, str(folder),
-            values.train_sequences, values.test_sequences, overwrite=not values.resume,
-            resume=values.resume, **changes,
+            values.train_sequences, values.test_sequences, values.path_parts,
+            overwrite=not values.resume, resume=values.resume, **changes,
         )  # fmt: skip
         storage.write_json(output, results)
         print(f"{name}: {results[name]}", flush=True)

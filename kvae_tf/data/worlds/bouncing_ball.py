@@ -98,6 +98,7 @@ def splits(
     num_steps: int = 20,
     draw_walls: bool = False,
     path_frames: int | None = None,
+    path_parts: int | None = None,
 ) -> Splits:
     """Train, validation and test sequences, each from its own stream of random numbers.
 
@@ -110,16 +111,17 @@ def splits(
         sequences.
       draw_walls: draw the walls in the frames; False by default.
       path_frames: as for ``simulate``; None by default.
+      path_parts: as for ``simulate``; None by default.
 
     Raises:
       UserError: the scene is unknown, a number is no positive integer, or ``path_frames`` is less
         than ``num_steps``.
     """
-    return streams.split(
-        lambda size, stream: simulate(scene, size, num_steps, stream, draw_walls, path_frames),
-        num_sequences,
-        seed,
-    )
+
+    def simulated(size, stream):
+        return simulate(scene, size, num_steps, stream, draw_walls, path_frames, path_parts)
+
+    return streams.split(simulated, num_sequences, seed)
 
 
 def simulate(
@@ -129,6 +131,7 @@ def simulate(
     seed: int | np.random.SeedSequence,
     draw_walls: bool = False,
     path_frames: int | None = None,
+    path_parts: int | None = None,
 ) -> SequenceData:
     """Sequences from random starts.
 
@@ -141,6 +144,8 @@ def simulate(
       path_frames: number of frames of a simulated path, at least T. The T frames are drawn from it
         at random, for each sequence others, and have ``times``: 0.2 between two frames of the path.
         None: the first T frames, without times (default).
+      path_parts: number of steps of the simulation from one frame of the path to the next, each
+        ``0.2 / path_parts`` long; the T frames may fall on any of them. None: 1 (default).
 
     Returns:
       ``SequenceData`` with ``frames [N, T, 32, 32, 1]`` uint8 (0 or 255) and ``states [N, T, 4]``:
@@ -150,8 +155,10 @@ def simulate(
       UserError: the scene is unknown, a number is no positive integer, or ``path_frames`` is less
         than T.
     """
+    path_parts = number_checks.integer("path_parts", 1 if path_parts is None else path_parts)
     if path_frames is not None:
-        return _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_frames)
+        path = path_frames, path_parts
+        return _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, *path)
     if scene not in SCENES:
         raise UserError(f"scene is {scene!r}, expected one of {', '.join(sorted(SCENES))}")
     num_sequences = number_checks.integer("num_sequences", num_sequences)
@@ -164,7 +171,7 @@ def simulate(
     angle = 2.0 * np.pi * draws[:, 2]
     speed = settings.speeds[0] + (settings.speeds[1] - settings.speeds[0]) * draws[:, 3]
     velocity = speed[:, np.newaxis] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    states, paddles = integrate(settings, position, velocity, num_steps)
+    states, paddles = integrate(settings, position, velocity, num_steps, path_parts)
     lit = draw_ball(states[..., :2])
     if settings.has_paddles:
         lit |= draw_paddles(paddles)
@@ -179,17 +186,18 @@ def simulate(
     )
 
 
-def _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_frames):
+def _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_frames, parts):
     """Frames out of longer paths, with their times."""
     num_steps = number_checks.integer("num_steps", num_steps)
     path_frames = number_checks.integer("path_frames", path_frames)
     if path_frames < num_steps:
         raise UserError(f"path_frames is {path_frames}, expected {num_steps} or more, as num_steps")
-    whole = simulate(scene, num_sequences, path_frames, seed, draw_walls)
+    num_places = (path_frames - 1) * parts + 1
+    whole = simulate(scene, num_sequences, num_places, seed, draw_walls, path_parts=parts)
     # A stream of its own, so that the paths are those of the regular world.
     own = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     own = np.random.SeedSequence(own.entropy, spawn_key=(*own.spawn_key, _TIMES))
-    order = streams.generator(own).random((num_sequences, path_frames)).argsort(axis=1)
+    order = streams.generator(own).random((num_sequences, num_places)).argsort(axis=1)
     steps = np.sort(order[:, :num_steps], axis=1)
     rows = np.arange(num_sequences)[:, np.newaxis]
     return SequenceData(
@@ -198,12 +206,12 @@ def _at_random_times(scene, num_sequences, num_steps, seed, draw_walls, path_fra
         controls=whole.controls[rows, steps],
         states=whole.states[rows, steps],
         state_names=whole.state_names,
-        times=INTERVAL * steps,
+        times=INTERVAL / parts * steps,
     )
 
 
 def integrate(
-    scene: Scene, position: np.ndarray, velocity: np.ndarray, num_steps: int
+    scene: Scene, position: np.ndarray, velocity: np.ndarray, num_steps: int, parts: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """States at the frames, by pymunk.
 
@@ -212,6 +220,7 @@ def integrate(
       position: ``[N, 2]``, position at frame 0, pixels.
       velocity: ``[N, 2]``, velocity at frame 0, pixels per unit of time.
       num_steps: number T of frames.
+      parts: number of frames in an interval of 0.2, 1 by default.
 
     Returns:
       states ``[N, T, 4]`` float64, and the y of the paddles' centre ``[N, T]``.
@@ -238,10 +247,10 @@ def integrate(
                 centre = _follow(centre, body.position.y)
                 shapes = _paddles(space, centre)
                 space.add(*shapes)
-                space.step(INTERVAL)
+                space.step(INTERVAL / parts)
                 space.remove(*shapes)
             else:
-                space.step(INTERVAL)
+                space.step(INTERVAL / parts)
         space.remove(body, ball)
     return states, paddles
 
