@@ -66,7 +66,8 @@ class Frames(NamedTuple):
     Attributes:
       frames: ``[B, T, H, W, C]``, means in [0, 1]; entries of vectors that were seen are as they
         were given.
-      encodings: ``[B, T, m]``, the encodings that were decoded.
+      encodings: ``[B, T, m]``, the encodings that were decoded; their mean where frames are the
+        mean over several.
       encoding_stds: ``[B, T, m]``, standard deviations of the encodings; 0 for generated ones.
       latents: ``[B, T, n]``, latent states.
       mode_weights: ``[B, T, K]``, weights of the modes; K = 0 for models without modes.

@@ -9,6 +9,7 @@ from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
 from kvae_tf.layers import FrameDecoder, FrameEncoder
+from kvae_tf.models.kvae import paths as path_mean
 from kvae_tf.models.kvae.dynamics_training import DynamicsTraining
 from kvae_tf.models.kvae.initialisation import initialise_dynamics, initialise_frames
 from kvae_tf.models.kvae.model import KVAE
@@ -134,9 +135,7 @@ def test_paths_of_a_linear_model_are_one(bouncing, method):
 
 def test_paths_do_not_depend_on_the_batch(bouncing):
     data, _ = bouncing
-    model = started(data, paths=6)
-    for variable in model.network.trainable_variables:
-        variable.assign(2.0 * np.random.default_rng(2).normal(size=variable.shape))
+    model = scattered(data, paths=6)
     observed = hidden()
     given = data.frames[:6] * observed[..., None, None, None]
     whole = model.impute(given, observed)
@@ -149,6 +148,42 @@ def test_paths_do_not_depend_on_the_batch(bouncing):
     np.testing.assert_allclose(
         np.asarray(whole.encodings)[seen], np.asarray(model.encode(given).mean)[seen], atol=1e-6
     )
+
+
+def scattered(data, **changes):
+    """A model whose paths part, and whose frames change with encodings."""
+    model = started(data, **changes)
+    for variable in (*model.network.trainable_variables, *model.decoder.trainable_variables):
+        variable.assign(2.0 * np.random.default_rng(2).normal(size=variable.shape))
+    return model
+
+
+def test_each_path_is_decoded_as_often_as_its_share_says(bouncing):
+    data, _ = bouncing
+    model = started(data, paths=5, decoded_paths=400)
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(2, 5, 3, 2)).astype(np.float32)
+    shares = rng.dirichlet(np.full(5, 0.5), (2, 3)).transpose(0, 2, 1).astype(np.float32)
+    found = path_mean._mean_frames(model, tf.constant(a), tf.constant(shares))
+    expected = np.einsum("bst,bst...->bt...", shares, model.decode(a))
+    assert np.ptp(model.decode(a), axis=1).max() > 0.3
+    np.testing.assert_allclose(found, expected, atol=5 / 400)
+
+
+@pytest.mark.parametrize("method", ["smooth", "filter"])
+def test_decoded_paths_change_frames_alone(bouncing, method):
+    data, _ = bouncing
+    observed = hidden()
+    given = data.frames[:6] * observed[..., None, None, None]
+    before, found = (
+        scattered(data, paths=6, decoded_paths=number).impute(given, observed, method=method)
+        for number in (0, 20)
+    )
+    for name in ("encodings", "encoding_stds", "latents", "mode_weights"):
+        np.testing.assert_allclose(getattr(found, name), getattr(before, name), atol=1e-5)
+    differs = np.abs(np.asarray(found.frames) - before.frames).max(axis=(2, 3, 4))
+    assert differs[observed == 0].max() > 1e-3
+    assert differs[observed > 0].max() < 1e-5
 
 
 def test_a_forecast_follows_one_path(bouncing):
@@ -249,5 +284,7 @@ def test_paths_need_states():
         new(paths=3, dynamics_network="lstm")
     with pytest.raises(UserError, match="training_paths is 2, expected 1 with the dynamics net"):
         new(training_paths=2, dynamics_network="gru")
+    with pytest.raises(UserError, match="decoded_paths is 8, expected 0 with one path"):
+        new(decoded_paths=8)
     with pytest.raises(UserError, match="paths is 3, expected 1 for vectors"):
         new(paths=3, standardise=[[0.0] * SIZE] * 2)

@@ -119,6 +119,8 @@ class KVAE(SequenceModel):
       training_paths: number of paths, as for ``paths``, of which the dynamics' part of the bound is
         the mean once nothing is frozen any more (``finishing_start``); 1: the filtered mean only
         (default).
+      decoded_paths: number of paths, drawn by their weights, of whose frames an imputation is the
+        mean; it costs as many decoders. 0: the frame of the mean encoding (default).
       finishing_start: number of updates after which nothing is frozen any more, and the whole bound
         is maximised; 0: never (default).
       imputation_factors: standard deviations of the encodings of hidden frames are multiplied by a
@@ -186,6 +188,7 @@ class KVAE(SequenceModel):
         shared_emission=False,
         paths=1,
         training_paths=1,
+        decoded_paths=0,
         finishing_start=0,
         imputation_factors=False,
         decoded_frames=0,
@@ -229,6 +232,9 @@ class KVAE(SequenceModel):
         self.has_imputation_factors = imputation_factors
         self.paths = paths
         self.training_paths = training_paths
+        self.decoded_paths = decoded_paths
+        if decoded_paths and paths == 1:
+            raise UserError(f"decoded_paths is {decoded_paths}, expected 0 with one path")
         for name, number in (("paths", paths), ("training_paths", training_paths)):
             if number > 1 and dynamics_network != "state":
                 raise UserError(

@@ -50,6 +50,9 @@ def log_prob(model, steps: Steps, paths: int, sampler: lgssm.Sampler) -> tf.Tens
 def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     """The mean over paths, weighted by the likelihood of what was seen.
 
+    Frames are those of the mean encoding, or with the model's ``decoded_paths`` the mean over the
+    frames of so many paths: where paths part, a pixel then has the probability that it is lit.
+
     Args:
       model: the KVAE.
       given: frames, mask and controls of B sequences.
@@ -75,10 +78,10 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     likelihoods = _apart(likelihoods, paths)
     if method == "smooth":
         likelihoods = tf.zeros_like(likelihoods) + likelihoods[:, :, -1:]
-    weights = tf.nn.softmax(likelihoods, axis=1)[..., tf.newaxis]  # [B, S, T, 1]
+    shares = tf.nn.softmax(likelihoods, axis=1)  # [B, S, T]
 
     def mean(x):
-        return tf.reduce_sum(weights * _apart(x, paths), axis=1)
+        return tf.reduce_sum(shares[..., tf.newaxis] * _apart(x, paths), axis=1)
 
     a = mean(each_q.mean)
     variance = mean(tf.square(each_q.std) + tf.square(each_q.mean)) - tf.square(a)
@@ -87,8 +90,33 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     least = tf.square(tf.reduce_min(_apart(each_q.std, paths), axis=1))
     a, std = model.scaled(Encoding(a, tf.sqrt(tf.maximum(variance, least))), seen, method)
     modes = mean(dynamics.at_steps(dynamics.mode_weights))
-    frames = model.likelihood.mean(model.decoder(a))
+    if model.decoded_paths:
+        frames = _mean_frames(model, _apart(each_q.mean, paths), shares)
+    else:
+        frames = model.likelihood.mean(model.decoder(a))
     return Frames(frames, a, std, mean(z.means), modes)
+
+
+def _mean_frames(model, a, shares):
+    """The mean over the frames of paths, of which each is decoded as often as its share says.
+
+    Args:
+      model: the KVAE.
+      a: ``[B, S, T, m]``, encodings of each path.
+      shares: ``[B, S, T]``, they sum to 1 over the paths.
+    """
+    number, total = model.decoded_paths, tf.cumsum(shares, axis=1)
+    zero = tf.zeros([tf.shape(a)[0], tf.shape(a)[2], *model.frame_shape])
+
+    def add(frames, place):
+        # Systematic resampling: the path in whose share the place lies (Kitagawa 1996).
+        index = tf.reduce_sum(tf.cast(total < place, tf.int32), axis=1)  # [B, T]
+        index = tf.minimum(index, tf.shape(a)[1] - 1)
+        own = tf.gather(tf.transpose(a, [0, 2, 1, 3]), index, axis=2, batch_dims=2)
+        return frames + model.likelihood.mean(model.decoder(own))
+
+    places = (tf.range(number, dtype=tf.float32) + 0.5) / number
+    return tf.foldl(add, places, zero) / number
 
 
 def _filter(model, steps: Steps, noise) -> JointFilterResult:

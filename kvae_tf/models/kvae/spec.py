@@ -80,6 +80,14 @@ class KVAESettings(
         least=1,
         most=1000,
     )
+    decoded_paths: int = setting(
+        0,
+        "--paths: number of paths, drawn by their weights, of whose frames an imputation is the "
+        "mean; 0: the frame of their mean encoding.",
+        least=0,
+        most=1000,
+        after_training=True,
+    )
     linear_encoder: bool = setting(
         False,
         "Let the encoder add linear features of a frame, and start it at those whose second "
@@ -234,6 +242,10 @@ class KVAESettings(
         if is_linear and self.objective != "collapsed":
             raise UserError(
                 f"--objective is {self.objective}, expected collapsed with --network=linear"
+            )
+        if self.decoded_paths and self.paths == 1:
+            raise UserError(
+                f"--decoded_paths is {self.decoded_paths}, expected 0, or --paths of 2 or more"
             )
         if self.calibrate and not self.learn_noise:
             raise UserError("--calibrate is set, expected --learn_noise: it scales a noise learned")
