@@ -65,13 +65,16 @@ def test_step_of_box_reports_both_precisions(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_cost_of_small_sizes(capsys):
-    rows = benchmark.cost({"T": [5], "m": [1]}, chunk=2)
+    rows = benchmark.cost({"T": [5], "m": [1], "B": [2]}, chunk=2)
     assert [(row["axis"], row["T"], row["task"], row["method"]) for row in rows] == [
         ("T", 5, "forward", "sequential, chunks"),
         ("T", 5, "forward", "sequential"), ("T", 5, "gradients", "sequential"),
         ("T", 5, "forward", "parallel"), ("T", 5, "gradients", "parallel"),
         ("m", 20, "forward", "sequential"), ("m", 20, "gradients", "sequential"),
+        ("B", 20, "forward", "sequential"), ("B", 20, "forward", "no arithmetic"),
+        ("B", 20, "gradients", "sequential"),
     ]  # fmt: skip
+    assert rows[-2]["milliseconds"] < rows[-3]["milliseconds"]
     assert all(row["milliseconds"] > 0 and row["peak_mib"] > 0 for row in rows)
     assert "sequential, chunks" in capsys.readouterr().out
 

@@ -22,6 +22,7 @@ SWEEPS = {  # axis -> values; all other sizes are those of the base
 }
 CHUNK = 10_000  # steps
 IN_CHUNKS = "sequential, chunks"
+EMPTY = "no arithmetic"
 
 _BASE = {"B": 32, "T": 20, "n": 4, "m": 2}
 _BASE_OF_TIME = _BASE | {"B": 1}
@@ -34,8 +35,10 @@ def cost(sweeps: Mapping[str, Sequence[int]] = SWEEPS, chunk: int = CHUNK) -> li
     """Prints and returns the least processor time of calls, one size changed at a time.
 
     ``forward`` and ``gradients`` are those of ``engine``. Method ``"parallel"`` and chunks, which
-    smooth, are timed against T. All calls are compiled; the models are those of ``random_problem``,
-    float32, B = 32, T = 20, n = 4 and m = 2 (against T: B = 1).
+    smooth, are timed against T; against B also ``EMPTY``, a call that reads the inputs of
+    ``forward`` and writes outputs as large as its own, but computes nothing. All calls are
+    compiled; the models are those of ``random_problem``, float32, B = 32, T = 20, n = 4 and m = 2
+    (against T: B = 1).
 
     Args:
       sweeps: letter of a size -> its values; ``SWEEPS`` by default.
@@ -63,6 +66,11 @@ def cost(sweeps: Mapping[str, Sequence[int]] = SWEEPS, chunk: int = CHUNK) -> li
                     function(*problem)
                     time = least_cpu_milliseconds(function, problem, _BUDGET)
                     rows.append(_row(axis, sizes, task, method, time))
+                    if axis == "B" and task == "forward":
+                        function = _empty(function(*problem))
+                        function(*problem)
+                        time = least_cpu_milliseconds(function, problem, _BUDGET)
+                        rows.append(_row(axis, sizes, task, EMPTY, time))
     return rows
 
 
@@ -81,6 +89,17 @@ def cost_figure(rows: Sequence[Mapping]) -> np.ndarray:
 
 def _problem(sizes):
     return random_problem(sizes["B"], sizes["T"], sizes["n"], observation_size=sizes["m"])
+
+
+def _empty(outputs):
+    """A compiled function that reads a problem and writes one number over all of the outputs."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def empty(*problem):
+        value = tf.add_n([tf.reshape(x, [-1])[0] for x in tf.nest.flatten(problem)])
+        return tf.nest.map_structure(lambda x: tf.fill(x.shape, value), outputs)
+
+    return empty
 
 
 class _Repeated:
