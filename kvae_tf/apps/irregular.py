@@ -11,6 +11,9 @@ have the same settings and number of updates:
 Two kinds of frames are filled in by smoothing: ``hidden``, half of the frames after the first four,
 which all three may be asked for; and ``between``, those of the path between the first and the last
 of the 20 frames, which were never shown to anyone.
+
+``forecast`` is another comparison, at regular times: a fifth of the frames is missing, in training
+too, and 40 frames are forecast (the setting of Ansari et al. 2023, section 5.3).
 """
 
 from __future__ import annotations
@@ -24,14 +27,16 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data.settings import IN_MEMORY
 from kvae_tf.data.worlds import bouncing_ball
-from kvae_tf.evaluation import incorrect_pixels
+from kvae_tf.evaluation import forecast_errors, incorrect_pixels
 from kvae_tf.experiments import presets, run
 
 MODELS = ("continuous", "gaps", "order")
+FORECASTERS = MODELS[:2]
 _WORLD = "box"
 _FRAMES = 20
 _FIRST_SEEN, _RATE = 4, 0.5
 _BATCH = 100
+_MISSING_RATE, _HORIZON = 0.2, 40
 
 
 def compare(
@@ -75,16 +80,76 @@ def compare(
         splits = data.Splits(*(dataclasses.replace(part, times=None) for part in drawn))
     if model == "gaps":
         splits = data.Splits(*(_on_the_grid(part, part.observed, path_frames) for part in drawn))
-    start = time.process_time()
-    settings = presets.settings(config, **own | flags)
-    trained = run.execute(settings, splits, training_only=True).model
-    seconds = time.process_time() - start
+    trained, spent = _trained(config, splits, own | flags)
     places, sizes = (path_frames - 1) * path_parts + 1, (1, 1, test_sequences)
     whole = bouncing_ball.splits(_WORLD, seed, sizes, places, path_parts=path_parts).test
     truth = whole.unit_frames[:, ::path_parts]  # [N, path_frames, 32, 32, 1], 0 to 1
-    found = _errors(model, trained, drawn.test, truth, seed)
+    return _errors(model, trained, drawn.test, truth, seed) | spent
+
+
+def forecast(
+    model: str,
+    config: str,
+    seed: int,
+    run_dir: str,
+    train_sequences: int,
+    test_sequences: int,
+    **flags,
+) -> dict[str, object]:
+    """Trains one of the models on frames of which a fifth is missing, and measures its forecasts.
+
+    Args:
+      model: out of ``FORECASTERS``.
+      config: name of the config of the continuous model.
+      seed: of the data, the masks and the training.
+      run_dir: folder of the run.
+      train_sequences: number of training sequences; a tenth as many are for validation.
+      test_sequences: number of test sequences.
+      **flags: settings by their flags' names, in place of those of the config.
+
+    Returns:
+      ``wasserstein`` and its standard error ``wasserstein_se``, pixels, means over the 40 frames
+      that follow 20, of which a fifth is missing; ``wasserstein_by_frame``; ``updates``; and
+      ``seconds`` of processor time that this call trained.
+    """
+    sizes = train_sequences, max(train_sequences // 10, 1), test_sequences
+    known = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES)
+    whole = bouncing_ball.splits(_WORLD, seed, (1, 1, test_sequences), _FRAMES + _HORIZON).test
+    parts = [_some_missing(part, _FRAMES, seed + i) for i, part in enumerate((*known[:2], whole))]
+    own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
+    own |= {"time_parts": 1}
+    if model == "gaps":
+        own |= {"time": "discrete"}
+        parts = [dataclasses.replace(part, times=None) for part in parts]
+    *known, test = parts
+    trained, spent = _trained(config, data.Splits(*known, test), own | flags)
+    errors, _ = forecast_errors(trained, test, _FRAMES)
+    ahead = np.array(errors.wasserstein)
+    return {
+        "wasserstein": round(float(ahead.mean()), 4),
+        "wasserstein_se": round(float(np.mean(errors.wasserstein_se)), 4),
+        "wasserstein_by_frame": [round(float(x), 3) for x in ahead],
+    } | spent
+
+
+def _some_missing(part, context, seed):
+    """A part with times, of whose first ``context`` frames a fifth is missing."""
+    observed = part.observed.copy()
+    observed[:, :context] = data.missing_at_random(
+        len(part), context, _MISSING_RATE, _FIRST_SEEN, seed
+    )
+    times = np.broadcast_to(bouncing_ball.INTERVAL * np.arange(part.num_steps), observed.shape)
+    return dataclasses.replace(part, observed=observed, times=times)
+
+
+def _trained(config, splits, flags):
+    """A model trained on parts of a data set; its updates, and seconds of processor time."""
+    start = time.process_time()
+    settings = presets.settings(config, **flags)
+    trained = run.execute(settings, splits, training_only=True).model
+    seconds = time.process_time() - start
     updates = int(trained.optimizer.iterations.numpy())
-    return found | {"updates": updates, "seconds": round(seconds)}
+    return trained, {"updates": updates, "seconds": round(seconds)}
 
 
 def _steps(drawn):

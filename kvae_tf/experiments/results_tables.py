@@ -240,6 +240,8 @@ def irregular(saved_models: Path) -> str:
     rows = []
     for name, found in sorted(_read(saved_models / "tables" / "irregular.json").items()):
         path, seed, model = name.split("/")
+        if path == _FORECAST:
+            continue
         errors = (
             f"{found[key]:.4f} ± {found[f'{key}_se']:.4f}" if key in found else ""
             for key in ("hidden", "between")
@@ -248,6 +250,18 @@ def irregular(saved_models: Path) -> str:
         times = f"20 of {grid}" + (", off the grid" if parts else "")
         rows.append((times, _TIMES[model], seed, *errors))
     return _markdown(("frames", "model", "seed", "hidden", "never shown"), rows)
+
+
+def irregular_forecasts(saved_models: Path) -> str:
+    """Forecasts where a fifth of the frames is missing, in continuous and discrete time."""
+    rows = []
+    for name, found in sorted(_read(saved_models / "tables" / "irregular.json").items()):
+        path, seed, model = name.split("/")
+        if path == _FORECAST:
+            each = found["wasserstein_by_frame"]
+            mean = f"{found['wasserstein']:.2f} ± {found['wasserstein_se']:.2f}"
+            rows.append((_TIMES[model], seed, mean, *(f"{each[k - 1]:.2f}" for k in _AHEAD)))
+    return _markdown(("model", "seed", "all 40", *(f"frame {k}" for k in _AHEAD)), rows)
 
 
 def device(saved_models: Path) -> str:
@@ -596,6 +610,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         engine_libraries,
         device,
         irregular,
+        irregular_forecasts,
     )
 }
 
@@ -604,6 +619,8 @@ _TIMES = {
     "gaps": "discrete, gaps in a grid",
     "order": "discrete, times unknown",
 }
+_FORECAST = "forecast"
+_AHEAD = (1, 5, 10, 20, 40)  # frames of a forecast, from 1
 _OWN, _FASTEST = "kvae_tf", "jit_compile"  # of the engine's rows
 _FILLING = {
     "interpolation": "linear interpolation",

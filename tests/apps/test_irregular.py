@@ -52,7 +52,35 @@ def test_each_model_is_trained_and_measured(model, parts, tmp_path):
     assert ("between" in found) == (model != "order")
 
 
+def test_a_fifth_of_the_first_frames_is_missing():
+    whole = bouncing_ball.simulate("box", 200, 9, 0)
+    part = irregular._some_missing(whole, 6, 0)
+    assert part.observed[:, :4].all()
+    assert part.observed[:, 6:].all()
+    assert 0.7 < part.observed[:, 4:6].mean() < 0.9
+    np.testing.assert_allclose(np.diff(part.times), 0.2, rtol=1e-5)
+    assert whole.observed.all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", irregular.FORECASTERS)
+def test_each_model_forecasts(model, tmp_path):
+    found = irregular.forecast(
+        model, "box_irregular", 0, str(tmp_path / "run"), 40, 5, epochs=4,
+        pretraining_epochs=1, settling_epochs=1, finishing_epochs=1, steps_per_epoch=2,
+        dynamics_updates=1, batch_size=8,
+    )  # fmt: skip
+    assert found["updates"] == 8
+    assert len(found["wasserstein_by_frame"]) == 40
+    assert 0.0 < found["wasserstein"] < 46.0
+
+
 def test_what_does_not_fit_is_one_line(tmp_path):
     result = run("irregular", "--models=regular", f"--output={tmp_path / 'x.json'}")
     assert result.returncode == 1
     assert result.stderr.startswith("error: --models has 'regular', expected some of")
+    result = run(
+        "irregular", "--task=forecast", "--models=order", f"--output={tmp_path / 'x.json'}"
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --models has 'order', expected some of")

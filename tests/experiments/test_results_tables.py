@@ -99,7 +99,9 @@ def saved_models(tmp_path):
     row = {"name": "filter", "milliseconds": 1.26, "error": 4e-8, "tolerance": 1e-5, "ok": False}
     write(folder / "tables" / "device_h100.json", {"rows": [row]})
     found = {"hidden": 0.0121, "hidden_se": 0.0005}
-    write(folder / "tables" / "irregular.json", {"60/2/order": found})
+    ahead = {"wasserstein": 2.5, "wasserstein_se": 0.1, "wasserstein_by_frame": [0.25] * 40}
+    irregular = {"60/2/order": found, "40x5/0/gaps": found, "forecast/1/continuous": ahead}
+    write(folder / "tables" / "irregular.json", irregular)
     write(folder / "tables" / "engine_against.json",
           {"processor": "Abacus 9", "versions": {"slow": "1.2"}, "rows": timed})  # fmt: skip
     for world in results_tables.WORLDS:

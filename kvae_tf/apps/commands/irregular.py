@@ -16,7 +16,11 @@ from kvae_tf.apps import cli
 
 def define() -> None:
     """The flags."""
-    flags.DEFINE_list("models", [], "continuous, gaps, order; empty: all.")
+    flags.DEFINE_enum(
+        "task", "fill_in", ["fill_in", "forecast"], "Fill in frames at irregular times; or "
+        "forecast 40 frames at regular times, with a fifth of the frames missing."
+    )  # fmt: skip
+    flags.DEFINE_list("models", [], "continuous, gaps, order; empty: all of the task.")
     flags.DEFINE_string("config", "box_irregular", "Config of the model in continuous time.")
     flags.DEFINE_integer("path_frames", 60, "Frames of a path, of which 20 are shown.", 20)
     flags.DEFINE_integer(
@@ -41,23 +45,29 @@ def call() -> None:
     from kvae_tf.experiments import flags as settings_flags
 
     values = flags.FLAGS
-    models = values.models or list(irregular.MODELS)
+    fills_in = values.task == "fill_in"
+    known = irregular.MODELS if fills_in else irregular.FORECASTERS
+    models = values.models or list(known)
     for model in models:
-        if model not in irregular.MODELS:
-            raise UserError(f"--models has {model!r}, expected some of {irregular.MODELS}")
+        if model not in known:
+            raise UserError(f"--models has {model!r}, expected some of {known}")
     changes = settings_flags.read([f"--{word}" for word in values.set])
     output = Path(values.output)
     storage.make_folder(output.parent, "output")
     results = storage.read_json(output, "results of this command") if output.exists() else {}
+    parts = f"x{values.path_parts}" if values.path_parts > 1 else ""
+    task = f"{values.path_frames}{parts}" if fills_in else "forecast"
     for model in models:
-        parts = f"x{values.path_parts}" if values.path_parts > 1 else ""
-        name = f"{values.path_frames}{parts}/{values.seed}/{model}"
-        folder = Path(values.run_dir) / name
-        results[name] = irregular.compare(
-            model, values.config, values.path_frames, values.seed, str(folder),
-            values.train_sequences, values.test_sequences, values.path_parts,
-            overwrite=not values.resume, resume=values.resume, **changes,
-        )  # fmt: skip
+        name = f"{task}/{values.seed}/{model}"
+        options = {"run_dir": str(Path(values.run_dir) / name), "seed": values.seed}
+        options |= {"train_sequences": values.train_sequences} | changes
+        options |= {"test_sequences": values.test_sequences, "config": values.config}
+        options |= {"overwrite": not values.resume, "resume": values.resume}
+        if fills_in:
+            path = {"path_frames": values.path_frames, "path_parts": values.path_parts}
+            results[name] = irregular.compare(model, **path, **options)
+        else:
+            results[name] = irregular.forecast(model, **options)
         storage.write_json(output, results)
         print(f"{name}: {results[name]}", flush=True)
 
