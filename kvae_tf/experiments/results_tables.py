@@ -7,6 +7,7 @@ are those that the package brings, see ``kvae_tf.studies.bayes_floor``.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -262,6 +263,19 @@ def irregular_forecasts(saved_models: Path) -> str:
             mean = f"{found['wasserstein']:.2f} ± {found['wasserstein_se']:.2f}"
             rows.append((_TIMES[model], seed, mean, *(f"{each[k - 1]:.2f}" for k in _AHEAD)))
     return _markdown(("model", "seed", "all 40", *(f"frame {k}" for k in _AHEAD)), rows)
+
+
+def quality(saved_models: Path) -> str:
+    """Seconds from a fresh process until a model is good, by seed."""
+    found = json.loads((saved_models / "tables" / "quality.json").read_text(encoding="utf-8"))
+    seeds = _unique(row["seed"] for row in found)
+    rows = {}
+    for row in found:
+        seconds = "not reached" if row["seconds"] is None else f"{row['seconds']:.0f}"
+        rows.setdefault((row["config"], row["goal"]), {})[row["seed"]] = seconds
+    cells = ((f"`{config}`", goal, *(of.get(seed, "") for seed in seeds))
+             for (config, goal), of in rows.items())  # fmt: skip
+    return _markdown(("config", "goal", *(f"seed {seed}, s" for seed in seeds)), cells)
 
 
 def device(saved_models: Path) -> str:
@@ -611,6 +625,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         device,
         irregular,
         irregular_forecasts,
+        quality,
     )
 }
 

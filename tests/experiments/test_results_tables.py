@@ -99,6 +99,9 @@ def saved_models(tmp_path):
     row = {"name": "filter", "milliseconds": 1.26, "error": 4e-8, "tolerance": 1e-5, "ok": False}
     write(folder / "tables" / "device_h100.json", {"rows": [row]})
     found = {"hidden": 0.0121, "hidden_se": 0.0005}
+    reached = {"config": "fast", "goal": "good", "seconds": None, "value": None}
+    write(folder / "tables" / "quality.json",
+          [reached | {"seed": 0}, reached | {"seed": 2, "seconds": 7.6}])  # fmt: skip
     ahead = {"wasserstein": 2.5, "wasserstein_se": 0.1, "wasserstein_by_frame": [0.25] * 40}
     irregular = {"60/2/order": found, "40x5/0/gaps": found, "forecast/1/continuous": ahead}
     write(folder / "tables" / "irregular.json", irregular)

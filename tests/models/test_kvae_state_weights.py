@@ -8,6 +8,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
+from kvae_tf.experiments import presets
 from kvae_tf.layers import FrameDecoder, FrameEncoder
 from kvae_tf.models.kvae import paths as path_mean
 from kvae_tf.models.kvae.dynamics_training import DynamicsTraining
@@ -288,3 +289,13 @@ def test_paths_need_states():
         new(decoded_paths=8)
     with pytest.raises(UserError, match="paths is 3, expected 1 for vectors"):
         new(paths=3, standardise=[[0.0] * SIZE] * 2)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"settling_epochs": 0}, "--dynamics_updates is 4000, expected 0, or --settling_epochs of 1"),
+    ({"finishing_epochs": 0}, "--path_updates is 1500, expected 0, or --finishing_epochs of 1"),
+    ({"paths": 1, "decoded_paths": 4}, "--decoded_paths is 4, expected 0, or --paths of 2"),
+])  # fmt: skip
+def test_settings_that_would_do_nothing(changes, words):
+    with pytest.raises(UserError, match=words):
+        presets.settings("box_state", **changes)

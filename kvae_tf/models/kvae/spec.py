@@ -219,6 +219,13 @@ class KVAESettings(
                 f"--pretraining_epochs is {first}, expected less than --epochs without "
                 "--settling_epochs and --finishing_epochs"
             )
+        for name, needed in (
+            ("dynamics_updates", "settling_epochs"),
+            ("path_updates", "finishing_epochs"),
+        ):
+            number = getattr(self, name)
+            if number and not getattr(self, needed):
+                raise UserError(f"--{name} is {number}, expected 0, or --{needed} of 1 or more")
         is_linear = self.network == "linear"
         if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
             raise UserError(
