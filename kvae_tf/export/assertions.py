@@ -99,6 +99,18 @@ def times(value: tf.Tensor, shape, least_steps, unit: float) -> tf.Tensor:
     return _if(fits, given, "times: expected strictly increasing finite seconds")
 
 
+def interval(value: tf.Tensor, shape) -> tf.Tensor:
+    """Positive finite seconds ``[B]``, or one number that fills it.
+
+    Args:
+      value: a tensor of unknown rank.
+      shape: int32, ``[B]``.
+    """
+    value = _full("interval", value, shape)
+    fits = tf.reduce_all((value > 0.0) & tf.math.is_finite(value))
+    return _if(fits, value, "interval: expected positive finite seconds")
+
+
 def at(value: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     """Further times ``[B, R]``, seconds since the first frame, none before it."""
     value = rows("at", value, tf.shape(times)[0], "frames")

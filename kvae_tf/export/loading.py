@@ -19,7 +19,8 @@ from kvae_tf.models.queries import Queries
 # Names of inputs and outputs in the order in which people read them; others follow.
 _ORDER = (
     "state_mean", "frames", "stds", "encodings", "encoding_stds", "latents", "mode_weights",
-    "observed", "controls", "times", "at", "num_objects", "num_sequences", "num_steps", "seed",
+    "observed", "controls", "times", "at", "interval", "num_objects",
+    "num_sequences", "num_steps", "seed",
 )  # fmt: skip
 _SEQUENCE = {"frames", "observed", "controls"}
 # Inputs of the signatures that every export has, and of some that it may have; for models with
@@ -196,7 +197,10 @@ class LoadedModel(Queries):
         return self._call("filter_start", batch_size=tf.cast(batch_size, tf.int32))
 
     def _filter_step(self, state, given):
-        result = self._call("filter_step", **self._state(state), **self._given(given))
+        named = self._given(given)
+        if self.reads_times:
+            named["interval"] = named.pop("times")
+        result = self._call("filter_step", **self._state(state), **named)
         later = {name: x for name, x in result.items() if name.startswith("state_")}
         return later, {name: x for name, x in result.items() if name not in later}
 

@@ -29,10 +29,14 @@ def trace(model: SequenceModel, single_precision: bool = False) -> FrozenGraph:
         default.
 
     Raises:
-      UserError: the model does not filter frame by frame.
+      UserError: the model does not filter frame by frame, or is in continuous time.
     """
     if "filter_step" not in model.supports:
         raise UserError(f"a {type(model).__name__} does not filter frame by frame, expected a KVAE")
+    if model.reads_times:
+        raise UserError(
+            "a model in continuous time has no file of its steps, expected a discrete one"
+        )
     like = model.filter_start(1)
     start = {name: x.numpy() for name, x in streaming.named(like, tf.zeros([1], tf.int32)).items()}
     inputs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in start.items()}

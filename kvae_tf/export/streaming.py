@@ -29,6 +29,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         tf.TensorSpec(None, tf.float32, name="observed"),
         tf.TensorSpec(None, tf.float32, name="controls"),
     ]
+    interval_spec = tf.TensorSpec(None, tf.float32, name="interval")
     candidates = tf.TensorSpec([None, None, None, U], tf.float32, name="controls")
     like = model.filter_start(1)
     start = tf.function(
@@ -45,7 +46,7 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         batch_size = assertions.size("batch_size", batch_size)
         return named(model.filter_start(batch_size), tf.zeros([batch_size], tf.int32))
 
-    def checked(state, frames, observed, controls):
+    def checked(state, frames, observed, controls, interval=None):
         frames = assertions.shaped(frames, specs[0])
         batch_size = tf.shape(frames)[0]
         state = {
@@ -57,13 +58,27 @@ def signatures(model: SequenceModel) -> dict[str, tf.types.experimental.GenericF
         frames, observed = assertions.frames(model, frames, observed, [batch_size])
         controls = assertions.controls(controls, [batch_size, U])
         controls = tf.ensure_shape(controls, [None, U])
-        return state, Inputs(frames, observed, controls)
+        if interval is not None:
+            interval = tf.ensure_shape(assertions.interval(interval, [batch_size]), [None])
+        return state, Inputs(frames, observed, controls, times=interval)
 
-    @tf.function(input_signature=[state_spec, *specs], autograph=False)
-    def filter_step(state, frames, observed=one, controls=zero):
-        state, given = checked(state, frames, observed, controls)
+    def step(state, *given):
+        state, given = checked(state, *given)
         later, result = model._filter_step(of_names(state, like), given)
         return result | named(later, state["state_time"] + 1)
+
+    if model.reads_times:
+        unit = tf.constant(model.time_unit)
+
+        @tf.function(input_signature=[state_spec, *specs, interval_spec], autograph=False)
+        def filter_step(state, frames, observed=one, controls=zero, interval=unit):
+            return step(state, frames, observed, controls, interval)
+
+    else:
+
+        @tf.function(input_signature=[state_spec, *specs], autograph=False)
+        def filter_step(state, frames, observed=one, controls=zero):
+            return step(state, frames, observed, controls)
 
     @tf.function(input_signature=[state_spec, specs[0], candidates, specs[1]], autograph=False)
     def rollout(state, frames, controls, observed=one):

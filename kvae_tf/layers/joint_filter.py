@@ -104,14 +104,14 @@ def joint_filter(
     """
     batch = encodings.shape[0]
     n, m = mixture.settings["latent_size"], mixture.settings["encoding_size"]
-    first, start = _start(network, mixture, tf.shape(encodings)[0])
+    first, start = first_carry(network, mixture, tf.shape(encodings)[0])
     step = _stepper(network, mixture)
 
     def body(carry, inputs):
         carry, encoding, later, filtered, _ = step(
             carry, *inputs[:4], **dict(zip(more, inputs[4:], strict=True))
         )
-        likelihood = _log_likelihood(filtered, inputs[1])
+        likelihood = log_likelihood(filtered, inputs[1])
         moments = cast((filtered.mean, likelihood), encoding.dtype)
         return carry, (encoding, *later, *moments)
 
@@ -143,7 +143,7 @@ def filter_start(network, mixture, batch_size) -> FilterState:
       mixture: the modes.
       batch_size: B.
     """
-    _, (mean, covariance, weights, *state) = _start(network, mixture, batch_size)
+    _, (mean, covariance, weights, *state) = first_carry(network, mixture, batch_size)
     mean, covariance = cast((mean, covariance), mixture.initial_mean.dtype)
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(state))
 
@@ -181,7 +181,7 @@ def filter_step(
     mean, covariance, weights, *inner = carry
     dtype = state.mean.dtype
     mean, covariance = cast((mean, covariance), dtype)
-    likelihood = _log_likelihood(filtered, seen)
+    likelihood = log_likelihood(filtered, seen)
     moments = cast((filtered.mean, filtered.covariance, emission, likelihood), dtype)
     result = FilterStep(encoding, *map(batch_first, moments))
     return FilterState(batch_first(mean), batch_first(covariance), weights, tuple(inner)), result
@@ -236,7 +236,7 @@ def rollout(
     return tuple(tf.reshape(tf.transpose(x, [1, 0, 2]), [B, N, K, x.shape[-1]]) for x in reached)
 
 
-def _start(network, mixture, batch_size):
+def first_carry(network, mixture, batch_size):
     """The first step's ``Parameters``; and the first carry: moments batch-last, network state."""
     first, state = network.start(batch_size)
     mean, covariance = _double((mixture.initial_mean, mixture.initial_covariance))
@@ -250,13 +250,30 @@ def _start(network, mixture, batch_size):
 
 def _stepper(network, mixture):
     """The loop's body: returns carry, encoding, next ``Parameters``, update and emission."""
-    m = mixture.settings["encoding_size"]
-    has_offset, mode_noise = mixture.has_offset, mixture.settings["mode_noise"]
-    r = _double(mixture.emission_noise[:, tf.newaxis])
-    same_q = None if mode_noise else _double(mixture.transition_noise[:, tf.newaxis])
+    see, move = updating(network, mixture), moving(network, mixture)
 
     def step(carry, encoding, seen, control, variance, draw=None, interval=None):
         mean, covariance, weights, *state = carry
+        result, encoding, read, emission = see(
+            mean, covariance, weights, encoding, seen, variance, draw
+        )
+        carry, later = move(result.mean, result.covariance, state, read, control, interval)
+        return carry, encoding, later, result, emission
+
+    return step
+
+
+def updating(network, mixture):
+    """The half of a step that sees a frame, moments batch-last in float64.
+
+    It is a function of the predicted moments, the mode weights, encoding ``[B, m]``, mask,
+    variance of its error, and a draw or None. It returns the update, the encoding (where it is
+    missing its prediction), what the network reads of it, and the emission.
+    """
+    m = mixture.settings["encoding_size"]
+    r = _double(mixture.emission_noise[:, tf.newaxis])
+
+    def see(mean, covariance, weights, encoding, seen, variance, draw=None):
         emission = _double(batch_last(mixture.mix(mixture.emission, weights)))
         predicted = tf.cast(tf.transpose(steps.matvec(emission, mean)), encoding.dtype)
         mask = seen if len(seen.shape) == 2 else tf.repeat(seen[:, tf.newaxis], m, axis=1)
@@ -271,13 +288,29 @@ def _stepper(network, mixture):
                 # Gradients of a factor are large where a variance is small.
                 factor = tf.stop_gradient(psd_factor(batch_first(result.covariance)))
                 read += tf.cast(tf.linalg.matvec(factor, _double(draw)), encoding.dtype)
+        return result, encoding, read, emission
+
+    return see
+
+
+def moving(network, mixture):
+    """The half of a step that moves on, moments batch-last in float64.
+
+    It is a function of the filtered moments, the network's state, what it reads of the frame, the
+    control and the interval, None in discrete time. It returns the loop's carry and the
+    ``Parameters`` of the next step.
+    """
+    has_offset, mode_noise = mixture.has_offset, mixture.settings["mode_noise"]
+    same_q = None if mode_noise else _double(mixture.transition_noise[:, tf.newaxis])
+
+    def move(mean, covariance, state, read, control, interval=None):
         later, state = network.step(read, tuple(state), interval)
         weights, learned = later
         if mixture.is_continuous:
             moved = mixture.step(weights, tf.concat([control, learned], axis=1), interval)
-            mean = steps.matvec(moved.transition, result.mean) + moved.offset
-            covariance = steps.congruence(moved.transition, result.covariance) + moved.noise
-            return (mean, covariance, weights, *state), encoding, later, result, emission
+            mean = steps.matvec(moved.transition, mean) + moved.offset
+            covariance = steps.congruence(moved.transition, covariance) + moved.noise
+            return (mean, covariance, weights, *state), later
         transition = _double(batch_last(mixture.mix(mixture.transition, weights)))
         if has_offset:
             control = tf.concat([control, learned], axis=1)
@@ -285,13 +318,13 @@ def _stepper(network, mixture):
         else:
             offset = tf.zeros_like(mean)
         q = _double(tf.transpose(mixture.noise(weights))) if mode_noise else same_q
-        mean, covariance = steps.predict(result.mean, result.covariance, transition, offset, q)
-        return (mean, covariance, weights, *state), encoding, later, result, emission
+        mean, covariance = steps.predict(mean, covariance, transition, offset, q)
+        return (mean, covariance, weights, *state), later
 
-    return step
+    return move
 
 
-def _log_likelihood(filtered, seen):
+def log_likelihood(filtered, seen):
     """log p(a_t | a_{1:t-1}) ``[B]`` of an update, nats, in float64."""
     mask = tf.transpose(seen) if len(seen.shape) == 2 else seen[tf.newaxis]
     return steps.log_likelihoods(filtered.innovations, filtered.variances, _double(mask))

@@ -192,7 +192,7 @@ class VideoModel(Protocol):
     def filter_start(self, batch_size=1):
         """The filter's state before the first frame."""
 
-    def filter_step(self, state, frames, observed=None, controls=None):
+    def filter_step(self, state, frames, observed=None, controls=None, interval=None):
         """Filters one more frame of each sequence: the next state and a dictionary of moments."""
 
     def rollout(self, state, frames, controls, observed=None) -> Rollout:

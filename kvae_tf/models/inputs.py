@@ -123,7 +123,7 @@ def of_batch(model, batch: dict[str, tf.Tensor]) -> Inputs:
     return check(model, *given, looks_for_nan=False, times=times)
 
 
-def check_step(model, frames, observed, controls) -> Inputs:
+def check_step(model, frames, observed, controls, interval=None) -> Inputs:
     """The inputs of one filter step, checked; no tensor has a time axis.
 
     Args:
@@ -131,6 +131,11 @@ def check_step(model, frames, observed, controls) -> Inputs:
       frames: ``[B, H, W, C]``, float in [0, 1], uint8 (0 to 255) or bool. NaN: missing.
       observed: ``[B]``, 1 = seen, 0 = missing; None: all are seen.
       controls: ``[B, U]``; None: zeros.
+      interval: ``[B]`` seconds since the frame before, for models that read times; None: one
+        ``time_unit`` (default).
+
+    Returns:
+      ``Inputs``, whose ``times`` are the interval.
 
     Raises:
       UserError: an input does not fit; the message names it.
@@ -150,7 +155,23 @@ def check_step(model, frames, observed, controls) -> Inputs:
         None if observed is None else observed[:, np.newaxis],
         None if controls is None else controls[:, np.newaxis],
     )
-    return Inputs(*(None if x is None else x[:, 0] for x in given[:3]))
+    given = Inputs(*(None if x is None else x[:, 0] for x in given[:3]))
+    return given._replace(times=_interval(model, interval, given.frames))
+
+
+def _interval(model, interval, frames):
+    """Positive seconds ``[B]``; None where there are none."""
+    if interval is None:
+        return None
+    _need_times(model, "interval")
+    interval = _array("interval", interval)
+    shape, B = tuple(interval.shape), frames.shape[0]
+    if len(shape) != 1 or not _may_equal(shape[0], B):
+        raise UserError(f"interval has shape {_text(shape)}, expected ({_text(B)},), seconds")
+    values = _known(interval)
+    if values is not None and not ((values > 0.0) & np.isfinite(values)).all():
+        raise UserError("interval holds no positive finite numbers, expected seconds")
+    return tf.cast(interval, tf.float32)
 
 
 def check_rollout(model, frames, observed, controls) -> tuple[Inputs, tf.Tensor]:

@@ -248,7 +248,7 @@ class Queries:
         self._need("filter_start")
         return self._filter_start(inputs.check_size("batch_size", batch_size))
 
-    def filter_step(self, state, frames, observed=None, controls=None):
+    def filter_step(self, state, frames, observed=None, controls=None, interval=None):
         """Filters one more frame of each sequence; over a whole sequence it equals ``filter``.
 
         Args:
@@ -256,6 +256,8 @@ class Queries:
           frames: ``[B, H, W, C]``, float in [0, 1] or uint8; any value where unobserved.
           observed: ``[B]``, 1 = seen, 0 = missing; None: all are seen.
           controls: ``[B, U]``, act from this frame to the next; None: zeros.
+          interval: ``[B]`` seconds since the frame before, positive, for models in continuous time;
+            without effect for the first frame. None: ``time_unit`` (default).
 
         Returns:
           The next state; and a dictionary of filtered ``frames [B, H, W, C]`` (for a missing frame
@@ -268,7 +270,7 @@ class Queries:
             model does not filter frame by frame.
         """
         self._need("filter_step")
-        given = inputs.check_step(self, frames, observed, controls)
+        given = inputs.check_step(self, frames, observed, controls, interval)
         inputs.check_state(state, given.frames)
         return self._answer("filter_step", state, given)
 
@@ -386,7 +388,10 @@ class Queries:
         raise NotImplementedError
 
     def _filter_step(self, state, given: Inputs):
-        """The next state and a dictionary of moments; inputs without a time axis."""
+        """The next state and a dictionary of moments; inputs without a time axis.
+
+        ``given.times`` are the seconds since the frames before.
+        """
         raise NotImplementedError
 
     def _rollout(self, state, given: Inputs, controls):

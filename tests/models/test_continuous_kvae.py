@@ -331,6 +331,44 @@ def test_the_start_is_constant_velocity_in_time():
     np.testing.assert_allclose(variance, speeds.var((0, 1)), rtol=1e-2)
 
 
+def by_frame(model, name):
+    """What ``filter_step`` says of each frame: outputs by name."""
+    frames, observed, controls = given(name)
+    gaps = np.diff(TIMES, axis=1, prepend=TIMES[:, :1] - 5.0)  # what is before the first is nothing
+    state, found = model.filter_start(B), []
+    for t in range(T):
+        seen = None if observed is None else observed[:, t]
+        state, step = model.filter_step(state, frames[:, t], seen, controls[:, t], gaps[:, t])
+        found.append(step)
+    return found
+
+
+@pytest.mark.parametrize("name", slow_but("parts", "linear"))
+def test_a_frame_at_a_time_is_the_filter(name):
+    model = shared(name)
+    steps = by_frame(model, name)
+    filled = model.impute(*given(name), method="filter", times=TIMES)
+    latents = model.filter(*given(name), times=TIMES)
+    expected = model.score(*given(name), times=TIMES)._asdict() | {
+        "frames": filled.frames, "encodings": filled.encodings,
+        "encoding_stds": filled.encoding_stds, "latents": latents.means,
+        "latent_covariances": latents.covariances,
+    }  # fmt: skip
+    for key, values in expected.items():
+        found = np.stack([step[key] for step in steps], axis=1)
+        np.testing.assert_allclose(found, values, rtol=1e-3, atol=2e-4, err_msg=key)
+
+
+def test_without_an_interval_a_unit_has_passed():
+    model = shared("parts")
+    state, _ = model.filter_step(model.filter_start(B), FRAMES[:, 0])
+    one = model.filter_step(state, FRAMES[:, 1])[1]
+    two = model.filter_step(state, FRAMES[:, 1], interval=np.full(B, model.time_unit))[1]
+    later = model.filter_step(state, FRAMES[:, 1], interval=np.full(B, 3.0))[1]
+    np.testing.assert_array_equal(one["latents"], two["latents"])
+    assert np.abs(one["latents"] - later["latents"]).max() > 1e-2
+
+
 # Exports, and what is refused.
 
 
@@ -342,7 +380,13 @@ def test_an_export_answers_the_same(name, tmp_path):
     assert loaded.reads_times
     assert loaded.time_unit == model.time_unit
     assert loaded.supports == model.supports
-    assert not loaded.supports & {"filter_step", "rollout"}
+    assert "rollout" not in loaded.supports
+    streamed = (by_frame(m, name) for m in (model, loaded))
+    for one, two in zip(*streamed, strict=True):
+        for key, value in one.items():
+            np.testing.assert_allclose(two[key], value, rtol=1e-3, atol=1e-3, err_msg=key)
+    step = loaded.signatures["filter_step"][0]
+    assert {"state_started", "state_control", "interval"} <= set(step)
     at = TIMES[:, :1] + np.linspace(0.0, 9.0, 4)
     for method in ("smooth", "filter"):
         for how in ({"times": TIMES}, {}, {"times": TIMES, "at": at}):
@@ -386,8 +430,25 @@ def test_a_discrete_model_takes_no_times():
         KVAE((H, H, 1), time_parts=2)
     with pytest.raises(UserError, match="time is 'real', expected one of discrete, continuous"):
         KVAE((H, H, 1), time="real")
-    with pytest.raises(UserError, match="LinearKVAE does not filter_step"):
-        linear_model().filter_step(None, VECTORS[:, 0])
+    with pytest.raises(UserError, match="interval is given, but KVAE takes frames as equally"):
+        model.filter_step(model.filter_start(B), FRAMES[:, 0], interval=np.ones(B))
+    with pytest.raises(UserError, match="LinearKVAE does not rollout"):
+        linear_model().rollout(None, VECTORS[:, 0], None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        (np.ones(B + 1), r"interval has shape \(4,\), expected \(3,\), seconds"),
+        (1.0, r"interval has shape \(\), expected \(3,\), seconds"),
+        (np.array([1.0, 0.0, 2.0]), "interval holds no positive finite numbers"),
+        (np.full(B, np.nan), "interval holds no positive finite numbers"),
+    ],
+)
+def test_bad_intervals_are_one_line(interval, words):
+    model = shared("lstm")
+    with pytest.raises(UserError, match=words):
+        model.filter_step(model.filter_start(B), FRAMES[:, 0], interval=interval)
 
 
 def test_data_with_times_of_vectors():

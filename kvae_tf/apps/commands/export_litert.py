@@ -35,7 +35,8 @@ def call() -> None:
     folder = storage.make_folder(Path(flags.FLAGS.output), "output")
     for path in litert.convert(model, folder):
         print(path)
-    if flags.FLAGS.filter_step and "filter_step" in model.supports:
+    steps = "filter_step" in model.supports and not model.reads_times
+    if flags.FLAGS.filter_step and steps:
         path = folder / "filter_step.tflite"
         litert.convert_step(model, path)
         print(f"{path}: {edge.comparison(model, path)}")

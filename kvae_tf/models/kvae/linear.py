@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
-from kvae_tf.layers import Encoding, StandardisedEntries, filter_step
+from kvae_tf.layers import Encoding, StandardisedEntries
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
 from kvae_tf.models.inputs import Inputs
@@ -129,10 +129,10 @@ class LinearKVAE(KVAE):
         return Scores(prior + units, prior, units)
 
     def _filter_step(self, state, given):
-        frames, seen, controls, *_ = given
-        seen = inputs.mask(seen, frames, axes=1)
+        frames = given.frames
+        seen = inputs.mask(given.observed, frames, axes=1)
         entries, there = self._entries(frames, seen)
-        state, step = filter_step(self.network, self.mixture, state, entries, there, controls)
+        state, step = self._filter_on(state, entries, there, given)
         q = self._filled_in(entries, there, step.emission, step.mean, step.covariance)
         units = self.encoder.log_density_scale(there)
         return state, {

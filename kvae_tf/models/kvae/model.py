@@ -37,6 +37,7 @@ from kvae_tf.layers import (
     FrameDecoder,
     FrameEncoder,
     ModeMixture,
+    continuous_filter,
     filter_start,
     filter_step,
     frame_likelihood,
@@ -137,7 +138,7 @@ class KVAE(SequenceModel):
         decoder go on learning from its encodings; 0: never (default).
       time: ``"discrete"`` (default), modes are steps from frame to frame; or ``"continuous"``, they
         are generators, frames may come at any ``times``, and ``impute`` may be asked ``at`` others.
-        There is no filtering frame by frame then.
+        There is no ``rollout`` then.
       time_parts: continuous time: number of equal parts of the interval between two frames, at each
         of which the modes are weighted anew; 1 by default.
       time_unit: seconds in which generators are expressed, and between frames without ``times``; 1
@@ -409,9 +410,8 @@ class KVAE(SequenceModel):
 
     @property
     def supports(self):
-        found = super().supports
-        # The weights of a step depend on its length, which a filter does not know beforehand.
-        return found - {"filter_start", "filter_step", "rollout"} if self.reads_times else found
+        # A rollout would have to be told the times of its steps.
+        return super().supports - ({"rollout"} if self.reads_times else set())
 
     # The bound.
 
@@ -771,13 +771,28 @@ class KVAE(SequenceModel):
     # Filtering frame by frame.
 
     def _filter_start(self, batch_size):
+        if self.reads_times:
+            sizes = batch_size, self.control_size
+            return continuous_filter.filter_start(self.network, self.mixture, *sizes)
         return filter_start(self.network, self.mixture, batch_size)
 
+    def _filter_on(self, state, encodings, seen, given, variances=None):
+        """The next state and the ``FilterStep`` of encodings ``[B, m]``."""
+        layers = self.network, self.mixture
+        if not self.reads_times:
+            return filter_step(*layers, state, encodings, seen, given.controls, variances)
+        interval = tf.ones(tf.shape(encodings)[:1])
+        if given.times is not None:
+            interval = given.times / self.time_unit
+        return continuous_filter.filter_step(
+            *layers, state, encodings, seen, given.controls, interval, self.time_parts, variances
+        )
+
     def _filter_step(self, state, given):
-        frames, seen, controls, *_ = given
-        seen = inputs.mask(seen, frames, axes=1)
+        frames = given.frames
+        seen = inputs.mask(given.observed, frames, axes=1)
         q = self._encode(frames)
-        state, step = filter_step(self.network, self.mixture, state, q.mean, seen, controls)
+        state, step = self._filter_on(state, q.mean, seen, given)
         z = Latents(step.mean, step.covariance)
         q = completed(q, seen, step.emission, self.mixture.emission_noise, z)
         q = self.scaled(q, seen, "filter")

@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
-from kvae_tf.layers import Encoding, filter_step
+from kvae_tf.layers import Encoding
 from kvae_tf.lgssm.steps import psd_factor
 from kvae_tf.models import inputs
 from kvae_tf.models.contract import Bound, Frames, Scores
@@ -201,12 +201,10 @@ class VectorKVAE(KVAE):
         return Scores(prior + log_p, prior, log_p)
 
     def _filter_step(self, state, given):
-        frames, seen, controls, *_ = given
-        seen = inputs.mask(seen, frames, axes=1)
+        frames = given.frames
+        seen = inputs.mask(given.observed, frames, axes=1)
         psi = self._encode(frames)
-        state, step = filter_step(
-            self.network, self.mixture, state, psi.mean, seen, controls, tf.square(psi.std)
-        )
+        state, step = self._filter_on(state, psi.mean, seen, given, tf.square(psi.std))
         q, covariance = self._encoding_moments(psi, seen, step.emission, step.mean, step.covariance)
         scores = self._scores(step.log_likelihood, psi, seen, frames)
         return state, {
