@@ -239,30 +239,38 @@ def engine_libraries(saved_models: Path) -> str:
 def irregular(saved_models: Path) -> str:
     """Frames at irregular times: a model in continuous time beside discrete ones."""
     rows = []
-    for name, found in sorted(_read(saved_models / "tables" / "irregular.json").items()):
-        path, seed, model = name.split("/")
+    for (path, model), found in _by_seed(saved_models):
         if path == _FORECAST:
             continue
         errors = (
-            f"{found[key]:.4f} ± {found[f'{key}_se']:.4f}" if key in found else ""
+            _spread([one[key] for one in found], 4) if key in found[0] else ""
             for key in ("hidden", "between")
         )
         grid, _, parts = path.partition("x")
         times = f"20 of {grid}" + (", off the grid" if parts else "")
-        rows.append((times, _TIMES[model], seed, *errors))
-    return _markdown(("frames", "model", "seed", "hidden", "never shown"), rows)
+        rows.append((times, _TIMES[model], len(found), *errors))
+    return _markdown(("frames", "model", "seeds", "hidden", "never shown"), rows)
 
 
 def irregular_forecasts(saved_models: Path) -> str:
     """Forecasts where a fifth of the frames is missing, in continuous and discrete time."""
     rows = []
-    for name, found in sorted(_read(saved_models / "tables" / "irregular.json").items()):
-        path, seed, model = name.split("/")
+    for (path, model), found in _by_seed(saved_models):
         if path == _FORECAST:
-            each = found["wasserstein_by_frame"]
-            mean = f"{found['wasserstein']:.2f} ± {found['wasserstein_se']:.2f}"
-            rows.append((_TIMES[model], seed, mean, *(f"{each[k - 1]:.2f}" for k in _AHEAD)))
-    return _markdown(("model", "seed", "all 40", *(f"frame {k}" for k in _AHEAD)), rows)
+            each = list(zip(*(one["wasserstein_by_frame"] for one in found), strict=True))
+            mean = _spread([one["wasserstein"] for one in found], 2)
+            ahead = (_spread(each[k - 1], 2) for k in _AHEAD)
+            rows.append((_TIMES[model], len(found), mean, *ahead))
+    return _markdown(("model", "seeds", "all 40", *(f"frame {k}" for k in _AHEAD)), rows)
+
+
+def _by_seed(saved_models):
+    """Pairs of (frames, model) and the numbers of all seeds, of ``irregular.json``."""
+    found = {}
+    for name, numbers in sorted(_read(saved_models / "tables" / "irregular.json").items()):
+        path, _, model = name.split("/")
+        found.setdefault((path, model), []).append(numbers)
+    return found.items()
 
 
 def quality(saved_models: Path) -> str:

@@ -104,6 +104,7 @@ def saved_models(tmp_path):
           [reached | {"seed": 0}, reached | {"seed": 2, "seconds": 7.6}])  # fmt: skip
     ahead = {"wasserstein": 2.5, "wasserstein_se": 0.1, "wasserstein_by_frame": [0.25] * 40}
     irregular = {"60/2/order": found, "40x5/0/gaps": found, "forecast/1/continuous": ahead}
+    irregular["60/0/order"] = found | {"hidden": 0.0123}
     write(folder / "tables" / "irregular.json", irregular)
     write(folder / "tables" / "engine_against.json",
           {"processor": "Abacus 9", "versions": {"slow": "1.2"}, "rows": timed})  # fmt: skip
@@ -184,7 +185,9 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     results_tables.update(readme, saved_models)
     text = readme.read_text()
     assert text.count("| Cannonball, attention's order | 1 |") == 2  # once, and continued
-    assert "| 20 of 60 | discrete, times unknown | 2 | 0.0121 ± 0.0005 |  |" in text
+    assert "| 20 of 60 | discrete, times unknown | 2 | 0.0122 ± 0.0001 |  |" in text
+    assert "| 20 of 40, off the grid | discrete, gaps in a grid | 1 | 0.0121 ± 0.0000 |  |" in text
+    assert "| continuous time | 1 | 2.50 ± 0.00 | 0.25 ± 0.00 |" in text
     assert "| filter | 1.3 | 4e-08 | 1e-05 | **no** |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")

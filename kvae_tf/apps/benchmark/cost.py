@@ -77,7 +77,7 @@ def cost(sweeps: Mapping[str, Sequence[int]] = SWEEPS, chunk: int = CHUNK) -> li
 def cost_figure(rows: Sequence[Mapping]) -> np.ndarray:
     """The rows of ``cost`` as curves over logarithmic axes, uint8 ``[height, width, 3]``."""
     panels = {}
-    for row in sorted(rows, key=lambda row: row["method"] == IN_CHUNKS):  # for equal colours
+    for row in sorted(rows, key=lambda row: row["method"] in (IN_CHUNKS, EMPTY)):  # equal colours
         name = row["task"] if row["method"] == "sequential" else f"{row['task']}, {row['method']}"
         name = name.replace("sequential, ", "")
         x, y = panels.setdefault(_LABELS[row["axis"]], {}).setdefault(name, ([], []))
