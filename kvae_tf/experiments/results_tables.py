@@ -252,18 +252,6 @@ def irregular(saved_models: Path) -> str:
     return _markdown(("frames", "model", "seeds", "hidden", "never shown"), rows)
 
 
-def irregular_forecasts(saved_models: Path) -> str:
-    """Forecasts where a fifth of the frames is missing, in continuous and discrete time."""
-    rows = []
-    for (path, model), found in _by_seed(saved_models):
-        if path == _FORECAST:
-            each = list(zip(*(one["wasserstein_by_frame"] for one in found), strict=True))
-            mean = _spread([one["wasserstein"] for one in found], 2)
-            ahead = (_spread(each[k - 1], 2) for k in _AHEAD)
-            rows.append((_TIMES[model], len(found), mean, *ahead))
-    return _markdown(("model", "seeds", "all 40", *(f"frame {k}" for k in _AHEAD)), rows)
-
-
 def _by_seed(saved_models):
     """Pairs of (frames, model) and the numbers of all seeds, of ``irregular.json``."""
     found = {}
@@ -632,7 +620,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
         engine_libraries,
         device,
         irregular,
-        irregular_forecasts,
         quality,
     )
 }
@@ -643,7 +630,6 @@ _TIMES = {
     "order": "discrete, times unknown",
 }
 _FORECAST = "forecast"
-_AHEAD = (1, 5, 10, 20, 40)  # frames of a forecast, from 1
 _OWN, _FASTEST = "kvae_tf", "jit_compile"  # of the engine's rows
 _FILLING = {
     "interpolation": "linear interpolation",
