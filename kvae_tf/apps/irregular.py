@@ -117,13 +117,13 @@ def forecast(
     whole = bouncing_ball.splits(_WORLD, seed, (1, 1, test_sequences), _FRAMES + _HORIZON).test
     parts = [_some_missing(part, _FRAMES, seed + i) for i, part in enumerate((*known[:2], whole))]
     own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
-    own |= {"time_parts": 1}
+    own["time_parts"] = 1
     if model == "gaps":
-        own |= {"time": "discrete"}
+        own["time"] = "discrete"
         parts = [dataclasses.replace(part, times=None) for part in parts]
-    *known, test = parts
-    trained, spent = _trained(config, data.Splits(*known, test), own | flags)
-    errors, _ = forecast_errors(trained, test, _FRAMES)
+    splits = data.Splits(*parts)
+    trained, spent = _trained(config, splits, own | flags)
+    errors, _ = forecast_errors(trained, splits.test, _FRAMES)
     ahead = np.array(errors.wasserstein)
     return {
         "wasserstein": round(float(ahead.mean()), 4),

@@ -63,14 +63,10 @@ def cost(sweeps: Mapping[str, Sequence[int]] = SWEEPS, chunk: int = CHUNK) -> li
             for method in ("sequential", "parallel") if axis == "T" else ("sequential",):
                 for task in TASKS:
                     function = tf.function(task_of(task, method), jit_compile=True, autograph=False)
-                    function(*problem)
-                    time = least_cpu_milliseconds(function, problem, _BUDGET)
-                    rows.append(_row(axis, sizes, task, method, time))
+                    rows.append(_row(axis, sizes, task, method, _least(function, problem)))
                     if axis == "B" and task == "forward":
-                        function = _empty(function(*problem))
-                        function(*problem)
-                        time = least_cpu_milliseconds(function, problem, _BUDGET)
-                        rows.append(_row(axis, sizes, task, EMPTY, time))
+                        empty = _empty(function(*problem))
+                        rows.append(_row(axis, sizes, task, EMPTY, _least(empty, problem)))
     return rows
 
 
@@ -89,6 +85,12 @@ def cost_figure(rows: Sequence[Mapping]) -> np.ndarray:
 
 def _problem(sizes):
     return random_problem(sizes["B"], sizes["T"], sizes["n"], observation_size=sizes["m"])
+
+
+def _least(function, problem):
+    """The processor time of a compiled function, milliseconds."""
+    function(*problem)
+    return least_cpu_milliseconds(function, problem, _BUDGET)
 
 
 def _empty(outputs):

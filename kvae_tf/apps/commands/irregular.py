@@ -59,15 +59,20 @@ def call() -> None:
     task = f"{values.path_frames}{parts}" if fills_in else "forecast"
     for model in models:
         name = f"{task}/{values.seed}/{model}"
-        options = {"run_dir": str(Path(values.run_dir) / name), "seed": values.seed}
-        options |= {"train_sequences": values.train_sequences} | changes
-        options |= {"test_sequences": values.test_sequences, "config": values.config}
-        options |= {"overwrite": not values.resume, "resume": values.resume}
+        options = {
+            "config": values.config,
+            "seed": values.seed,
+            "run_dir": str(Path(values.run_dir) / name),
+            "train_sequences": values.train_sequences,
+            "test_sequences": values.test_sequences,
+            "overwrite": not values.resume,
+            "resume": values.resume,
+        }
         if fills_in:
             path = {"path_frames": values.path_frames, "path_parts": values.path_parts}
-            results[name] = irregular.compare(model, **path, **options)
+            results[name] = irregular.compare(model, **path, **options, **changes)
         else:
-            results[name] = irregular.forecast(model, **options)
+            results[name] = irregular.forecast(model, **options, **changes)
         storage.write_json(output, results)
         print(f"{name}: {results[name]}", flush=True)
 

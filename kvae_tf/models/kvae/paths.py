@@ -106,13 +106,14 @@ def _mean_frames(model, a, shares):
       shares: ``[B, S, T]``, they sum to 1 over the paths.
     """
     number, total = model.decoded_paths, tf.cumsum(shares, axis=1)
-    zero = tf.zeros([tf.shape(a)[0], tf.shape(a)[2], *model.frame_shape])
+    a = tf.transpose(a, [0, 2, 1, 3])  # [B, T, S, m]
+    zero = tf.zeros([*tf.unstack(tf.shape(a)[:2]), *model.frame_shape])
 
     def add(frames, place):
         # Systematic resampling: the path in whose share the place lies (Kitagawa 1996).
         index = tf.reduce_sum(tf.cast(total < place, tf.int32), axis=1)  # [B, T]
-        index = tf.minimum(index, tf.shape(a)[1] - 1)
-        own = tf.gather(tf.transpose(a, [0, 2, 1, 3]), index, axis=2, batch_dims=2)
+        index = tf.minimum(index, tf.shape(a)[2] - 1)
+        own = tf.gather(a, index, axis=2, batch_dims=2)
         return frames + model.likelihood.mean(model.decoder(own))
 
     places = (tf.range(number, dtype=tf.float32) + 0.5) / number
