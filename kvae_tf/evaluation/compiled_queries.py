@@ -34,6 +34,15 @@ def fill_moments(model: VideoModel) -> Callable:
     return _shared(model, "fill_moments", moments)
 
 
+def follow(model: VideoModel) -> Callable:
+    """``model.impute`` by filtering, of which only the latent states ``[B, T, n]``."""
+
+    def latents(*given):
+        return model.impute(*given, method="filter").latents
+
+    return _shared(model, "follow", latents)
+
+
 def smoothed(model: VideoModel) -> Callable:
     """``model.smooth``, of which only the means ``[B, T, n]``."""
     return _shared(model, "smoothed", lambda *given, **how: model.smooth(*given, **how).means)

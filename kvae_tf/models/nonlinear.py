@@ -182,6 +182,11 @@ class NonlinearSSM(SequenceModel):
         """The ``Reading`` in a training step."""
         return self._read_for_bound(frames, seen, controls, sampler)
 
+    def _counted(self, seen, reading):
+        """Mask ``[B, T]`` of the frames whose reconstruction is part of the bound."""
+        del reading
+        return seen
+
     def _parameters(self, sampler):
         """Parameters of the transition, drawn; without a sampler their mean."""
         del sampler
@@ -248,14 +253,15 @@ class NonlinearSSM(SequenceModel):
         falling = training and self.floor_updates
         options = {"variance_floor": self._variance_floor()} if falling else {}
         log_p = self.likelihood.log_prob(self.decoder(self._emitting(z)), frames, **options)
-        reconstruction = tf.reduce_sum(seen * log_p, axis=1)
+        counted = self._counted(seen, reading)
+        reconstruction = tf.reduce_sum(counted * log_p, axis=1)
         terms = {"reconstruction": reconstruction, "regularisation": prior + entropy}
         cost = self._parameter_cost()
         if "parameters" in self.term_names:
             terms["parameters"] = -cost * tf.ones_like(prior)
         inverse_temperature = self._inverse_temperature() if training else 1.0
         annealed = inverse_temperature * (reconstruction + prior) + entropy - cost
-        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
+        num_frames = tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
         return Bound(sum(terms.values()), terms, num_frames, annealed)
 
     def _walk(self, reading, controls, sampler):

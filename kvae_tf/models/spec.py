@@ -26,7 +26,7 @@ FRAME_STUDIES = (
     "quality",
     "anomalies",
 )
-STATE_STUDIES = ("regression", "walk", "controls")
+STATE_STUDIES = ("regression", "walk", "controls", "long_filtering")
 OBJECT_STUDIES = ("objects", "continuations")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.studies import anomalies, frames, latents, objects
+from kvae_tf.studies import anomalies, frames, latents, long_filtering, objects
 from kvae_tf.studies.report import EvaluationTarget, Report
 from kvae_tf.visualisation import images
 
@@ -29,6 +29,7 @@ STUDIES: dict[str, Callable[[EvaluationTarget], Report]] = {
         latents.regression,
         latents.walk,
         latents.controls,
+        long_filtering.long_filtering,
         objects.objects,
         objects.continuations,
     )

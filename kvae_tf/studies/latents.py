@@ -9,6 +9,7 @@ from kvae_tf import evaluation
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.studies.long_filtering import filtered
 from kvae_tf.studies.report import EvaluationTarget, Report, need
 from kvae_tf.visualisation import charts, images
 
@@ -112,19 +113,14 @@ def _walks(model, long, context):
         ),
         autograph=False,
     )
-    # Only the states are asked for, so a graph neither decodes nor draws.
-    follow = tf.function(
-        lambda *inputs: model.impute(*inputs, method="filter").latents, autograph=False
-    )
-    ahead, filtered = [], []
+    ahead = []
     for batch, rows in masked_batches(long, long.observed):
-        frames, controls, kept = batch["frames"], batch["controls"], rows.stop - rows.start
-        filtered.append(follow(frames, batch["known"], controls).numpy()[:kept])
-        ahead.append(forecast(frames[:, :context], controls).numpy()[:kept])
-    filtered = np.concatenate(filtered)
+        states = forecast(batch["frames"][:, :context], batch["controls"]).numpy()
+        ahead.append(states[: rows.stop - rows.start])
+    followed = filtered(model, long)
     return {
-        "forecast": np.concatenate([filtered[:, :context], np.concatenate(ahead)], axis=1),
-        "filtered": filtered,
+        "forecast": np.concatenate([followed[:, :context], np.concatenate(ahead)], axis=1),
+        "filtered": followed,
     }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae_tf import lgssm
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.models import DKF, DVBF
@@ -255,6 +256,35 @@ def test_noise_stays_within_its_limit():
     far, near = (m._advance(z, u, nothing, one, z, m._parameters(None)) for m in (free, bound))
     np.testing.assert_allclose(far[1].value, 50.0)
     np.testing.assert_allclose(near[1].value, 2.0)
+
+
+def test_starts_from_the_prior_in_training_only():
+    plain, all_off = (new("dvbf", prior_starts=share) for share in (0.0, 1.0))
+    frames, controls = BATCH["frames"], BATCH["controls"]
+    seen = tf.ones(frames.shape[:2])
+    reading = all_off._read_in_training(frames, seen, controls, lgssm.as_sampler(0))
+    np.testing.assert_array_equal(reading.active[:, 0], 0.0)
+    np.testing.assert_array_equal(reading.active[:, 1:], 1.0)
+    noise = tf.random.stateless_normal([B, N], [0, 1])
+    z, draw = all_off._infer_initial(reading.first, tf.zeros([B, 1]), noise)
+    np.testing.assert_allclose(z, all_off._sample_initial(noise), atol=1e-6)
+    np.testing.assert_allclose(draw.prior + draw.entropy, 0.0, atol=1e-5)
+    # What comes before recognition had the time to act does not count.
+    first = all_off.initial_network.num_frames
+    counted = all_off._counted(seen, reading).numpy()
+    np.testing.assert_array_equal(counted[:, :first], 0.0)
+    np.testing.assert_array_equal(counted[:, first:], 1.0)
+    judged = all_off.elbo(BATCH, pair(0)).elbo
+    np.testing.assert_array_equal(judged, plain.elbo(BATCH, pair(0)).elbo)
+
+
+def test_a_share_of_the_starts_is_from_the_prior():
+    model = new("dvbf", prior_starts=0.3)
+    frames, controls = (tf.repeat(BATCH[name], 400, axis=0) for name in ("frames", "controls"))
+    seen = tf.ones(frames.shape[:2])
+    reading = model._read_in_training(frames, seen, controls, lgssm.as_sampler(0))
+    count = 400 * B
+    assert abs(float(tf.reduce_mean(reading.active[:, 0])) - 0.7) < 4 * (0.21 / count) ** 0.5
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from kvae_tf.studies.frames import GENERATED_STEPS
 STUDIES = set(studies.STUDIES)
 # A file has no longer sequences, no simulator, and counts no objects; a baseline has no modes and
 # no moments of latent states.
-OF_A_FILE = STUDIES - {"walk", "controls", "objects", "continuations", "anomalies"}
+OF_A_FILE = STUDIES - {
+    "walk", "controls", "long_filtering", "objects", "continuations", "anomalies",
+}  # fmt: skip
 KINDS = {"kvae": OF_A_FILE, "ae_rnn": OF_A_FILE - {"modes", "regression"}}
 
 

@@ -12,7 +12,7 @@ from kvae_tf.data.worlds.bounces import steps_to_bounce
 from kvae_tf.errors import UserError
 from kvae_tf.experiments.load import load
 from kvae_tf.models import DVBF, KVAE, FrameRNN, Scores
-from kvae_tf.studies import EvaluationTarget, anomalies, frames, latents
+from kvae_tf.studies import EvaluationTarget, anomalies, frames, latents, long_filtering
 
 STEPS = 12
 
@@ -149,3 +149,25 @@ def test_a_walk_begins_where_states_are_filtered():
         for quantity, value in values.items():
             assert at_end[walk, quantity] == value
     assert evaluation.first_step(model) == 4
+
+
+def test_sequences_that_a_filter_loses_are_counted(monkeypatch):
+    parts = Splits(*(pendulum.simulate(20, 8, seed) for seed in range(3)))
+    found = pendulum.simulate(6, long_filtering.LENGTH, 5)
+    truth = np.stack(list(evaluation.quantities(found).values()), -1)
+    latents = 2.0 * truth + 0.02
+    latents[1, 100:200] += 50.0  # gone astray, and found again
+    latents[2, -20:] += 2.0  # off by more than a standard deviation of sine and cosine
+    latents[3, 300:] = np.inf
+    fit = evaluation.positions.fit_affine(2.0 * truth.reshape(-1, 3), truth.reshape(-1, 3))
+    straight = evaluation.Regression(("sin", "cos", "velocity"), fit, np.ones(3), np.zeros(3))
+    monkeypatch.setattr(long_filtering, "filtered", lambda model, data: latents)
+    monkeypatch.setattr(long_filtering.evaluation, "regression", lambda *given: straight)
+    model = DVBF(parts.test.frame_shape, control_size=1)
+    numbers = long_filtering.long_filtering(target(model, parts, lambda steps: found)).numbers
+    assert (numbers["sequences"], numbers["lost"], numbers["unbounded"]) == (6, 2, 1)
+    np.testing.assert_allclose(list(numbers["rmse"]["15"].values()), 0.01, rtol=1e-3)
+    error = np.sqrt((5 * 0.01**2 + 25.01**2) / 6)
+    np.testing.assert_allclose(numbers["rmse"]["200"]["sin"], error, rtol=1e-3)
+    with pytest.raises(UserError, match="a world has no longer sequences"):
+        long_filtering.long_filtering(target(model, parts))

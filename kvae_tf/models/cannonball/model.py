@@ -290,13 +290,18 @@ class Cannonball(SequenceModel):
         hypotheses = self.hypotheses if hypotheses is None else hypotheses
         if not hypotheses or self.max_objects == 1:
             return q
+        return self._in_order(q, given.seen, given.num_objects, hypotheses)
+
+    @tf.function(autograph=False)  # so that an export holds it once, not for each signature
+    def _in_order(self, q, seen, num_objects, hypotheses):
+        """Readings given to the objects whose motion they fit."""
         is_reading = self.posterior == "smoothed"
         order = assignment.orders(
             self.motion,
             q.mean,
             tf.square(q.std) if is_reading else tf.zeros_like(q.std),
-            given.seen,
-            given.num_objects,
+            seen,
+            num_objects,
             hypotheses,
         )
         chosen = tf.one_hot(order, self.max_objects, dtype=q.mean.dtype)
@@ -314,6 +319,7 @@ class Cannonball(SequenceModel):
             positions = self.from_motion(positions)
         return self.renderer(positions, present)
 
+    @tf.function(autograph=False)  # so that an export holds it once, not for each signature
     def _locate_with_gaps(self, frames, seen, num_objects):
         """Attention together with Kalman filters, whose rendered predictions it reads in gaps."""
         batch, N, K = tf.shape(frames)[0], self.max_objects, self.motion.num_components

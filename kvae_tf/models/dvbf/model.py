@@ -59,6 +59,9 @@ class DVBF(NonlinearSSM):
         that the model can filter and smooth.
       noise_limit: largest mean of q(w), in standard deviations of the prior, so that a state far
         off is not pushed further; 0: no limit (default).
+      prior_starts: share of the training sequences whose first state is drawn from its prior, and
+        of whose first ``initial_frames`` frames no reconstruction counts, so that recognition
+        learns to bring a state that is off to what the frames show; 0 by default.
       dynamics_units: width of the recurrent networks and of the gated transition, 64 by default.
       num_sequences: number of training sequences, by which the KL divergence of the parameters is
         divided; 1 by default.
@@ -82,6 +85,7 @@ class DVBF(NonlinearSSM):
         initial_frames=5,
         recognition="filter",
         noise_limit=0.0,
+        prior_starts=0.0,
         dynamics_units=64,
         num_sequences=1,
         **options,
@@ -94,6 +98,7 @@ class DVBF(NonlinearSSM):
             )
         self.recognition = recognition
         self.noise_limit = noise_limit
+        self.prior_starts = prior_starts
         self.num_sequences = num_sequences
         n, F = self.latent_size, self.features.size
         self.transition = transition_layer(
@@ -176,26 +181,37 @@ class DVBF(NonlinearSSM):
         mask = seen[..., tf.newaxis]
         features = mask * self.features(frames)
         inputs = tf.concat([tf.nn.relu(features), mask, controls], axis=-1)
-        reading = Reading(inputs, features, seen)
         if not smooth:
-            return reading
+            return Reading(inputs, features, _always_at_first(seen))
         known_later = tf.cumsum(seen, axis=1, reverse=True)
         active = tf.cast(known_later > 0, tf.float32)
         later = self.backward_head(run(self.backward_cell, inputs, active, reverse=True))
-        return Reading(inputs, features + later, active)
+        return Reading(inputs, features + later, _always_at_first(active))
 
     def _read_in_training(self, frames, seen, controls, sampler):
-        """A coin for each sequence decides whether later frames count."""
-        ahead = self._read(frames, seen, controls, smooth=False)
-        if self.recognition == "filter":
-            return ahead
-        both = self._read(frames, seen, controls, smooth=True)
-        coin = sampler.uniform([tf.shape(frames)[0], 1]) < 0.5
-        return Reading(
-            ahead.first,
-            tf.where(coin[..., tf.newaxis], both.later, ahead.later),
-            tf.where(coin, both.active, ahead.active),
-        )
+        """Coins for each sequence: whether later frames count, and whether the start is unknown."""
+        reading = self._read(frames, seen, controls, smooth=False)
+        shape = [tf.shape(frames)[0], 1]
+        if self.recognition == "smooth":
+            both = self._read(frames, seen, controls, smooth=True)
+            coin = sampler.uniform(shape) < 0.5
+            reading = Reading(
+                reading.first,
+                tf.where(coin[..., tf.newaxis], both.later, reading.later),
+                tf.where(coin, both.active, reading.active),
+            )
+        if not self.prior_starts:
+            return reading
+        *_, start_sampler = sampler.split(3)  # the first two are those of ``_walk``
+        known = tf.cast(start_sampler.uniform(shape) >= self.prior_starts, tf.float32)
+        active = tf.concat([known * reading.active[:, :1], reading.active[:, 1:]], axis=1)
+        return reading._replace(active=active)
+
+    def _counted(self, seen, reading):
+        """Where the start is drawn from its prior, only frames after the first k, see ``_read``."""
+        known = reading.active[:, :1]
+        early = tf.cast(tf.range(tf.shape(seen)[1]) < self.initial_network.num_frames, tf.float32)
+        return seen * tf.maximum(known, 1.0 - early)
 
     def _parameters(self, sampler):
         return self.transition.draw(sampler)
@@ -204,8 +220,8 @@ class DVBF(NonlinearSSM):
         return self.transition.kl() / self.num_sequences
 
     def _infer_initial(self, first, active, noise):
-        del active
-        draw = gaussian_draw(*split_moments(self.initial_network(first)), noise)
+        mean, log_std = split_moments(self.initial_network(first))
+        draw = gaussian_draw(active * mean, active * log_std, noise)
         return self._sample_initial(draw.value), draw
 
     def _sample_initial(self, noise):
@@ -221,3 +237,8 @@ class DVBF(NonlinearSSM):
 
     def _advance_freely(self, z, u, noise, v):
         return self.transition(z, u, noise, v)
+
+
+def _always_at_first(active):
+    """``active [B, T]`` with 1 at the first step: frames after it tell of the first state, too."""
+    return tf.concat([tf.ones_like(active[:, :1]), active[:, 1:]], axis=1)

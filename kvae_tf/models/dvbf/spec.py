@@ -41,6 +41,14 @@ class DVBFSettings(NonlinearSettings):
         "Largest mean of inferred noise, in standard deviations of the prior; 0: no limit.",
         least=0.0,
     )
+    prior_starts: float = setting(
+        0.0,
+        "Share of the training sequences whose first state is drawn from its prior, so that noise "
+        "learns to bring a state that is off to what the frames show.",
+        least=0.0,
+        most=1.0,
+        of_training=True,
+    )
     initial_network: str = setting(
         "birnn", "Network that reads the first frames.", choices=("birnn", "mlp")
     )
