@@ -252,6 +252,23 @@ def irregular(saved_models: Path) -> str:
     return _markdown(("frames", "model", "seeds", "hidden", "never shown"), rows)
 
 
+def irregular_forecasts(saved_models: Path) -> str:
+    """Forecasts where a fifth of the frames is missing, in continuous and in discrete time."""
+    rows = []
+    for (path, model), found in _by_seed(saved_models):
+        if path == _FORECAST:
+            frames = zip(*(one["wasserstein_by_frame"] for one in found), strict=True)
+            frames = list(frames)
+            rows.append((
+                _TIMES[model],
+                len(found),
+                _spread([one["wasserstein"] for one in found], 2),
+                *(_spread(frames[ahead - 1], 2) for ahead in _AHEAD),
+            ))  # fmt: skip
+    header = ("model", "seeds", "all 40", *(f"frame {ahead}" for ahead in _AHEAD))
+    return _markdown(header, rows)
+
+
 def _by_seed(saved_models):
     """Pairs of (frames, model) and the numbers of all seeds, of ``irregular.json``."""
     found = {}
@@ -522,6 +539,30 @@ def walks(saved_models: Path) -> str:
     return _markdown(("export", "way", "steps after the 15 frames", "R²"), rows)
 
 
+def long_filtering(saved_models: Path) -> str:
+    """Filtered sequences of 500 frames: how many are lost, and errors of what is read off them."""
+    rows = []
+    for path in sorted(saved_models.glob("*/evaluation/**/long_filtering.json")):
+        export, _, *seed = path.relative_to(saved_models).parts[:-1]
+        found = _read(path)
+        errors = [found["rmse"][str(frame)] for frame in _LONG]
+        rows.append((
+            export,
+            *([name.removeprefix("seed_").replace("_", " ") for name in seed] or ["0"]),
+            f"{found['lost']} of {found['sequences']}",
+            *(_quantities(x) for x in (*errors, found["rmse_of_worst_sequence"])),
+        ))  # fmt: skip
+    frames = (f"frame {frame}" for frame in _LONG)
+    return _markdown(("export", "seed", "lost", *frames, "worst sequence"), rows)
+
+
+def _quantities(values):
+    """Errors by quantity, as text; those of states that left all bounds as such."""
+    if max(values.values()) > _NO_BOUND:
+        return "no bound"
+    return ", ".join(f"{name} {value:.2g}" for name, value in values.items())
+
+
 def controls(saved_models: Path) -> str:
     """How much larger a pixel's forecast error is with wrong controls than with the true ones."""
     rows = []
@@ -567,25 +608,57 @@ def cannonballs(saved_models: Path) -> str:
     )  # fmt: skip
 
 
+def three_balls(saved_models: Path) -> str:
+    """Up to three cannonballs, each seed: positions, identity switches, counts, acceleration."""
+    rows = []
+    for name, seed, metrics in _cannonball_runs(saved_models, "cannonball_3"):
+        if "identity_switch_rate" in metrics:
+            rows.append((
+                name,
+                seed,
+                *(f"{metrics[f'position_r2/{count}']:.3f}" for count in (1, 2, 3)),
+                f"{100 * metrics['identity_switch_rate']:.1f} %",
+                f"{100 * metrics['count_accuracy']:.1f} %",
+                f"{metrics['acceleration/ratio']:.3f}",
+                f"{metrics['acceleration/angle_degrees']:.1f}°",
+            ))  # fmt: skip
+    return _markdown(
+        ("model", "seed", "R², one ball", "two", "three", "sequences with balls mixed up",
+         "number of balls right", "acceleration / true", "angle off"),
+        rows,
+    )  # fmt: skip
+
+
+def three_continuations(saved_models: Path) -> str:
+    """Up to three cannonballs: errors of generated frames, and of those between."""
+    runs = _cannonball_runs(saved_models, "cannonball_3")
+    rows = list(_continued(runs, (("generation", (0, 2, 10, -1)), ("interpolation", (0, 10, -1)))))
+    return _markdown(_CONTINUED, rows)
+
+
 def continuations(saved_models: Path) -> str:
     """Cannonballs, seed by seed: errors at the last frame generated, and amid those between."""
-    rows = []
-    for name, seed, metrics in _cannonball_runs(saved_models):
-        for group, index in (("generation", -1), ("interpolation", 10)):
-            if f"{group}/frames" in metrics:
-                cells = (
-                    metrics[f"{group}/{measure}"][index]
-                    for measure in ("nats", "incorrect_pixels", "position_error")
-                )
-                frame = metrics[f"{group}/frames"][index]
-                rows.append((name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)))
+    points = (("generation", (-1,)), ("interpolation", (10,)))
+    rows = list(_continued(_cannonball_runs(saved_models), points))
     best = bayes_floor.numbers("cannonballs_small")
     for group, index in (("generation", -1), ("interpolation", 10)):
         cells = (best[group][name][index] for name in ("incorrect_pixels", "position_error"))
         frame = best[group]["frames"][index]
         rows.append(("*law known*", "", group, frame, "", *(f"*{cell:.4g}*" for cell in cells)))
-    header = ("model", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px")
-    return _markdown(header, rows)
+    return _markdown(_CONTINUED, rows)
+
+
+def _continued(runs, points):
+    """A row for each run and each of some frames, by index, of generation and interpolation."""
+    for name, seed, metrics in runs:
+        for group, indices in points:
+            for index in indices if f"{group}/frames" in metrics else ():
+                cells = (
+                    metrics[f"{group}/{measure}"][index]
+                    for measure in ("nats", "incorrect_pixels", "position_error")
+                )
+                frame = metrics[f"{group}/frames"][index]
+                yield name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -602,10 +675,13 @@ TABLES: dict[str, Callable[[Path], str]] = {
         pendulum_bounds,
         pendulum_states,
         walks,
+        long_filtering,
         controls,
         ball_states,
         cannonballs,
         continuations,
+        three_balls,
+        three_continuations,
         missing_at_random,
         gap,
         box_bounds,
@@ -620,6 +696,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         engine_libraries,
         device,
         irregular,
+        irregular_forecasts,
         quality,
     )
 }
@@ -629,7 +706,12 @@ _TIMES = {
     "gaps": "discrete, gaps in a grid",
     "order": "discrete, times unknown",
 }
+_CONTINUED = (
+    "model", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px",
+)  # fmt: skip
 _FORECAST = "forecast"
+_AHEAD = (1, 5, 10, 20, 40)  # frames of a forecast, from 1
+_LONG, _NO_BOUND = (15, 100, 500), 100.0  # frames; an error that no state of a world explains
 _OWN, _FASTEST = "kvae_tf", "jit_compile"  # of the engine's rows
 _FILLING = {
     "interpolation": "linear interpolation",
@@ -678,22 +760,30 @@ def _state_runs(saved_models, world):
 
 
 def _pendulum_runs(saved_models):
-    """The runs of ``pendulum/systems.json`` by model and kind of frame network."""
-    found = _read(saved_models / "pendulum" / "systems.json")
+    """Runs on the pendulum by model and kind of frame network, from three files."""
     groups = {}
-    for run in found["runs"]:
-        flags = found["flags"] | run["flags"]
-        groups.setdefault(f"{_title(flags['model'])}, {flags['network']}", []).append(run)
+    for path, ending in (
+        ("pendulum/systems.json", ""),
+        ("pendulum/paper_sizes.json", ", the paper's sizes"),
+        ("dvbf_pendulum_long/seeds.json", ", with recovery"),
+    ):
+        if ending and not (saved_models / path).exists():
+            continue
+        found = _read(saved_models / path)
+        for run in found["runs"]:
+            flags = found["flags"] | run["flags"]
+            name = f"{_title(flags['model'])}, {flags['network']}{ending}"
+            groups.setdefault(name, []).append(run)
     return groups
 
 
-def _cannonball_runs(saved_models):
-    """Model, seed and metrics of the runs of ``cannonball/seeds.json`` and ``systems.json``.
+def _cannonball_runs(saved_models, folder="cannonball"):
+    """Model, seed and metrics of the runs of a folder's ``seeds.json`` and ``systems.json``.
 
     The second has other models, and where there is the first, cannonball runs without hypotheses
     and map.
     """
-    seeds = saved_models / "cannonball" / "seeds.json"
+    seeds = saved_models / folder / "seeds.json"
     files = [seeds] if seeds.exists() else []
     for path in (*files, seeds.with_name("systems.json")):
         found = _read(path)

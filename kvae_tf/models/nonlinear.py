@@ -62,6 +62,20 @@ class Condition(NamedTuple):
     controls: tf.Tensor
 
 
+class Start(NamedTuple):
+    """First states that training puts in place of inferred ones.
+
+    Attributes:
+      replaced: ``[B, 1]``, 1 where the first state is replaced.
+      states: ``[B, n]``.
+      grace: number of first frames whose reconstruction does not count after such a start.
+    """
+
+    replaced: tf.Tensor
+    states: tf.Tensor
+    grace: int
+
+
 class Draw(NamedTuple):
     """A draw from q, with expectations under q in closed form.
 
@@ -182,15 +196,14 @@ class NonlinearSSM(SequenceModel):
         """The ``Reading`` in a training step."""
         return self._read_for_bound(frames, seen, controls, sampler)
 
-    def _counted(self, seen, reading):
-        """Mask ``[B, T]`` of the frames whose reconstruction is part of the bound."""
-        del reading
-        return seen
-
     def _parameters(self, sampler):
         """Parameters of the transition, drawn; without a sampler their mean."""
         del sampler
         return ()
+
+    def _resting(self, v):
+        """v, of which only what multiplies the noise learns."""
+        return v
 
     def _parameter_cost(self):
         """KL divergence of the parameters from their prior, nats per sequence."""
@@ -243,31 +256,34 @@ class NonlinearSSM(SequenceModel):
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.floor_updates
         return floor * tf.pow(self.initial_variance_floor / floor, tf.maximum(1.0 - done, 0.0))
 
-    def _bound(self, batch, seed, training=False):
+    def _bound(self, batch, seed, training=False, start=None):
         frames, observed, controls, *_ = inputs.of_batch(self, batch)
         seen = inputs.mask(observed, frames)
         read = self._read_in_training if training else self._read_for_bound
         sampler = lgssm.as_sampler(seed)
         reading = read(frames, seen, controls, sampler)
-        z, prior, entropy = self._walk(reading, controls, sampler)
+        z, prior, entropy = self._walk(reading, controls, sampler, start)
+        if start is not None:
+            early = tf.cast(tf.range(tf.shape(seen)[1]) < start.grace, tf.float32)
+            seen *= 1.0 - start.replaced * early
         falling = training and self.floor_updates
         options = {"variance_floor": self._variance_floor()} if falling else {}
         log_p = self.likelihood.log_prob(self.decoder(self._emitting(z)), frames, **options)
-        counted = self._counted(seen, reading)
-        reconstruction = tf.reduce_sum(counted * log_p, axis=1)
+        reconstruction = tf.reduce_sum(seen * log_p, axis=1)
         terms = {"reconstruction": reconstruction, "regularisation": prior + entropy}
-        cost = self._parameter_cost()
+        cost = self._parameter_cost() if start is None else tf.stop_gradient(self._parameter_cost())
         if "parameters" in self.term_names:
             terms["parameters"] = -cost * tf.ones_like(prior)
         inverse_temperature = self._inverse_temperature() if training else 1.0
         annealed = inverse_temperature * (reconstruction + prior) + entropy - cost
-        num_frames = tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
+        num_frames = tf.maximum(tf.reduce_sum(seen, axis=1), 1.0)
         return Bound(sum(terms.values()), terms, num_frames, annealed)
 
-    def _walk(self, reading, controls, sampler):
+    def _walk(self, reading, controls, sampler, start=None):
         """States ``[B, T, n]`` of a sequence, E_q[ln p] and the entropy of q, both ``[B]``.
 
-        Without a sampler every draw is its mean.
+        Without a sampler every draw is its mean. Of first states that ``start`` replaces, q is the
+        prior.
         """
         batch, n = tf.shape(controls)[0], self.latent_size
         length = controls.shape[1] or tf.shape(controls)[1]
@@ -282,6 +298,11 @@ class NonlinearSSM(SequenceModel):
             for x in (reading.later, controls, reading.active[..., tf.newaxis])
         )
         z, first = self._infer_initial(reading.first, active[0], noise[0])
+        if start is not None:
+            v = self._resting(v)
+            z += start.replaced * (start.states - z)
+            kept = 1.0 - start.replaced[:, 0]
+            first = first._replace(prior=kept * first.prior, entropy=kept * first.entropy)
 
         def step(carry, now):
             z, draw = self._advance(carry[0], *now, v)

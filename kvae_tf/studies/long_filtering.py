@@ -24,6 +24,11 @@ def long_filtering(target: EvaluationTarget) -> Report:
     deviation that the quantity has in the training sequences.
     """
     need(target, 2, "filter", "impute")
+    if target.studies and long_filtering.__name__ not in target.studies:
+        raise UserError(
+            f"{long_filtering.__name__} is not for this model, expected some of "
+            f"{', '.join(target.studies)}"
+        )
     long = target.long_test(LENGTH)
     if long is None:
         raise UserError(f"{target.dataset} has no longer sequences, which the experiment needs")

@@ -84,3 +84,6 @@ def test_what_does_not_fit_is_one_line(tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr.startswith("error: --models has 'order', expected some of")
+    result = run("irregular", f"--output={tmp_path / 'x.json'}", "--set=seed=3,epochs=2")
+    assert result.stderr.startswith("error: --set has seed, expected settings that this command")
+    assert result.returncode != 0

@@ -141,6 +141,8 @@ def saved_models(tmp_path):
     for run in runs[2:]:
         write(run / "time.json", {"seconds": 90.0, "epochs": 3})
     compare.compare(runs, folder / "pendulum" / "systems.json")
+    compare.compare(runs[:2], folder / "pendulum" / "paper_sizes.json")
+    compare.compare(runs[3:], folder / "dvbf_pendulum_long" / "seeds.json")
     continued = {"generation/frames": [5, 6]} | {
         f"generation/{measure}": [1.0, 2.5]
         for measure in ("nats", "incorrect_pixels", "position_error")
@@ -155,6 +157,18 @@ def saved_models(tmp_path):
         )
     ]
     compare.compare(runs, folder / "cannonball" / "systems.json")
+    # Of a longer table: as many frames as the rows ask for.
+    long = {
+        f"{group}/{measure}": [float(i) for i in range(5, 25)]
+        for group in ("generation", "interpolation")
+        for measure in ("frames", "nats", "incorrect_pixels", "position_error")
+    }
+    three = long | located | {"position_r2/3": 0.93, "count_accuracy": 0.987}
+    runs_of_three = [
+        make_run(tmp_path / f"three_{model}", {"model": model, "seed": 3}, found)
+        for model, found in (("cannonball", three), ("ed_lstm", long))
+    ]
+    compare.compare(runs_of_three, folder / "cannonball_3" / "systems.json")
     compare.compare(runs[:1], folder / "cannonball" / "seeds.json")
     evaluation = folder / "dvbf_ball" / "evaluation"
     write(evaluation / "regression.json", {"r_squared": {"x": 0.9994, "velocity_x": 0.92}})
@@ -165,6 +179,12 @@ def saved_models(tmp_path):
         folder / "pendulum" / "evaluation" / "walk.json",
         {"context": 15, "step": 45, "r_squared": {"forecast": {"sin": 0.998, "cos": 0.876}}},
     )
+    for place, last, lost in ((".", 1e9, 3), ("seed_2", 0.75, 0)):
+        rmse = {"15": {"sin": 0.25}, "100": {"sin": 0.5}, "500": {"sin": last}}
+        write(
+            folder / "dvbf_pendulum" / "evaluation" / place / "long_filtering.json",
+            {"lost": lost, "sequences": 9, "rmse": rmse, "rmse_of_worst_sequence": {"sin": last}},
+        )
     write(
         folder / "box" / "evaluation" / "coverage.json",
         {
@@ -187,7 +207,12 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
     assert text.count("| Cannonball, attention's order | 1 |") == 2  # once, and continued
     assert "| 20 of 60 | discrete, times unknown | 2 | 0.0122 ± 0.0001 |  |" in text
     assert "| 20 of 40, off the grid | discrete, gaps in a grid | 1 | 0.0121 ± 0.0000 |  |" in text
-    assert "| continuous time | 1 |" not in text  # forecasts are no frames that were filled in
+    assert "| continuous time | 1 | 2.50 ± 0.00 | 0.25 ± 0.00 |" in text
+    assert text.count("| continuous time | 1 |") == 1  # no frames that were filled in
+    assert "| dvbf_pendulum | 0 | 3 of 9 | sin 0.25 | sin 0.5 | no bound | no bound |" in text
+    assert "| dvbf_pendulum | 2 | 0 of 9 | sin 0.25 | sin 0.5 | sin 0.75 | sin 0.75 |" in text
+    assert "| KVAE, mlp, the paper's sizes | 2 | 901.00 " in text
+    assert "| DVBF, mlp, with recovery | 1 | 902.00 " in text
     assert "| filter | 1.3 | 4e-08 | 1e-05 | **no** |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -214,6 +239,9 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| 1.5 | 798.56 |",
         "| Cannonball | 1 | 0.990 | 0.960 | 4.2 % | 1.050 | 3.6° |",
         "| ED-LSTM | 0 | generation | 6 | 2.5 | 2.5 | 2.5 |",
+        "| Cannonball | 3 | 0.990 | 0.960 | 0.930 | 4.2 % | 98.7 % | 1.050 | 3.6° |",
+        "| ED-LSTM | 3 | generation | 7.0 | 7 | 7 | 7 |",
+        "| ED-LSTM | 3 | interpolation | 24.0 | 24 | 24 | 24 |",
         "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.90, 0.90 | "
         "0.961 / 0.982 / 0.916 |",
         "| KVAE | ball in a box, half of the frames hidden: incorrect pixels of hidden frames | "

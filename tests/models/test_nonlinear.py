@@ -11,7 +11,7 @@ from kvae_tf import lgssm
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.models import DKF, DVBF
-from kvae_tf.models.nonlinear import gaussian_draw
+from kvae_tf.models.nonlinear import Start, gaussian_draw
 
 SHAPE = (6, 5, 1)
 B, T, U, N = 3, 8, 2, 3
@@ -258,33 +258,44 @@ def test_noise_stays_within_its_limit():
     np.testing.assert_allclose(near[1].value, 2.0)
 
 
-def test_starts_from_the_prior_in_training_only():
-    plain, all_off = (new("dvbf", prior_starts=share) for share in (0.0, 1.0))
-    frames, controls = BATCH["frames"], BATCH["controls"]
-    seen = tf.ones(frames.shape[:2])
-    reading = all_off._read_in_training(frames, seen, controls, lgssm.as_sampler(0))
-    np.testing.assert_array_equal(reading.active[:, 0], 0.0)
-    np.testing.assert_array_equal(reading.active[:, 1:], 1.0)
-    noise = tf.random.stateless_normal([B, N], [0, 1])
-    z, draw = all_off._infer_initial(reading.first, tf.zeros([B, 1]), noise)
-    np.testing.assert_allclose(z, all_off._sample_initial(noise), atol=1e-6)
-    np.testing.assert_allclose(draw.prior + draw.entropy, 0.0, atol=1e-5)
-    # What comes before recognition had the time to act does not count.
-    first = all_off.initial_network.num_frames
-    counted = all_off._counted(seen, reading).numpy()
-    np.testing.assert_array_equal(counted[:, :first], 0.0)
-    np.testing.assert_array_equal(counted[:, first:], 1.0)
-    judged = all_off.elbo(BATCH, pair(0)).elbo
-    np.testing.assert_array_equal(judged, plain.elbo(BATCH, pair(0)).elbo)
+@pytest.mark.parametrize("name", ["dvbf", "dvbf_smooth", "dvbf_gated"])
+def test_recovery_learns_recognition_and_noise(name):
+    model = new(name, recovery_start=7)
+    whole, recovery = model.phases
+    assert (whole.updates, len(whole.variables)) == (7, len(model.trainable_variables))
+    names = {variable.path.split("/")[-2] for variable in recovery.variables}
+    assert {"recognition_hidden", "recognition_head", "transition"} <= names
+    assert not names & {"decoder", "features", "initial_hidden", "initial_head", "mixer"}
+    with tf.GradientTape() as tape:
+        loss = -tf.reduce_mean(recovery.bound(BATCH, pair(0)).annealed)
+    for variable, gradient in zip(
+        recovery.variables, tape.gradient(loss, recovery.variables), strict=True
+    ):
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 0.0
+        if variable.path.endswith("matrices"):
+            np.testing.assert_array_equal(gradient[:, : N + U], 0.0)
 
 
-def test_a_share_of_the_starts_is_from_the_prior():
-    model = new("dvbf", prior_starts=0.3)
-    frames, controls = (tf.repeat(BATCH[name], 400, axis=0) for name in ("frames", "controls"))
-    seen = tf.ones(frames.shape[:2])
-    reading = model._read_in_training(frames, seen, controls, lgssm.as_sampler(0))
-    count = 400 * B
-    assert abs(float(tf.reduce_mean(reading.active[:, 0])) - 0.7) < 4 * (0.21 / count) ** 0.5
+def test_wrong_starts_replace_states_and_cost_nothing():
+    model, sampler = new("dvbf"), lgssm.as_sampler(pair(0))
+    seen = np.ones((B, T), np.float32)
+    reading = model._read(tf.constant(FRAMES), tf.constant(seen), tf.constant(CONTROLS), False)
+    states = uniform(B, N, seed=3)
+    none, all_of_them = (Start(tf.fill([B, 1], x), tf.constant(states), 5) for x in (0.0, 1.0))
+    plain = model._walk(reading, CONTROLS, sampler)
+    for found, expected in zip(model._walk(reading, CONTROLS, sampler, none), plain, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    z, *_ = model._walk(reading, CONTROLS, sampler, all_of_them)
+    np.testing.assert_allclose(z[:, 0], states, rtol=1e-6)
+    # The same path, without the cost of its start.
+    z, prior, entropy = model._walk(
+        reading, CONTROLS, sampler, Start(tf.ones([B, 1]), plain[0][:, 0], 5)
+    )
+    np.testing.assert_allclose(z, plain[0], rtol=1e-6)
+    assert np.all(prior + entropy > plain[1] + plain[2])
+    bound = model._bound(BATCH, sampler, training=True, start=all_of_them)
+    np.testing.assert_array_equal(bound.num_frames, T - 5)
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,6 @@ def test_sequences_that_a_filter_loses_are_counted(monkeypatch):
     np.testing.assert_allclose(numbers["rmse"]["200"]["sin"], error, rtol=1e-3)
     with pytest.raises(UserError, match="a world has no longer sequences"):
         long_filtering.long_filtering(target(model, parts))
+    other = target(model, parts)._replace(studies=("walk", "controls"))
+    with pytest.raises(UserError, match="is not for this model, expected some of walk, controls"):
+        long_filtering.long_filtering(other)

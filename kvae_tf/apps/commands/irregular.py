@@ -13,6 +13,12 @@ from absl import flags
 
 from kvae_tf.apps import cli
 
+# Settings that the command itself makes.
+_OWN = {
+    "seed", "run_dir", "overwrite", "resume", "dataset", "path_frames", "time",
+    "train_sequences", "test_sequences", "config", "model",
+}  # fmt: skip
+
 
 def define() -> None:
     """The flags."""
@@ -52,6 +58,9 @@ def call() -> None:
         if model not in known:
             raise UserError(f"--models has {model!r}, expected some of {known}")
     changes = settings_flags.read([f"--{word}" for word in values.set])
+    own = sorted(_OWN.intersection(changes))
+    if own:
+        raise UserError(f"--set has {', '.join(own)}, expected settings that this command leaves")
     output = Path(values.output)
     storage.make_folder(output.parent, "output")
     results = storage.read_json(output, "results of this command") if output.exists() else {}

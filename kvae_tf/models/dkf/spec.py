@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kvae_tf.data.settings import setting
 from kvae_tf.models.dkf.model import DKF
 from kvae_tf.models.settings import NonlinearSettings
-from kvae_tf.models.spec import ModelSpec, Setup
+from kvae_tf.models.spec import FRAME_STUDIES, STATE_STUDIES, ModelSpec, Setup
 
 
 @dataclass(frozen=True)
@@ -45,4 +45,6 @@ SPEC = ModelSpec(
     settings=DKFSettings,
     create=_create,
     describe=_describe,
+    # Its filter reads the frames anew for each step: not 500 of them.
+    studies=(*FRAME_STUDIES, *(name for name in STATE_STUDIES if name != "long_filtering")),
 )

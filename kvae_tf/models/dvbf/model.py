@@ -24,13 +24,23 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import InitialNetwork
 from kvae_tf.layers.recurrent import run
 from kvae_tf.models.dvbf.transitions import transition_layer
-from kvae_tf.models.nonlinear import NonlinearSSM, Reading, gaussian_draw, split_moments
+from kvae_tf.models.nonlinear import (
+    NonlinearSSM,
+    Reading,
+    Start,
+    gaussian_draw,
+    split_moments,
+)
+from kvae_tf.models.training_step import Phase
 
 RECOGNITIONS = ("filter", "smooth")
+# Of a recovery: share of the sequences that start at a wrong state, and how far it is moved.
+_OFF_SHARE, _OFF_STD = 0.35, 0.5
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -59,10 +69,9 @@ class DVBF(NonlinearSSM):
         that the model can filter and smooth.
       noise_limit: largest mean of q(w), in standard deviations of the prior, so that a state far
         off is not pushed further; 0: no limit (default).
-      prior_starts: share of the training sequences whose first state is drawn from its prior, and
-        of whose first ``initial_frames`` frames no reconstruction counts, so that recognition
-        learns to bring a state that is off to what the frames show; 0 by default.
       dynamics_units: width of the recurrent networks and of the gated transition, 64 by default.
+      recovery_start: number of updates after which only the recognition and the matrices of the
+        noise learn, from sequences of which a share starts at a wrong state; 0: never (default).
       num_sequences: number of training sequences, by which the KL divergence of the parameters is
         divided; 1 by default.
       **options: arguments of ``NonlinearSSM``.
@@ -85,8 +94,8 @@ class DVBF(NonlinearSSM):
         initial_frames=5,
         recognition="filter",
         noise_limit=0.0,
-        prior_starts=0.0,
         dynamics_units=64,
+        recovery_start=0,
         num_sequences=1,
         **options,
     ):
@@ -98,7 +107,7 @@ class DVBF(NonlinearSSM):
             )
         self.recognition = recognition
         self.noise_limit = noise_limit
-        self.prior_starts = prior_starts
+        self.recovery_start = recovery_start
         self.num_sequences = num_sequences
         n, F = self.latent_size, self.features.size
         self.transition = transition_layer(
@@ -165,6 +174,36 @@ class DVBF(NonlinearSSM):
         return ("filter",) if self.recognition == "filter" else ("smooth", "filter")
 
     @property
+    def phases(self):
+        """All of the model; then, if it is asked for, recognition and the scale of noise alone."""
+        whole = Phase(self.training_bound, self.trainable_variables, self.recovery_start)
+        if not self.recovery_start:
+            return [whole]
+        layers = [self.recognition_hidden, self.recognition_head]
+        if self.recognition == "smooth":
+            layers += [self.backward_cell, self.backward_head]
+        variables = [variable for layer in layers for variable in layer.trainable_variables]
+        variables += self.transition.noise_variables
+        return [whole, Phase(self.recovery_bound, variables)]
+
+    def recovery_bound(self, batch, seed):
+        """``training_bound``, a share of the sequences starting at a wrong state.
+
+        That state is a draw from the prior, moved at random, and the frames that the initial
+        network would have read do not count. Training sequences are short, so recognition has
+        hardly seen a state that is off; in a long sequence small errors add up to one.
+        """
+        sampler = lgssm.as_sampler(seed)
+        *_, own = sampler.split(3)  # the first two are those of ``_walk``
+        share, initial, moved = own.split(3)
+        count = tf.shape(batch["frames"])[0]
+        shape = [count, self.latent_size]
+        states = self._sample_initial(initial.normal(shape)) + _OFF_STD * moved.normal(shape)
+        replaced = tf.cast(share.uniform([count, 1]) < _OFF_SHARE, tf.float32)
+        start = Start(replaced, states, self.initial_network.num_frames)
+        return self._bound(batch, sampler, training=True, start=start)
+
+    @property
     def dynamics_variables(self):
         return self.transition.trainable_variables
 
@@ -181,47 +220,39 @@ class DVBF(NonlinearSSM):
         mask = seen[..., tf.newaxis]
         features = mask * self.features(frames)
         inputs = tf.concat([tf.nn.relu(features), mask, controls], axis=-1)
+        reading = Reading(inputs, features, seen)
         if not smooth:
-            return Reading(inputs, features, _always_at_first(seen))
+            return reading
         known_later = tf.cumsum(seen, axis=1, reverse=True)
         active = tf.cast(known_later > 0, tf.float32)
         later = self.backward_head(run(self.backward_cell, inputs, active, reverse=True))
-        return Reading(inputs, features + later, _always_at_first(active))
+        return Reading(inputs, features + later, active)
 
     def _read_in_training(self, frames, seen, controls, sampler):
-        """Coins for each sequence: whether later frames count, and whether the start is unknown."""
-        reading = self._read(frames, seen, controls, smooth=False)
-        shape = [tf.shape(frames)[0], 1]
-        if self.recognition == "smooth":
-            both = self._read(frames, seen, controls, smooth=True)
-            coin = sampler.uniform(shape) < 0.5
-            reading = Reading(
-                reading.first,
-                tf.where(coin[..., tf.newaxis], both.later, reading.later),
-                tf.where(coin, both.active, reading.active),
-            )
-        if not self.prior_starts:
-            return reading
-        *_, start_sampler = sampler.split(3)  # the first two are those of ``_walk``
-        known = tf.cast(start_sampler.uniform(shape) >= self.prior_starts, tf.float32)
-        active = tf.concat([known * reading.active[:, :1], reading.active[:, 1:]], axis=1)
-        return reading._replace(active=active)
-
-    def _counted(self, seen, reading):
-        """Where the start is drawn from its prior, only frames after the first k, see ``_read``."""
-        known = reading.active[:, :1]
-        early = tf.cast(tf.range(tf.shape(seen)[1]) < self.initial_network.num_frames, tf.float32)
-        return seen * tf.maximum(known, 1.0 - early)
+        """A coin for each sequence decides whether later frames count."""
+        ahead = self._read(frames, seen, controls, smooth=False)
+        if self.recognition == "filter":
+            return ahead
+        both = self._read(frames, seen, controls, smooth=True)
+        coin = sampler.uniform([tf.shape(frames)[0], 1]) < 0.5
+        return Reading(
+            ahead.first,
+            tf.where(coin[..., tf.newaxis], both.later, ahead.later),
+            tf.where(coin, both.active, ahead.active),
+        )
 
     def _parameters(self, sampler):
         return self.transition.draw(sampler)
+
+    def _resting(self, v):
+        return self.transition.resting(v)
 
     def _parameter_cost(self):
         return self.transition.kl() / self.num_sequences
 
     def _infer_initial(self, first, active, noise):
-        mean, log_std = split_moments(self.initial_network(first))
-        draw = gaussian_draw(active * mean, active * log_std, noise)
+        del active
+        draw = gaussian_draw(*split_moments(self.initial_network(first)), noise)
         return self._sample_initial(draw.value), draw
 
     def _sample_initial(self, noise):
@@ -237,8 +268,3 @@ class DVBF(NonlinearSSM):
 
     def _advance_freely(self, z, u, noise, v):
         return self.transition(z, u, noise, v)
-
-
-def _always_at_first(active):
-    """``active [B, T]`` with 1 at the first step: frames after it tell of the first state, too."""
-    return tf.concat([tf.ones_like(active[:, :1]), active[:, 1:]], axis=1)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvae_tf.data.settings import setting
+from kvae_tf.errors import UserError
 from kvae_tf.models.dvbf.model import DVBF
-from kvae_tf.models.settings import NonlinearSettings
+from kvae_tf.models.settings import NonlinearSettings, SchedulePart
 from kvae_tf.models.spec import ModelSpec, Setup
+
+_RECOVERY_RATE = 0.4  # factor of the learning rate in a recovery
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,6 @@ class DVBFSettings(NonlinearSettings):
         "Largest mean of inferred noise, in standard deviations of the prior; 0: no limit.",
         least=0.0,
     )
-    prior_starts: float = setting(
-        0.0,
-        "Share of the training sequences whose first state is drawn from its prior, so that noise "
-        "learns to bring a state that is off to what the frames show.",
-        least=0.0,
-        most=1.0,
-        of_training=True,
-    )
     initial_network: str = setting(
         "birnn", "Network that reads the first frames.", choices=("birnn", "mlp")
     )
@@ -61,14 +56,37 @@ class DVBFSettings(NonlinearSettings):
         "sequences, all later ones, so that the model can smooth.",
         choices=("filter", "smooth"),
     )
+    recovery_epochs: int = setting(
+        0,
+        "Number of last epochs in which only recognition and the scale of noise learn, from "
+        "sequences of which a share starts at a wrong state, so that a filter of long sequences "
+        "finds back; the learning-rate schedule starts again.",
+        least=0,
+    )
+
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
+        """Raises a ``UserError`` where a value is outside its limits."""
+        super().validate(epochs, from_scratch)
+        if self.recovery_epochs >= epochs:
+            raise UserError(
+                f"--recovery_epochs is {self.recovery_epochs}, expected less than --epochs"
+            )
+
+    def schedule_parts(self, epochs: int) -> list[SchedulePart]:
+        """The epochs of the whole model, and those of the recovery."""
+        parts = super().schedule_parts(epochs - self.recovery_epochs)
+        recovery = SchedulePart(self.recovery_epochs, _RECOVERY_RATE)
+        return [*parts, recovery] if self.recovery_epochs else parts
 
 
 def _create(setup: Setup) -> DVBF:
-    arguments = setup.arguments("floor_epochs")
+    settings = setup.settings
+    whole = setup.epochs - settings.recovery_epochs if settings.recovery_epochs else 0
     return DVBF(
-        **arguments,
+        **setup.arguments("floor_epochs", "recovery_epochs"),
+        recovery_start=setup.updates(whole),
         num_sequences=setup.train.num_sequences,
-        floor_updates=setup.updates(setup.settings.floor_epochs),
+        floor_updates=setup.updates(settings.floor_epochs),
     )
 
 

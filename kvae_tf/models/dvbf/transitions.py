@@ -126,6 +126,17 @@ class LocallyLinearTransition(keras.layers.Layer):
         # At that variance the quadratic terms are one half an entry, as is the entropy's constant.
         return tf.reduce_sum(0.5 * tf.math.log(prior_variance) - self.log_std)
 
+    @property
+    def noise_variables(self):
+        """The variables that hold C; those of A and B are among them, see ``resting``."""
+        return [self.matrices]
+
+    def resting(self, v):
+        """v, of which only the matrices C of the noise learn."""
+        (matrices,) = v
+        rows = self.latent_size + self.control_size
+        return (tf.concat([tf.stop_gradient(matrices[:, :rows]), matrices[:, rows:]], axis=1),)
+
     def mode_weights(self, z, u):
         """alpha ``[B, M]``, the mode weights of states ``z [B, n]`` and controls ``u [B, U]``."""
         x = tf.concat([z, u], axis=-1)
@@ -195,6 +206,15 @@ class GatedTransition(keras.layers.Layer):
     def kl(self):
         """0, since all parameters are point estimates."""
         return tf.zeros([])
+
+    @property
+    def noise_variables(self):
+        """The scale of the noise."""
+        return [self.log_scale]
+
+    def resting(self, v):
+        """v, which is empty."""
+        return v
 
     def call(self, z, u, w, v):
         del v
