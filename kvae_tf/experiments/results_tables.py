@@ -528,7 +528,9 @@ def pendulum_states(saved_models: Path) -> str:
 def walks(saved_models: Path) -> str:
     """R² of the true state on the latents, some steps after the frames that were seen."""
     rows = []
-    for folder in ("pendulum", "dvbf_pendulum", "dvbf_ball", "dvbf_two_balls"):
+    for folder in (
+        "pendulum", "dvbf_pendulum", "dvbf_pendulum_long", "dvbf_ball", "dvbf_two_balls",
+    ):  # fmt: skip
         path = saved_models / folder / "evaluation" / "walk.json"
         if path.exists():
             found = _read(path)
