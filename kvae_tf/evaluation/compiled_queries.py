@@ -37,8 +37,8 @@ def fill_moments(model: VideoModel) -> Callable:
 def follow(model: VideoModel) -> Callable:
     """``model.impute`` by filtering, of which only the latent states ``[B, T, n]``."""
 
-    def latents(*given):
-        return model.impute(*given, method="filter").latents
+    def latents(*given, **how):
+        return model.impute(*given, method="filter", **how).latents
 
     return _shared(model, "follow", latents)
 

@@ -257,8 +257,7 @@ def irregular_forecasts(saved_models: Path) -> str:
     rows = []
     for (path, model), found in _by_seed(saved_models):
         if path == _FORECAST:
-            frames = zip(*(one["wasserstein_by_frame"] for one in found), strict=True)
-            frames = list(frames)
+            frames = list(zip(*(one["wasserstein_by_frame"] for one in found), strict=True))
             rows.append((
                 _TIMES[model],
                 len(found),

@@ -7,7 +7,7 @@ import numpy as np
 from kvae_tf import evaluation
 from kvae_tf.errors import UserError
 from kvae_tf.evaluation import compiled_queries
-from kvae_tf.evaluation.masked_batches import masked_batches
+from kvae_tf.evaluation.positions import of_all
 from kvae_tf.studies.report import EvaluationTarget, Report, need
 from kvae_tf.visualisation import charts
 
@@ -72,11 +72,7 @@ def long_filtering(target: EvaluationTarget) -> Report:
 
 def filtered(model, data) -> np.ndarray:
     """Filtered latent states ``[N, T, n]`` of sequences of which every frame is seen."""
-    follow, found = compiled_queries.follow(model), []
-    for batch, rows in masked_batches(data, data.observed):
-        states = follow(batch["frames"], batch["known"], batch["controls"]).numpy()
-        found.append(states[: rows.stop - rows.start])
-    return np.concatenate(found)
+    return of_all(compiled_queries.follow(model), model, data)
 
 
 def _named(fitted, values):
