@@ -24,6 +24,11 @@ def fill(model: VideoModel) -> Callable:
     return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
 
 
+def fill_frames(model: VideoModel) -> Callable:
+    """``model.impute``, of which only the frames ``[B, T, H, W, C]``."""
+    return _shared(model, "fill_frames", lambda *given, **how: model.impute(*given, **how).frames)
+
+
 def fill_moments(model: VideoModel) -> Callable:
     """``model.impute``, of which only the encodings and their stds, ``[B, T, m]`` each."""
 

@@ -54,18 +54,18 @@ def interpolation(model: VideoModel, data: SequenceData) -> Continuation:
 def _continue(model, data, method, mask):
     hidden = np.flatnonzero(mask[0] == 0)
     truth, counts = true_positions(data), data.num_objects
-    fill, decode = compiled_queries.fill(model), compiled_queries.decode(model)
+    fill = compiled_queries.fill_frames(model)
     nats, wrong, distances = [], [], []
     for batch, rows in masked_batches(data, mask):
-        kept, present = slice(rows.stop - rows.start), batch.get("num_objects")
+        kept = slice(rows.stop - rows.start)
         filled = fill(
             batch["frames"],
             batch["observed"],
             batch["controls"],
             method=method,
-            num_objects=present,
+            num_objects=batch.get("num_objects"),
         )
-        guess = decode(filled, num_objects=present).numpy()[kept, hidden]
+        guess = filled.numpy()[kept, hidden]
         frames = batch["frames"][kept, hidden]
         p = np.clip(guess.astype(np.float64), _SMALLEST, 1.0 - _SMALLEST)
         log_p = frames * np.log(p) + (1.0 - frames) * np.log1p(-p)

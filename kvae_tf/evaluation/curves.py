@@ -29,7 +29,7 @@ _CHUNK = 500  # frames decoded at once
 
 
 class Curve(NamedTuple):
-    """Errors on the hidden frames.
+    """Errors on the hidden frames, those that their mean encodings are decoded to.
 
     Attributes:
       x: how much was hidden: rates, or lengths of gaps.
@@ -105,7 +105,7 @@ def gap_masks(num_sequences: int, num_steps: int, length: int) -> list[np.ndarra
 
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
-    # Only hidden frames are decoded, below.
+    # Only hidden frames are decoded, below, from their encodings.
     fill, encode, decode = (
         compiled_queries.fill(model),
         compiled_queries.encode(model),

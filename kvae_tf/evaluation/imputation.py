@@ -42,18 +42,16 @@ def imputation(
       error of a pixel over the hidden frames; ``imputation/hidden_frames``: the gap's two ends.
     """
     hidden = hidden or middle_gap(data.num_steps)
-    fill, decode = compiled_queries.fill(model), compiled_queries.decode(model)
+    fill = compiled_queries.fill_frames(model)
     inside = slice(*hidden)
     errors = {name: [] for name in (*model.imputation_methods, "last_frame")}
     for batch, rows in masked_batches(data, gap(len(data), data.num_steps, *hidden)):
         frames, seen = batch["frames"], batch["observed"]
         # Only frames that are known can be compared; rows that fill up the batch do not count.
         counted = batch["known"][: rows.stop - rows.start, inside] > 0
-        counts, guesses = batch.get("num_objects"), {}
-        of = also_known(model, batch)
+        guesses, of = {}, also_known(model, batch)
         for method in model.imputation_methods:
-            filled = fill(frames, seen, batch["controls"], method=method, **of)
-            guesses[method] = decode(filled, num_objects=counts).numpy()
+            guesses[method] = fill(frames, seen, batch["controls"], method=method, **of).numpy()
         guesses["last_frame"] = last_seen(frames, seen)
         for name, guess in guesses.items():
             # Of vectors only the entries that are there.

@@ -29,6 +29,9 @@ WORLDS: dict[str, World] = {
         for scene in bouncing_ball.SCENES
     },
     "cannonballs": World(cannonballs.splits, cannonballs.VERSION),
+    "cannonballs_long": World(
+        functools.partial(cannonballs.splits, num_steps=50), cannonballs.VERSION
+    ),
     "cannonballs_small": World(
         functools.partial(cannonballs.splits, size=32, num_balls=(1, 2)), cannonballs.VERSION
     ),

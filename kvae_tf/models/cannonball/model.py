@@ -40,6 +40,7 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.stats import qmc
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
@@ -57,6 +58,7 @@ from kvae_tf.models.training_step import Phase
 POSTERIORS = ("attention", "smoothed")
 
 _POSITION_SIZE = 2
+_REWEIGHTINGS = 3  # of readings by their distance from the smoothed path
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -90,12 +92,17 @@ class Cannonball(SequenceModel):
         motion given attention's readings.
       hypotheses: number of hypotheses about which of attention's readings belong to which object,
         see ``assignment``; 0: attention's own order (default).
+      student_degrees: degrees of freedom of a Student t distribution of the readings, by which the
+        smoother trusts those less that are off; 0: Gaussian readings (default).
+      decoded_paths: number of draws of the positions of whose frames an imputed frame is the mean;
+        0: it is the frame of the mean positions (default).
       map_degree: degree of the polynomial map from attention's plane to that of the motion, see
         ``straightening``; 0: the two are the same (default).
       **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
-      UserError: ``control_size`` is not 0, or ``posterior`` is unknown.
+      UserError: ``control_size`` is not 0, ``posterior`` is unknown, or ``student_degrees`` is not
+        0 while nothing reads the positions.
     """
 
     def __init__(
@@ -118,6 +125,8 @@ class Cannonball(SequenceModel):
         settling_start=0,
         posterior="attention",
         hypotheses=0,
+        student_degrees=0.0,
+        decoded_paths=0,
         map_degree=0,
         **training,
     ):
@@ -127,6 +136,11 @@ class Cannonball(SequenceModel):
             raise UserError(
                 f"the data have controls of size {control_size}, expected none: nothing acts on "
                 "the objects of this model"
+            )
+        if student_degrees and posterior != "smoothed":
+            raise UserError(
+                f"student_degrees is {student_degrees}, expected 0 with posterior={posterior!r}, "
+                "which has no readings"
             )
         super().__init__(**training)
         self.record_arguments(locals())
@@ -140,6 +154,8 @@ class Cannonball(SequenceModel):
         self.settling_start = settling_start
         self.posterior = posterior
         self.hypotheses = hypotheses
+        self.student_degrees = student_degrees
+        self.decoded_paths = decoded_paths
         self.attention = RecurrentAttention(
             max_objects, state_size, _POSITION_SIZE, name="attention"
         )
@@ -378,6 +394,22 @@ class Cannonball(SequenceModel):
         present = tf.repeat(self._present(num_objects)[:, tf.newaxis], tf.shape(a)[1], axis=1)
         return self.likelihood.mean(self._render(a, present))
 
+    def _expected_frames(self, means, stds, num_objects):
+        """Mean frames of positions with means and standard deviations ``[B, T, N · 2]``.
+
+        The draws are the same in every call, so that an imputation has no noise of its own.
+        """
+        # Spread evenly (Sobol), so that a few draws stand for many.
+        sobol = qmc.MultivariateNormalQMC(np.zeros(self.encoding_size), rng=0)
+        noises = sobol.random(self.decoded_paths)[:, np.newaxis, np.newaxis].astype(np.float32)
+
+        def add(total, noise):
+            return total + self._decode(means + stds * noise, num_objects)
+
+        nothing = tf.zeros(tf.concat([tf.shape(means)[:2], self.frame_shape], axis=0))
+        nothing = tf.ensure_shape(nothing, [*means.shape[:2], *self.frame_shape])
+        return tf.foldl(add, noises, initializer=nothing) / self.decoded_paths
+
     def _filter(self, given):
         return self._infer(given, smooth=False)[0]
 
@@ -403,8 +435,13 @@ class Cannonball(SequenceModel):
             std = tf.sqrt(variances)
         there = self._present(given.num_objects)[:, tf.newaxis, :, tf.newaxis]
         a = _join(there * tf.where(known, a, expected))
+        if self.decoded_paths:
+            unknown = _join(there * tf.where(known, 0.0, spread))
+            frames = self._expected_frames(a, unknown, given.num_objects)
+        else:
+            frames = self._decode(a, given.num_objects)
         return Frames(
-            self._decode(a, given.num_objects),
+            frames,
             a,
             _join(there * tf.where(known, std, spread)),
             _join(there * means),
@@ -430,15 +467,14 @@ class Cannonball(SequenceModel):
         hypotheses = self.hypotheses if smooth else min(self.hypotheses, 1)
         q, seen = self._locate(given, hypotheses), given.seen
         shape = tf.shape(q.mean)  # [B, T, N, 2]
-        log_weights = self._component_log_probs(q, seen)
-        a, mask = _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0)
         if smooth:
-            best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
-            ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
-            result = lgssm.smooth(ssm, a, mask)
-            h, P = result.smoothed_means, result.smoothed_covariances
+            if self.student_degrees:
+                q = self._without_outliers(q, seen)
+            h, P, log_weights = self._smooth_readings(q, seen)
         else:
-            h, P = self.motion.filter(a, mask, self._variances(q))
+            log_weights = self._component_log_probs(q, seen)
+            mask = tf.repeat(seen, self.max_objects, axis=0)
+            h, P = self.motion.filter(_apart(q.mean), mask, self._variances(q))
         N, n = self.max_objects, 2 * _POSITION_SIZE
         h = _together(h, N)
         P = tf.reshape(P, [shape[0], N, shape[1], n, n])
@@ -447,6 +483,32 @@ class Cannonball(SequenceModel):
         size = N * n
         latents = Latents(_join(h), tf.reshape(P, [shape[0], shape[1], size, size]))
         return latents, q, tf.nn.softmax(log_weights)
+
+    @tf.function(autograph=False)  # so that an export holds it once
+    def _smooth_readings(self, q, seen):
+        """Moments ``[B · N, T, ...]`` of the likeliest components, and ln p(z, a) ``[B, N, K]``."""
+        log_weights = self._component_log_probs(q, seen)
+        best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
+        ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
+        result = lgssm.smooth(ssm, _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0))
+        return result.smoothed_means, result.smoothed_covariances, log_weights
+
+    def _without_outliers(self, q, seen):
+        """Readings, those with wider variances that are far from the smoothed positions.
+
+        A Student t distribution with ν degrees of freedom is a Gaussian with an unknown precision,
+        whose mean is (ν + m) / (ν + d²) times the usual one for a reading that is d standard
+        deviations off. Smoother and precisions follow each other; none rises above the usual one.
+        """
+        degrees, noise = self.student_degrees, self.motion.emission_noise
+        usual, robust = tf.square(q.std) + noise, q
+        for _ in range(_REWEIGHTINGS):
+            h, _, _ = self._smooth_readings(robust, seen)
+            off = q.mean - _together(h, self.max_objects)[..., :_POSITION_SIZE]
+            distance = tf.reduce_sum(tf.square(off) / usual, axis=-1, keepdims=True)
+            precision = tf.minimum((degrees + _POSITION_SIZE) / (degrees + distance), 1.0)
+            robust = Encoding(q.mean, tf.sqrt(usual / precision - noise))
+        return robust
 
     def _component_log_probs(self, q, observed):
         """ln p(z = k, a) of each object, ``[B, N, K]``."""

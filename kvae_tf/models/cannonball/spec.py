@@ -41,6 +41,21 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         least=0,
         most=1000,
     )
+    student_degrees: float = setting(
+        0.0,
+        "Degrees of freedom of a Student t distribution of attention's readings, by which the "
+        "smoother trusts those less that are off; 0: Gaussian readings.",
+        least=0.0,
+        after_training=True,
+    )
+    decoded_paths: int = setting(
+        0,
+        "Number of draws of the positions of whose frames an imputed or forecast frame is the "
+        "mean; 0: it is the frame of the mean positions.",
+        least=0,
+        most=1000,
+        after_training=True,
+    )
     map_degree: int = setting(
         0,
         "Degree of a polynomial map from attention's plane to that of the motion, fitted before "
@@ -81,6 +96,14 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         "schedule starts again.",
         least=0,
     )
+
+    def validate(self, epochs: int, from_scratch: bool = True) -> None:
+        super().validate(epochs, from_scratch)
+        if self.student_degrees and self.posterior != "smoothed":
+            raise UserError(
+                f"--student_degrees is {self.student_degrees}, expected 0, or --posterior=smoothed, "
+                "which smooths attention's readings"
+            )
 
 
 def _create(setup: Setup) -> Cannonball:

@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
+from kvae_tf.layers import Encoding
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
 from kvae_tf.models.cannonball.straightening import straighten
@@ -220,6 +221,55 @@ def test_orders_of_the_likeliest_hypothesis():
         np.testing.assert_allclose(one[:, :4], two[:, :4], atol=1e-5)
 
 
+@pytest.mark.parametrize("degrees", (1.0, 3.0, 1e7))
+def test_readings_that_are_off_count_less(degrees, monkeypatch):
+    """A ball on a straight line, one of whose readings is 30 standard deviations off."""
+    gaussian, robust = (
+        new(posterior="smoothed", emission_noise=1e-4, student_degrees=value)
+        for value in (0.0, degrees)
+    )
+    line = np.linspace(0, 1, T)[:, None, None] * np.ones((B, T, N, M))
+    readings = line.copy()
+    readings[:, 3, 0] += 3.0
+    q = Encoding(*(tf.constant(x, tf.float32) for x in (readings, np.full_like(line, 0.1))))
+    monkeypatch.setattr(Cannonball, "_locate", lambda *_: q)
+    errors = [
+        np.abs(model.smooth(FRAMES).means.numpy().reshape(B, T, N, 4)[..., :M] - line)
+        for model in (gaussian, robust)
+    ]
+    if degrees > 1e6:
+        np.testing.assert_allclose(errors[1], errors[0], atol=1e-4)
+    else:
+        assert errors[1][:, 3, 0].max() < 0.5 * errors[0][:, 3, 0].min()
+    # The same noise, so that the filter, which cannot see what comes, answers as before.
+    one, two = (model.filter(FRAMES).means for model in (gaussian, robust))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("method", ("smooth", "filter"))
+def test_hidden_frames_may_be_means_over_draws(model, method):
+    """Against a plain Monte Carlo mean; seen frames and all that is no frame stay the same."""
+    given = {"num_objects": COUNTS, "method": method}
+    plain = model.impute(FRAMES, OBSERVED, **given)
+    try:
+        model.decoded_paths = 256
+        drawn = model.impute(FRAMES, OBSERVED, **given)
+    finally:
+        model.decoded_paths = 0
+    for one, two in zip(drawn[1:5], plain[1:5], strict=True):
+        np.testing.assert_array_equal(one, two)
+    known = OBSERVED > 0
+    np.testing.assert_allclose(drawn.frames[known], plain.frames[known], atol=1e-5)
+    noise = np.random.default_rng(5).normal(size=(4000, *plain.encodings.shape))
+    a = (plain.encodings + plain.encoding_stds * noise.astype(np.float32)).numpy()
+    decoded = model.decode(a.reshape(4000 * B, T, -1), np.tile(COUNTS, 4000)).numpy()
+    decoded = decoded.reshape(4000, B, T, *SHAPE)
+    expected, spread = decoded.mean(0)[~known], decoded.std(0)[~known]
+    # As the mean of 256 draws, and of evenly spread ones rather better.
+    np.testing.assert_array_less(np.abs(drawn.frames[~known] - expected), spread / 4 + 1e-4)
+    assert np.abs(expected - plain.frames[~known]).max() > 0.01
+
+
 def test_a_map_between_the_planes_changes_no_frame():
     model = new(posterior="smoothed", map_degree=5)
     rng, t = np.random.default_rng(0), np.arange(12)[:, None]
@@ -241,5 +291,7 @@ def test_bad_arguments(model):
         Cannonball(SHAPE, control_size=2)
     with pytest.raises(UserError, match="'tight'"):
         Cannonball(SHAPE, posterior="tight")
+    with pytest.raises(UserError, match="student_degrees is 3.0, expected 0 with posterior='att"):
+        Cannonball(SHAPE, student_degrees=3.0)
     with pytest.raises(UserError, match="'best'"):
         model.impute(FRAMES, method="best")
