@@ -263,6 +263,9 @@ def test_recovery_learns_recognition_and_noise(name):
     model = new(name, recovery_start=7)
     whole, recovery = model.phases
     assert (whole.updates, len(whole.variables)) == (7, len(model.trainable_variables))
+    assert len(new(name).phases) == 1
+    (from_the_first,) = new(name, recovery_start=0).phases
+    assert len(from_the_first.variables) == len(recovery.variables)
     names = {variable.path.split("/")[-2] for variable in recovery.variables}
     assert {"recognition_hidden", "recognition_head", "transition"} <= names
     assert not names & {"decoder", "features", "initial_hidden", "initial_head", "mixer"}

@@ -71,7 +71,7 @@ class DVBF(NonlinearSSM):
         off is not pushed further; 0: no limit (default).
       dynamics_units: width of the recurrent networks and of the gated transition, 64 by default.
       recovery_start: number of updates after which only the recognition and the matrices of the
-        noise learn, from sequences of which a share starts at a wrong state; 0: never (default).
+        noise learn, from sequences of which a share starts at a wrong state; None: never (default).
       num_sequences: number of training sequences, by which the KL divergence of the parameters is
         divided; 1 by default.
       **options: arguments of ``NonlinearSSM``.
@@ -95,7 +95,7 @@ class DVBF(NonlinearSSM):
         recognition="filter",
         noise_limit=0.0,
         dynamics_units=64,
-        recovery_start=0,
+        recovery_start=None,
         num_sequences=1,
         **options,
     ):
@@ -176,15 +176,17 @@ class DVBF(NonlinearSSM):
     @property
     def phases(self):
         """All of the model; then, if it is asked for, recognition and the scale of noise alone."""
-        whole = Phase(self.training_bound, self.trainable_variables, self.recovery_start)
-        if not self.recovery_start:
+        start = self.recovery_start
+        whole = Phase(self.training_bound, self.trainable_variables, start or 0)
+        if start is None:
             return [whole]
         layers = [self.recognition_hidden, self.recognition_head]
         if self.recognition == "smooth":
             layers += [self.backward_cell, self.backward_head]
         variables = [variable for layer in layers for variable in layer.trainable_variables]
         variables += self.transition.noise_variables
-        return [whole, Phase(self.recovery_bound, variables)]
+        recovery = Phase(self.recovery_bound, variables)
+        return [whole, recovery] if start else [recovery]
 
     def recovery_bound(self, batch, seed):
         """``training_bound``, a share of the sequences starting at a wrong state.

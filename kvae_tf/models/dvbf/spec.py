@@ -67,24 +67,28 @@ class DVBFSettings(NonlinearSettings):
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
         """Raises a ``UserError`` where a value is outside its limits."""
         super().validate(epochs, from_scratch)
-        if self.recovery_epochs >= epochs:
+        if self.recovery_epochs > (epochs - 1 if from_scratch else epochs):
             raise UserError(
-                f"--recovery_epochs is {self.recovery_epochs}, expected less than --epochs"
+                f"--recovery_epochs is {self.recovery_epochs}, expected less than --epochs, or as "
+                "many with --init_from"
             )
 
     def schedule_parts(self, epochs: int) -> list[SchedulePart]:
         """The epochs of the whole model, and those of the recovery."""
-        parts = super().schedule_parts(epochs - self.recovery_epochs)
+        whole = epochs - self.recovery_epochs
+        parts = super().schedule_parts(whole) if whole else []
         recovery = SchedulePart(self.recovery_epochs, _RECOVERY_RATE)
         return [*parts, recovery] if self.recovery_epochs else parts
 
 
 def _create(setup: Setup) -> DVBF:
     settings = setup.settings
-    whole = setup.epochs - settings.recovery_epochs if settings.recovery_epochs else 0
+    start = None
+    if settings.recovery_epochs:
+        start = setup.updates(setup.epochs - settings.recovery_epochs)
     return DVBF(
         **setup.arguments("floor_epochs", "recovery_epochs"),
-        recovery_start=setup.updates(whole),
+        recovery_start=start,
         num_sequences=setup.train.num_sequences,
         floor_updates=setup.updates(settings.floor_epochs),
     )
