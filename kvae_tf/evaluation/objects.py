@@ -32,7 +32,10 @@ class ObjectErrors(NamedTuple):
       r_squared: number of objects -> R², the mean of both axes.
       rmse: number of objects -> root mean squared distance, pixels.
       identity_switch_rate: share of the sequences with several objects in which at least one object
-        is taken for another.
+        is taken for another, who is who being asked of the first frame.
+      mix_up_rate: number of objects, from 2 on -> share of their sequences in which at least one
+        object is taken for another, who is who being asked of the whole sequence: two objects that
+        begin at the same place are not told apart by their first frame.
       acceleration_ratio: length of the learned acceleration over the length of the true one.
       acceleration_angle: degrees between the learned and the true acceleration.
     """
@@ -40,6 +43,7 @@ class ObjectErrors(NamedTuple):
     r_squared: dict[int, float]
     rmse: dict[int, float]
     identity_switch_rate: float
+    mix_up_rate: dict[int, float]
     acceleration_ratio: float
     acceleration_angle: float
 
@@ -83,10 +87,16 @@ def object_errors(
         r_squared[count] = float(np.mean(1.0 - np.square(error).mean((0, 1, 2)) / spread))
         rmse[count] = float(np.sqrt(np.square(error).sum(-1).mean()))
     several = counts > 1
-    switches = identity_switches(estimated[several], truth[several], counts[several], tolerance)
+    given = estimated[several], truth[several], counts[several], tolerance
+    rate = float(np.mean(identity_switches(*given) > 0)) if several.any() else 0.0
+    known = np.tile(np.arange(truth.shape[2]), (several.sum(), 1))  # estimated are in order
+    is_mixed_up = identity_switches(*given, known) > 0
+    mixed_up = {
+        count: float(np.mean(is_mixed_up[counts[several] == count]))
+        for count in np.unique(counts[several]).tolist()
+    }
     ratio, angle = _acceleration(model, data, fit, truth)
-    rate = float(np.mean(switches > 0)) if several.any() else 0.0
-    return ObjectErrors(r_squared, rmse, rate, ratio, angle)
+    return ObjectErrors(r_squared, rmse, rate, mixed_up, ratio, angle)
 
 
 def latent_positions(model: VideoModel, data: SequenceData) -> np.ndarray:
@@ -158,7 +168,11 @@ def in_order(estimated: np.ndarray, orders: np.ndarray) -> np.ndarray:
 
 
 def identity_switches(
-    estimated: np.ndarray, truth: np.ndarray, counts: np.ndarray, tolerance: float
+    estimated: np.ndarray,
+    truth: np.ndarray,
+    counts: np.ndarray,
+    tolerance: float,
+    orders: np.ndarray | None = None,
 ) -> np.ndarray:
     """How often, in each sequence, estimated objects come to stand for other true ones, ``[N]``.
 
@@ -170,6 +184,8 @@ def identity_switches(
       truth: ``[N, T, objects, 2]``, true positions.
       counts: ``[N]``, objects in a sequence.
       tolerance: a distance, in the units of the truth.
+      orders: ``[N, objects]``, which estimated object stands for which true one before the first
+        frame; None: the nearest match in the first frame (default).
     """
     switches = np.zeros(len(estimated), int)
     for i, count in enumerate(counts):
@@ -177,7 +193,7 @@ def identity_switches(
         here = estimated[i, :, np.newaxis, :count] - truth[i, :, :count, np.newaxis]
         distances = np.linalg.norm(here, axis=-1)  # [T, true, estimated]
         true = np.arange(count)
-        order = None
+        order = None if orders is None else orders[i, :count]
         for distance in distances:
             if order is not None and (distance[true, order] <= tolerance).all():
                 continue

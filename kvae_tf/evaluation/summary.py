@@ -40,7 +40,7 @@ def evaluate(
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
       ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
       ``position_r2/<number>``, ``position_rmse/<number>``, ``identity_switch_rate``,
-      ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``, and
+      ``mix_up_rate/<number>``, ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``, and
       ``count_accuracy``, the share of sequences whose number of objects it would have found.
     """
     metrics = dict(bound(model, data))
@@ -71,8 +71,13 @@ def _objects(model, data, train):
         metrics |= _steps("interpolation", interpolation(model, data))
     errors = None if train is None else object_errors(model, data, train)
     if errors is not None:
-        for name, values in (("r2", errors.r_squared), ("rmse", errors.rmse)):
-            metrics |= {f"position_{name}/{count}": value for count, value in values.items()}
+        by_count = {
+            "position_r2": errors.r_squared,
+            "position_rmse": errors.rmse,
+            "mix_up_rate": errors.mix_up_rate,
+        }
+        for name, values in by_count.items():
+            metrics |= {f"{name}/{count}": value for count, value in values.items()}
         metrics["identity_switch_rate"] = errors.identity_switch_rate
         metrics["acceleration/ratio"] = errors.acceleration_ratio
         metrics["acceleration/angle_degrees"] = errors.acceleration_angle

@@ -619,13 +619,14 @@ def three_balls(saved_models: Path) -> str:
                 seed,
                 *(f"{metrics[f'position_r2/{count}']:.3f}" for count in (1, 2, 3)),
                 f"{100 * metrics['identity_switch_rate']:.1f} %",
+                *(f"{100 * metrics[f'mix_up_rate/{count}']:.1f} %" for count in (2, 3)),
                 f"{100 * metrics['count_accuracy']:.1f} %",
                 f"{metrics['acceleration/ratio']:.3f}",
                 f"{metrics['acceleration/angle_degrees']:.1f}°",
             ))  # fmt: skip
     return _markdown(
-        ("model", "seed", "R², one ball", "two", "three", "sequences with balls mixed up",
-         "number of balls right", "acceleration / true", "angle off"),
+        ("model", "seed", "R², one ball", "two", "three", "identity switches",
+         "mixed up, two balls", "three", "number of balls right", "acceleration / true", "angle off"),
         rows,
     )  # fmt: skip
 

@@ -82,6 +82,7 @@ def test_one_who_knows_all_makes_no_errors(data):
     assert min(found.r_squared.values()) > 1 - 1e-5
     assert max(found.rmse.values()) < 0.02
     assert found.identity_switch_rate == 0.0
+    assert found.mix_up_rate == {2: 0.0}
     np.testing.assert_allclose(found.acceleration_ratio, 1.0, rtol=1e-2)
     assert found.acceleration_angle < 1.0
 
@@ -148,6 +149,22 @@ def test_identity_switches():
     truth[..., 1, 0] = np.abs(np.arange(9) - 4.0)
     found = truth[:, :, ::-1] + 0.01
     assert not evaluation.identity_switches(found, truth, counts, 4.0).any()
+
+
+def test_two_that_begin_at_one_place_are_told_apart_by_the_whole_sequence():
+    """Small errors at the start exchange their nearest matches; later they are far apart."""
+    truth = np.zeros((1, 9, 2, 2))
+    truth[:, :, 1, 0] = 0.2 + 2.0 * np.arange(9)
+    found = truth.copy()
+    found[0, 0, :, 0] = 0.5, 0.0
+    orders, count = np.array([[0, 1]]), np.array([2])
+    assert evaluation.identity_switches(found, truth, count, 4.0) == 1
+    assert evaluation.identity_switches(found, truth, count, 4.0, orders) == 0
+    # Exchanged for good, or from the middle on, they are mixed up all the same.
+    for start in (0, 5):
+        wrong = found.copy()
+        wrong[0, start:] = wrong[0, start:, ::-1]
+        assert evaluation.identity_switches(wrong, truth, count, 4.0, orders) == 1
 
 
 def test_discs_are_found_one_by_one():
