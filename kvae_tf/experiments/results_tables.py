@@ -626,7 +626,8 @@ def three_balls(saved_models: Path) -> str:
             ))  # fmt: skip
     return _markdown(
         ("model", "seed", "R², one ball", "two", "three", "identity switches",
-         "mixed up, two balls", "three", "number of balls right", "acceleration / true", "angle off"),
+         "mixed up, two balls", "three", "number of balls right", "acceleration / true",
+         "angle off"),
         rows,
     )  # fmt: skip
 

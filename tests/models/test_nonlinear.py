@@ -11,6 +11,7 @@ from kvae_tf import lgssm
 from kvae_tf.data.worlds import pendulum
 from kvae_tf.errors import UserError
 from kvae_tf.models import DKF, DVBF
+from kvae_tf.models.dvbf.spec import DVBFSettings
 from kvae_tf.models.nonlinear import Start, gaussian_draw
 
 SHAPE = (6, 5, 1)
@@ -278,6 +279,15 @@ def test_recovery_learns_recognition_and_noise(name):
         assert np.abs(gradient).max() > 0.0
         if variable.path.endswith("matrices"):
             np.testing.assert_array_equal(gradient[:, : N + U], 0.0)
+
+
+def test_recovery_after_other_weights_needs_no_epoch_of_the_whole_model():
+    settings = DVBFSettings(recovery_epochs=5)
+    with pytest.raises(UserError, match="--recovery_epochs is 5, expected less than --epochs"):
+        settings.validate(epochs=5)
+    settings.validate(epochs=5, from_scratch=False)
+    assert [part.epochs for part in settings.schedule_parts(5)] == [5]
+    assert [part.epochs for part in settings.schedule_parts(8)] == [3, 5]
 
 
 def test_wrong_starts_replace_states_and_cost_nothing():

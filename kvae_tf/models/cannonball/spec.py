@@ -101,8 +101,8 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         super().validate(epochs, from_scratch)
         if self.student_degrees and self.posterior != "smoothed":
             raise UserError(
-                f"--student_degrees is {self.student_degrees}, expected 0, or --posterior=smoothed, "
-                "which smooths attention's readings"
+                f"--student_degrees is {self.student_degrees}, expected 0, or "
+                "--posterior=smoothed, which smooths attention's readings"
             )
 
 

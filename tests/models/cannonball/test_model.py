@@ -11,6 +11,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.models import Cannonball
 from kvae_tf.models.cannonball.model import POSTERIORS
+from kvae_tf.models.cannonball.spec import CannonballSettings
 from kvae_tf.models.cannonball.straightening import straighten
 
 SHAPE = (6, 6, 1)
@@ -221,7 +222,7 @@ def test_orders_of_the_likeliest_hypothesis():
         np.testing.assert_allclose(one[:, :4], two[:, :4], atol=1e-5)
 
 
-@pytest.mark.parametrize("degrees", (1.0, 3.0, 1e7))
+@pytest.mark.parametrize("degrees", [1.0, 3.0, 1e7])
 def test_readings_that_are_off_count_less(degrees, monkeypatch):
     """A ball on a straight line, one of whose readings is 30 standard deviations off."""
     gaussian, robust = (
@@ -246,7 +247,7 @@ def test_readings_that_are_off_count_less(degrees, monkeypatch):
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("method", ("smooth", "filter"))
+@pytest.mark.parametrize("method", ["smooth", "filter"])
 def test_hidden_frames_may_be_means_over_draws(model, method):
     """Against a plain Monte Carlo mean; seen frames and all that is no frame stay the same."""
     given = {"num_objects": COUNTS, "method": method}
@@ -293,5 +294,7 @@ def test_bad_arguments(model):
         Cannonball(SHAPE, posterior="tight")
     with pytest.raises(UserError, match="student_degrees is 3.0, expected 0 with posterior='att"):
         Cannonball(SHAPE, student_degrees=3.0)
+    with pytest.raises(UserError, match="--student_degrees is 3.0, expected 0, or --posterior"):
+        CannonballSettings(student_degrees=3.0).validate(epochs=1)
     with pytest.raises(UserError, match="'best'"):
         model.impute(FRAMES, method="best")
