@@ -48,14 +48,19 @@ class RecurrentAttention(keras.layers.Layer):
       state_size: width S of the states, 256 by default.
       position_size: dimension m of a position, 2 by default.
       min_std: lower bound of the positions' standard deviation, 1e-3 by default.
+      first_looks: number of times that a sequence's first frame is looked at; 1 as in the paper
+        (default). States know objects from the frames before, and the first frame has none.
     """
 
-    def __init__(self, max_objects, state_size=256, position_size=2, min_std=1e-3, **kwargs):
+    def __init__(
+        self, max_objects, state_size=256, position_size=2, min_std=1e-3, first_looks=1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.max_objects = max_objects
         self.state_size = state_size
         self.position_size = position_size
         self.min_std = min_std
+        self.first_looks = first_looks
 
     def build(self, input_shape):
         """Creates the weights; ``input_shape`` is that of frames ``[..., H, W, C]``."""
@@ -95,7 +100,7 @@ class RecurrentAttention(keras.layers.Layer):
             states = self.step(carry[0], now[0])
             return (states,), (states,)
 
-        start = self.start(num_objects)
+        start = self.start(num_objects, projected[0])
         shape = [frames.shape[0], self.max_objects, self.state_size]
         _, (states,) = lgssm.scan(step, (start,), (projected,), [shape])
         return self.read(tf.transpose(states, [1, 0, 2, 3]))
@@ -106,10 +111,19 @@ class RecurrentAttention(keras.layers.Layer):
         projected = flat @ self.from_frame + self.bias
         return tf.reshape(projected, tf.concat([tf.shape(frames)[:-3], [projected.shape[1]]], 0))
 
-    def start(self, num_objects):
-        """s_0 ``[B, N, S]`` of sequences with ``num_objects [B]``."""
+    def start(self, num_objects, projected, seen=None):
+        """States ``[B, N, S]`` before the last look at the first frame.
+
+        Args:
+          num_objects: ``[B]`` integers from 1 to N.
+          projected: the projected first frames, ``[B, 2S]``.
+          seen: ``[B]``, 0 = the first frame is missing; None: none is (default).
+        """
         chosen = tf.one_hot(num_objects - 1, self.max_objects)  # a gather has a sparse gradient
-        return tf.tanh(tf.tensordot(chosen, self.start_states, 1))
+        start = states = tf.tanh(tf.tensordot(chosen, self.start_states, 1))
+        for _ in range(self.first_looks - 1):
+            states = self.step(states, projected)
+        return states if seen is None else tf.where(seen[:, None, None] > 0, states, start)
 
     def step(self, states, projected):
         """s_t ``[B, N, S]`` from s_{t-1} and the projected frame ``[B, 2S]``."""
@@ -160,6 +174,7 @@ class RecurrentAttention(keras.layers.Layer):
             "state_size": self.state_size,
             "position_size": self.position_size,
             "min_std": self.min_std,
+            "first_looks": self.first_looks,
         }
 
 

@@ -90,6 +90,7 @@ class Cannonball(SequenceModel):
         no longer learned by gradients, but fitted by ``motion_em``; 0: never (default).
       posterior: ``"attention"``: equation 9 (default); ``"smoothed"``: the exact posterior of the
         motion given attention's readings.
+      first_looks: number of times that attention looks at a sequence's first frame, 1 by default.
       hypotheses: number of hypotheses about which of attention's readings belong to which object,
         see ``assignment``; 0: attention's own order (default).
       student_degrees: degrees of freedom of a Student t distribution of the readings, by which the
@@ -124,6 +125,7 @@ class Cannonball(SequenceModel):
         attention_frozen_updates=0,
         settling_start=0,
         posterior="attention",
+        first_looks=1,
         hypotheses=0,
         student_degrees=0.0,
         decoded_paths=0,
@@ -157,7 +159,7 @@ class Cannonball(SequenceModel):
         self.student_degrees = student_degrees
         self.decoded_paths = decoded_paths
         self.attention = RecurrentAttention(
-            max_objects, state_size, _POSITION_SIZE, name="attention"
+            max_objects, state_size, _POSITION_SIZE, first_looks=first_looks, name="attention"
         )
         self.renderer = RecurrentRenderer(frame_shape, state_size, _POSITION_SIZE, name="renderer")
         self.likelihood = BernoulliFrames(name="likelihood")
@@ -372,7 +374,7 @@ class Cannonball(SequenceModel):
 
         prior = tf.nn.log_softmax(self.motion.component_logits)
         start = (
-            self.attention.start(num_objects),
+            self.attention.start(num_objects, self.attention.project(frames[:, 0]), seen[:, 0]),
             ssm.initial_mean,
             ssm.initial_covariance,
             tf.zeros([batch, N, K]) + prior,

@@ -34,6 +34,12 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         "attention's readings.",
         choices=("attention", "smoothed"),
     )
+    first_looks: int = setting(
+        1,
+        "Number of times that attention looks at a sequence's first frame; 1 as in the paper.",
+        least=1,
+        most=100,
+    )
     hypotheses: int = setting(
         0,
         "Number of hypotheses about which of attention's readings belong to which object, weighed "
