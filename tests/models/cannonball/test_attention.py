@@ -62,8 +62,8 @@ def test_inference_follows_equation_8(attention):
 
 def test_an_object_hears_of_earlier_ones_only(attention):
     """States of the first objects do not depend on how many follow, but for their start."""
-    states = attention.start(COUNTS)
     projected = attention.project(FRAMES)[:, 0]
+    states = attention.start(COUNTS, projected)
     one = attention.step(states, projected).numpy()
     other = states.numpy()
     other[:, 2] += 1.0
@@ -73,9 +73,25 @@ def test_an_object_hears_of_earlier_ones_only(attention):
 
 
 def test_each_number_of_objects_has_its_own_start(attention):
-    starts = attention.start(np.array([1, 2, 3])).numpy()
+    starts = attention.start(np.array([1, 2, 3]), attention.project(FRAMES[:3, 0])).numpy()
     assert np.abs(starts[0, 0] - starts[1, 0]).max() > 1e-3
     assert np.abs(starts[1, 0] - starts[1, 1]).max() > 1e-3
+
+
+def test_several_looks_at_the_first_frame_are_like_several_such_frames(attention):
+    patient = RecurrentAttention.from_config(attention.get_config() | {"first_looks": 3})
+    patient.build((None, None, *SHAPE))
+    for one, two in zip(patient.variables, attention.variables, strict=True):
+        one.assign(two)
+    found = patient(FRAMES, COUNTS)
+    repeated = attention(np.concatenate([FRAMES[:, :1], FRAMES[:, :1], FRAMES], axis=1), COUNTS)
+    for one, two in zip(found, repeated, strict=True):
+        np.testing.assert_allclose(one, two[:, 2:], atol=1e-6)
+    # One that is missing is not looked at.
+    projected, seen = patient.project(FRAMES[:, 0]), np.array([1.0, 0.0, 1.0, 0.0])
+    starts = patient.start(COUNTS, projected, tf.constant(seen, tf.float32))
+    plain, looked = (layer.start(COUNTS, projected) for layer in (attention, patient))
+    np.testing.assert_array_equal(starts, np.where(seen[:, None, None] > 0, looked, plain))
 
 
 def test_rendering_follows_equation_1(renderer):
