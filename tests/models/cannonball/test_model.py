@@ -261,10 +261,10 @@ def test_hidden_frames_may_be_means_over_draws(model, method):
         np.testing.assert_array_equal(one, two)
     known = OBSERVED > 0
     np.testing.assert_allclose(drawn.frames[known], plain.frames[known], atol=1e-5)
-    noise = np.random.default_rng(5).normal(size=(4000, *plain.encodings.shape))
+    noise = np.random.default_rng(5).normal(size=(1000, *plain.encodings.shape))
     a = (plain.encodings + plain.encoding_stds * noise.astype(np.float32)).numpy()
-    decoded = model.decode(a.reshape(4000 * B, T, -1), np.tile(COUNTS, 4000)).numpy()
-    decoded = decoded.reshape(4000, B, T, *SHAPE)
+    decoded = model.decode(a.reshape(1000 * B, T, -1), np.tile(COUNTS, 1000)).numpy()
+    decoded = decoded.reshape(1000, B, T, *SHAPE)
     expected, spread = decoded.mean(0)[~known], decoded.std(0)[~known]
     # As the mean of 256 draws, and of evenly spread ones rather better.
     np.testing.assert_array_less(np.abs(drawn.frames[~known] - expected), spread / 4 + 1e-4)
