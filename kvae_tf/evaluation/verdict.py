@@ -27,7 +27,8 @@ about smoothing is not asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -90,14 +91,14 @@ class Answer(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """A question: its number, whether that is bad, its words, its format, and what to try."""
+    """A question: its number, whether that is bad, its words, its format, and what may help."""
 
     number: str
     is_bad: Callable[[float], bool]
     question: str
     limit: str
     form: Callable[[float], str]
-    advice: str
+    advice: tuple[str, ...]
 
 
 def _percent(share):
@@ -116,7 +117,7 @@ _RULES = {
         "Are there enough test sequences to say?",
         f"at least {FEWEST}",
         lambda x: f"{x:.0f}",
-        "--stride smaller, or more videos: the test part is too small to tell",
+        ("--stride smaller", "more sequences: the test part is too small to tell"),
     ),
     "collapsed": _Rule(
         "information",
@@ -124,7 +125,7 @@ _RULES = {
         "What do encodings say of their frame?",
         "at least 0.5 nats",
         _nats,
-        "--objective=constrained, or a larger --reconstruction_weight",
+        ("--objective=constrained", "a larger --reconstruction_weight"),
     ),
     "poor_reconstruction": _Rule(
         "reconstruction",
@@ -132,7 +133,11 @@ _RULES = {
         "Error of seen frames, of the moving pixels' standard deviation",
         "at most 35 %",
         _percent,
-        "--encoding_size larger, with twice as large a --latent_size, or more --epochs",
+        (
+            "--encoding_size larger, with twice as large a --latent_size",
+            "--state_size larger",
+            "more --epochs",
+        ),
     ),
     "no_dynamics": _Rule(
         "to_last_frame",
@@ -140,7 +145,7 @@ _RULES = {
         "Error of hidden frames, of that of the last frame repeated",
         "at most 75 %",
         _percent,
-        "--objective=constrained, or a smaller --reconstruction_weight",
+        ("--objective=constrained", "a smaller --reconstruction_weight"),
     ),
     "no_smoothing": _Rule(
         "to_filtering",
@@ -148,7 +153,7 @@ _RULES = {
         "Error of hidden frames, of that from earlier frames only",
         "below 100 %",
         _percent,
-        "--missing_rate=0.8 --mixed_rates, so that training sees gaps",
+        ("--missing_rate=0.8 --mixed_rates, so that training sees gaps",),
     ),
     "poor_generation": _Rule(
         "generation",
@@ -156,7 +161,7 @@ _RULES = {
         "Spread of generated frames, of that of real ones",
         "at least 50 %",
         _percent,
-        "--learn_initial and --learn_noise",
+        ("--learn_initial and --learn_noise", "more --epochs"),
     ),
 }
 WORDS = (*_RULES, "good")
@@ -171,9 +176,17 @@ def word(questions: Questions) -> str:
     return "good"
 
 
-def advice(verdict: str) -> str:
-    """The flag to try next, in words; empty where the verdict is good."""
-    return _RULES[verdict].advice if verdict in _RULES else ""
+def advice(verdict: str, flags: Collection[str] | None = None) -> str:
+    """The flags to try next, in words; empty where the verdict is good.
+
+    Args:
+      verdict: out of ``WORDS``.
+      flags: names of the flags that the model has; None: any (default).
+    """
+    ways = _RULES[verdict].advice if verdict in _RULES else ()
+    if flags is not None:
+        ways = [way for way in ways if set(re.findall(r"--(\w+)", way)) <= set(flags)]
+    return ", or ".join(ways)
 
 
 def ask(model: VideoModel, data: SequenceData) -> Questions:
@@ -318,11 +331,12 @@ def answers(metrics: Mapping[str, object]) -> list[Answer]:
     ]
 
 
-def paragraph(metrics: Mapping[str, object]) -> str:
+def paragraph(metrics: Mapping[str, object], flags: Collection[str] | None = None) -> str:
     """The verdict in plain words; empty where metrics hold none.
 
     Args:
       metrics: what ``judge`` gives, among other metrics.
+      flags: names of the flags that the model has, as ``advice`` takes them.
     """
     found = metrics.get("verdict")
     if found not in WORDS:
@@ -345,8 +359,8 @@ def paragraph(metrics: Mapping[str, object]) -> str:
         sentences.append(
             f"Generated frames vary by {_percent(number('generation'))} of what real ones do."
         )
-    if advice(found):
-        sentences.append(f"To try next: {advice(found)}.")
+    if advice(found, flags):
+        sentences.append(f"To try next: {advice(found, flags)}.")
     return " ".join(sentences)
 
 

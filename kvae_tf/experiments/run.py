@@ -93,7 +93,7 @@ def execute(
         if training_only or not is_chief:
             return Outcome(model, {})
         metrics = _evaluate(model, settings, splits, run_dir) | more
-        _write_verdict(run_dir / "logs" / "test", metrics)
+        _write_verdict(run_dir / "logs" / "test", metrics, settings)
         export(model, version_dir)
         _describe(version_dir, settings, model, metrics, splits, run_dir)
         # Last: it says that the run is finished.
@@ -101,8 +101,9 @@ def execute(
     for name, value in metrics.items():
         print(f"{name}: {evaluation.format_value(value)}")
     print(f"SavedModel: {version_dir}")
-    if evaluation.paragraph(metrics):
-        print(evaluation.paragraph(metrics))
+    words = evaluation.paragraph(metrics, settings.to_dict())
+    if words:
+        print(words)
     return Outcome(model, metrics)
 
 
@@ -264,9 +265,9 @@ def _evaluate(model, settings, splits, run_dir):
     return metrics
 
 
-def _write_verdict(logs, metrics):
+def _write_verdict(logs, metrics, settings):
     """Writes the verdict as TensorBoard text, where there is one."""
-    words = evaluation.paragraph(metrics)
+    words = evaluation.paragraph(metrics, settings.to_dict())
     if not words:
         return
     writer = tf.summary.create_file_writer(str(logs))

@@ -99,7 +99,7 @@ def write(
         control_size=model.control_size,
         parts=spec.describe(settings),
         parameters=model.num_parameters,
-        verdict=_verdict(metrics),
+        verdict=_verdict(metrics, flags),
         results=_results(metrics),
         floor="" if floor is None else f", with a variance floor of {floor:g}",
         bound=model.bound_name,
@@ -113,9 +113,9 @@ def write(
     )
 
 
-def _verdict(metrics):
+def _verdict(metrics, flags):
     """A paragraph; empty where metrics hold no verdict."""
-    words = paragraph(metrics)
+    words = paragraph(metrics, flags)
     return f"**Verdict: {_code(metrics['verdict'])}.** {_text(words)}\n\n" if words else ""
 
 

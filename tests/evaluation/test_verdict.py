@@ -1,5 +1,8 @@
 """Each word of the verdict, on made-up models that are good or bad at one thing."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +10,9 @@ import tensorflow as tf
 from kvae_tf import evaluation
 from kvae_tf.data import SequenceData
 from kvae_tf.evaluation import verdict
+from kvae_tf.experiments import settings
 from kvae_tf.layers import Encoding
+from kvae_tf.models import registry
 from kvae_tf.models.contract import Frames
 
 N, T, SIZE = 24, 13, 8
@@ -85,6 +90,17 @@ def test_each_word(name):
     answers = evaluation.answers(found)
     assert len(answers) == len(evaluation.VERDICTS) - 1
     assert any(answer.is_bad for answer in answers) == (name != "good")
+
+
+@pytest.mark.parametrize("model", registry.names())
+@pytest.mark.parametrize("name", set(BAD) - {"good"})
+def test_advice_names_flags_of_the_model_only(name, model):
+    flags = {
+        field.name for part in settings.parts(model).values() for field in dataclasses.fields(part)
+    }
+    found = verdict.advice(name, flags)
+    assert set(re.findall(r"--(\w+)", found)) <= flags
+    assert found
 
 
 def test_few_sequences():

@@ -44,7 +44,7 @@ def write(folder: Path, output: Path) -> None:
     is_vector = _is_vector(folder)
     evaluated = pictures.read(folder / "evaluation")
     sections = [
-        page.section("Verdict", *_verdict(metrics, is_vector))
+        page.section("Verdict", *_verdict(metrics, settings, is_vector))
         if is_finished
         else page.section("Not finished", page.paragraph(_unfinished(folder, settings))),
         page.section("Vectors" if is_vector else "Frames", *pictures.films(films, is_vector)),
@@ -98,9 +98,9 @@ def _duration(seconds):
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
-def _verdict(metrics, is_vector):
+def _verdict(metrics, settings, is_vector):
     """Label, paragraph and questions; else why there are none."""
-    text = evaluation.paragraph(metrics)
+    text = evaluation.paragraph(metrics, settings)
     if not text:
         return [page.paragraph(_without_verdict(metrics, is_vector))]
     found = metrics["verdict"]
