@@ -41,7 +41,7 @@ __all__ = [
     "train",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Imported when first asked for, since TensorFlow takes its time: name -> module, name there.
 _PUBLIC = {

@@ -192,8 +192,8 @@ class DVBF(NonlinearSSM):
         """``training_bound``, a share of the sequences starting at a wrong state.
 
         That state is a draw from the prior, moved at random, and the frames that the initial
-        network would have read do not count. Training sequences are short, so recognition has
-        hardly seen a state that is off; in a long sequence small errors add up to one.
+        network would have read do not count. So recognition learns to correct states that are off,
+        without which a filter of long sequences may be lost.
         """
         sampler = lgssm.as_sampler(seed)
         *_, own = sampler.split(3)  # the first two are those of ``_walk``
