@@ -44,7 +44,9 @@ def score(model: VideoModel, clip: Clip) -> Scores:
     query = compiled_queries.score(model)
     parts = []
     for first, start, stop in videos.blocks(len(clip.frames)):
-        found = query(*(x[np.newaxis, first:stop] for x in clip))
+        block = clip.cut(first, stop)
+        given = (x[np.newaxis] for x in (block.frames, block.observed, block.controls))
+        found = query(*given, **videos.also_known(model, block))
         parts.append([x.numpy()[0, start - first :] for x in found])
     return Scores(*map(np.concatenate, zip(*parts, strict=True)))
 

@@ -21,7 +21,9 @@ from kvae_tf.data import annotations, memory, storage, video
 from kvae_tf.data.archives import HDF5, load_sequences
 from kvae_tf.data.clips import Clip
 from kvae_tf.errors import UserError
+from kvae_tf.evaluation.masked_batches import timed
 from kvae_tf.export.loading import LoadedModel
+from kvae_tf.models.contract import VideoModel
 from kvae_tf.visualisation import films, images
 
 _BLOCK, _CONTEXT = 1000, 100  # frames
@@ -91,7 +93,13 @@ def read(
         if not 0 <= sequence < len(sequences):
             raise UserError(f"--sequence is {sequence}, expected 0 to {len(sequences) - 1}")
         chosen = sequences.select(slice(sequence, sequence + 1))
-        clip = Clip(chosen.unit_frames[0], chosen.observed[0], chosen.controls[0])
+        clip = Clip(
+            chosen.unit_frames[0],
+            chosen.observed[0],
+            chosen.controls[0],
+            None if chosen.times is None else chosen.times[0],
+            None if chosen.num_objects is None else int(chosen.num_objects[0]),
+        )
     else:
         clip = _read_video(path, model, crop, annotations_path, ahead, max_memory)
     if clip.frames.shape[1:] != model.frame_shape:
@@ -122,8 +130,7 @@ def impute(model: LoadedModel, clip: Clip, method: str = "") -> VideoPrediction:
     length, parts = len(clip.frames), []
     for first, start, stop in blocks(length):
         last = min(stop + _CONTEXT, length)
-        part = Clip(*(x[first:last] for x in clip))
-        prediction = _impute(model, part, method)
+        prediction = _impute(model, clip.cut(first, last), method)
         parts.append(VideoPrediction(*(x[start - first : stop - first] for x in prediction)))
     return VideoPrediction(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -157,13 +164,25 @@ def forecast(model: LoadedModel, clip: Clip, num_steps: int) -> VideoPrediction:
     if num_steps < 1:
         raise UserError(f"--steps is {num_steps}, expected at least 1")
     first = max(len(clip.frames) - _BLOCK, 0)
-    clip = Clip(*(x[first:] for x in clip))
+    clip = clip.cut(first)
     lacking = max(len(clip.frames) + num_steps - len(clip.controls), 0)
     controls = np.pad(clip.controls, [(0, lacking), (0, 0)])
     result = model.forecast(
-        clip.frames[np.newaxis], clip.observed[np.newaxis], controls[np.newaxis], num_steps
-    )
-    return _prediction(model, result, None)
+        clip.frames[np.newaxis], clip.observed[np.newaxis], controls[np.newaxis], num_steps,
+        **also_known(model, clip),
+    )  # fmt: skip
+    return _prediction(model, result, None, clip)
+
+
+def also_known(model: VideoModel, clip: Clip) -> dict[str, np.ndarray]:
+    """What a query of a clip is told beside frames, mask and controls, by name.
+
+    Args:
+      model: the model that is asked.
+      clip: the video.
+    """
+    times = None if clip.times is None else clip.times[np.newaxis]
+    return timed(model, times) | _counted(model, clip, 1)
 
 
 def write(
@@ -261,15 +280,24 @@ def _mask(hidden, length):
 
 def _impute(model, clip, method):
     inputs = clip.frames[np.newaxis], clip.observed[np.newaxis], clip.controls[np.newaxis]
-    result = model.impute(*inputs, method=method)
+    of = also_known(model, clip)
+    result = model.impute(*inputs, method=method, **of)
     query = method if method in model.supports else None
-    covariances = getattr(model, query)(*inputs).covariances if query else None
-    return _prediction(model, result, covariances)
+    covariances = getattr(model, query)(*inputs, **of).covariances if query else None
+    return _prediction(model, result, covariances, clip)
 
 
-def _prediction(model, result, covariances):
+def _counted(model, clip, batch_size):
+    """The argument ``num_objects`` of a query, by name; none where nothing is counted."""
+    if clip.num_objects is None or not model.max_objects:
+        return {}
+    return {"num_objects": np.full(batch_size, clip.num_objects, np.int32)}
+
+
+def _prediction(model, result, covariances, clip):
     draws = tf.random.stateless_normal([_DRAWS, *result.encodings.shape[1:]], [0, 0])
-    frames = model.decode(result.encodings + result.encoding_stds * draws)
+    drawn = result.encodings + result.encoding_stds * draws
+    frames = model.decode(drawn, **_counted(model, clip, _DRAWS))
     latents = result.latents[0].numpy()
     variances = np.zeros((len(latents), 0)) if covariances is None else np.maximum(
         tf.linalg.diag_part(covariances)[0].numpy(), 0.0

@@ -24,11 +24,20 @@ class Clip(NamedTuple):
       frames: ``[T, H, W, C]`` uint8.
       observed: ``[T]`` float32, 1 = seen.
       controls: ``[T, U]`` float32.
+      times: ``[T]`` seconds; None: frames are equally spaced.
+      num_objects: number of objects; None: unknown.
     """
 
     frames: np.ndarray
     observed: np.ndarray
     controls: np.ndarray
+    times: np.ndarray | None = None
+    num_objects: int | None = None
+
+    def cut(self, start: int, end: int | None = None) -> Clip:
+        """The steps from ``start`` to before ``end``; None: to the last one (default)."""
+        *arrays, count = self
+        return Clip(*(None if x is None else x[start:end] for x in arrays), count)
 
 
 def load_video(
@@ -141,7 +150,7 @@ def _deal(clips, fractions, seed, path):
         ends = np.rint(shares * len(clip.frames)).astype(int)
         for part, start, end in zip(parts, [0, *ends[:-1]], ends, strict=True):
             if end - start >= 2:
-                part.append(Clip(*(x[start:end] for x in clip)))
+                part.append(clip.cut(start, end))
     for name, part in zip(Splits._fields, parts, strict=True):
         if not part:
             count = sum(len(clip.frames) for clip in clips)
@@ -157,7 +166,7 @@ def _cut(clip, window, stride):
     if not window or length <= window:
         return [clip]
     starts = [*range(0, length - window, stride), length - window]
-    return [Clip(*(x[start : start + window] for x in clip)) for start in starts]
+    return [clip.cut(start, start + window) for start in starts]
 
 
 def _joined(clips, length):

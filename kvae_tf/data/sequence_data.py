@@ -274,7 +274,7 @@ class Splits(NamedTuple):
 
 
 def check_alike(train: SequenceData, part: SequenceData, name: str, source: str) -> None:
-    """Raises a ``UserError`` where frames or controls of two parts have other shapes.
+    """Raises a ``UserError`` where two parts differ in shapes, or in what is known of objects.
 
     Args:
       train: the training part.
@@ -288,6 +288,17 @@ def check_alike(train: SequenceData, part: SequenceData, name: str, source: str)
             raise UserError(
                 f"{source}: the {name} part has {what} {value}; expected {expected}, as in train"
             )
+    counts, theirs = train.num_objects, part.num_objects
+    if (counts is None) != (theirs is None):
+        raise UserError(
+            f"{source}: the {name} part {'has' if counts is None else 'lacks'} num_objects; "
+            f"expected {'none' if counts is None else 'it'}, as in train"
+        )
+    if counts is not None and theirs.max() > counts.max():
+        raise UserError(
+            f"{source}: the {name} part has up to {theirs.max()} objects; expected at most "
+            f"{counts.max()}, as in train"
+        )
 
 
 def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> Splits:
@@ -300,10 +311,14 @@ def split(data: SequenceData, fractions: Sequence[float] = FRACTIONS, seed: int 
       seed: seed of the shuffle, a non-negative int; 0 by default.
 
     Raises:
-      UserError: ``fractions`` are no shares, or leave a part empty or without a seen frame.
+      UserError: ``fractions`` are no shares, or leave a part empty or without a seen frame; or
+        another part has more objects than train.
     """
     shares = dict(zip(Splits._fields, number_checks.fractions(fractions), strict=True))
-    return Splits(**partition(data, shares, seed))
+    parts = partition(data, shares, seed)
+    for name in ("validation", "test"):
+        check_alike(parts["train"], parts[name], name, "a random split")
+    return Splits(**parts)
 
 
 def partition(data: SequenceData, shares: dict[str, float], seed: int) -> dict[str, SequenceData]:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData
+from kvae_tf.evaluation.imputation import last_seen
 from kvae_tf.evaluation.masked_batches import also_known, masked_batches
 from kvae_tf.evaluation.pixels import incorrect_pixels, wasserstein
 from kvae_tf.models.contract import VideoModel
@@ -46,7 +47,7 @@ def forecast_errors(
     forecast = tf.function(
         lambda *seen, **of: model.forecast(*seen, num_steps=num_steps, **of).frames, autograph=False
     )
-    errors = {"model": ([], []), "last_frame": ([], [])}
+    errors, known = {"model": ([], []), "last_frame": ([], [])}, []
     for batch, rows in masked_batches(data, data.observed):
         frames = batch["frames"]
         ahead = forecast(
@@ -54,9 +55,12 @@ def forecast_errors(
             **also_known(model, batch),
         )  # fmt: skip
         truth, kept = frames[:, context:], rows.stop - rows.start
+        # A frame that is missing is no truth.
+        known.append(batch["known"][:kept, context:] > 0)
+        last = last_seen(frames, batch["observed"])[:, context - 1 : context]
         guesses = {
             "model": ahead.numpy(),
-            "last_frame": np.repeat(frames[:, context - 1 : context], num_steps, axis=1),
+            "last_frame": np.repeat(last, num_steps, axis=1),
         }
         for name, guess in guesses.items():
             errors[name][0].append(incorrect_pixels(guess, truth)[:kept])
@@ -67,12 +71,15 @@ def forecast_errors(
                 ]
             )
     return tuple(
-        ForecastErrors(*(column for batches in pair for column in _mean_and_error(batches)))
+        ForecastErrors(*(column for batches in pair for column in _mean_and_error(batches, known)))
         for pair in errors.values()
     )
 
 
-def _mean_and_error(batches):
-    values = np.concatenate(batches)  # [N, K]
-    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
-    return values.mean(axis=0).tolist(), (spread / np.sqrt(len(values))).tolist()
+def _mean_and_error(batches, known):
+    """Means over the sequences whose frame is known, and their standard errors, ``[K]`` each."""
+    columns = np.ma.masked_array(np.concatenate(batches), ~np.concatenate(known))  # [N, K]
+    counts = columns.count(axis=0)
+    spread = columns.std(axis=0) * np.sqrt(counts / np.maximum(counts - 1, 1))
+    errors = spread / np.sqrt(np.maximum(counts, 1))
+    return columns.mean(axis=0).filled(np.nan).tolist(), errors.filled(np.nan).tolist()

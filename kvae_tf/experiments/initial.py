@@ -41,7 +41,7 @@ def complete(values: dict[str, object]) -> dict[str, object]:
     fields = [
         field
         for field in dataclasses.fields(registry.get(description.model).settings)
-        if field.name in description.arguments
+        if field.name in description.arguments or field.metadata["after_training"]
     ]
     known = {f.name: _plain(theirs.get(f.name, f.default)) for f in fields}
     known["model"] = description.model

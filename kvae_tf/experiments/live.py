@@ -45,6 +45,8 @@ def from_source(source: Source) -> SequenceModel:
         restore(model, settings, like, source.path)
     else:
         weights.read(source.weights, model)
+        if model.weight_updates:  # they are done
+            model.weight_updates, model.reconstruction_weight = 0, 1.0
         model.compile(
             optimizer=optimizer(model, settings.plan, like), jit_compile=jit(settings.plan)
         )

@@ -14,7 +14,8 @@ block by block: a Taylor series over Δ / 2^k, then k times
     A <- A A,    offset <- A offset + offset,    Q <- A Q Aᵀ + Q
 
 so that the exponential of -F is never formed, which overflows where a stable system runs for long,
-and Q is a sum of positive terms. All of it is in float64, as in the rest of the package.
+and Q is a sum of positive terms. Instead of A it is E = A - I that is squared, E <- 2 E + E², which
+keeps its digits for a short time. All of it is in float64, as in the rest of the package.
 
 Q is a full matrix, but the engine takes diagonal noise. ``decorrelated`` changes coordinates: with
 Q_t = U_t D_t U_tᵀ, U_t upper triangular with a diagonal of ones, the states U_t⁻¹ z_{t+1} have the
@@ -30,9 +31,10 @@ import tensorflow as tf
 from kvae_tf.lgssm import steps
 from kvae_tf.lgssm.model import LGSSM
 
-# The series is exact to float64 for |F| Δ up to 60, and to 1e-6 for 250.
-_SQUARINGS = 10
+# The series is exact to float64 for |F| Δ up to 15,000, and to 1e-6 for LARGEST.
+_SQUARINGS = 18
 _TERMS = 8
+LARGEST = 60_000.0  # largest |F| Δ, the sum of a row
 
 
 class Discretised(NamedTuple):
@@ -63,7 +65,8 @@ def discretise(drift, offset, density, interval) -> Discretised:
       interval: Δ, ``[...]``, not negative. All four are broadcast against each other.
 
     Returns:
-      ``Discretised``, float64.
+      ``Discretised``, float64; NaN where Δ is negative, or the largest sum |F| of a row's absolute
+      values, times Δ, is beyond ``LARGEST``.
     """
     drift, offset, density, interval = (
         tf.cast(tf.convert_to_tensor(x), tf.float64) for x in (drift, offset, density, interval)
@@ -96,7 +99,9 @@ def discretise_batch_last(drift, offset, density, interval) -> Discretised:
     Returns:
       ``Discretised``: ``[n, n, B]``, ``[n, B]`` and ``[n, n, B]``.
     """
-    h = interval / 2.0**_SQUARINGS
+    size = tf.reduce_max(tf.reduce_sum(tf.abs(drift), axis=1), axis=0) * interval
+    is_right = (interval >= 0.0) & (size <= LARGEST)
+    h = tf.where(is_right, interval, float("nan")) / 2.0**_SQUARINGS
     x = drift * h
     zeros = tf.zeros_like(x)
     one = steps.add_diagonal(zeros, tf.ones_like(zeros[0]))
@@ -104,7 +109,7 @@ def discretise_batch_last(drift, offset, density, interval) -> Discretised:
     for j in range(_TERMS, 1, -1):
         series = one + steps.matmul(x, series) / j
         moved = offset + steps.matvec(x, moved) / j
-    transition, moved = one + steps.matmul(x, series), h * moved
+    change, moved = steps.matmul(x, series), h * moved
     term = steps.add_diagonal(zeros, h * density)
     noise = term
     for j in range(2, _TERMS + 1):
@@ -112,10 +117,10 @@ def discretise_batch_last(drift, offset, density, interval) -> Discretised:
         term = (half + steps.transpose(half)) / j
         noise += term
     for _ in range(_SQUARINGS):
-        moved += steps.matvec(transition, moved)
-        noise += steps.congruence(transition, noise)
-        transition = steps.matmul(transition, transition)
-    return Discretised(transition, moved, noise)
+        moved += moved + steps.matvec(change, moved)
+        noise += steps.congruence(one + change, noise)
+        change += change + steps.matmul(change, change)
+    return Discretised(one + change, moved, noise)
 
 
 class Decorrelated(NamedTuple):

@@ -18,6 +18,7 @@ from kvae_tf.lgssm import Sampler
 from kvae_tf.models.contract import Frames
 
 _ROUND = 32  # frames
+_FARTHEST = 10_000  # time units after the last frame, each of which is a step
 _MOST = 2**31 - 1  # sequences or steps, int32
 TOLERANCE = 1e-6  # by which a float pixel may leave [0, 1]
 
@@ -320,7 +321,8 @@ def check_at(model, at, times, given: Inputs) -> tf.Tensor:
       given: the checked inputs.
 
     Raises:
-      UserError: the model reads no times, or ``at`` has another shape or value.
+      UserError: the model reads no times, or ``at`` has another shape or value, or lies more than
+        10,000 time units after the last frame.
     """
     _need_times(model, "at")
     at = _array("at", at)
@@ -335,6 +337,14 @@ def check_at(model, at, times, given: Inputs) -> tf.Tensor:
     since = values.astype(np.float64) - start
     if not np.isfinite(since).all() or (since < 0.0).any():
         raise UserError("at holds times before the first frame, or no finite ones; expected later")
+    last = _known(times_of(model, given)[:, -1:])
+    if last is not None:
+        after = float((since - last).max())
+        if after > _FARTHEST * model.time_unit:
+            raise UserError(
+                f"at holds a time {after:.6g} seconds after the last frame, expected at most "
+                f"{_FARTHEST * model.time_unit:.6g}: do at and times count from the same origin?"
+            )
     return tf.convert_to_tensor(since.astype(np.float32))
 
 

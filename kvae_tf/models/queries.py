@@ -134,8 +134,9 @@ class Queries:
           times: ``[B, T]`` seconds at which the frames were taken, strictly increasing, for models
             in continuous time; None: equally spaced (default).
           at: ``[B, R]`` seconds, in any order, from the first frame on, for models in continuous
-            time: the answer is about these times, in place of the frames'. None: about the frames
-            (default).
+            time: the answer is about these times, in place of the frames', and follows the mean
+            where a model has several ``paths``. At most 10,000 time units after the last frame.
+            None: about the frames (default).
 
         Returns:
           ``Frames``.

@@ -60,6 +60,19 @@ class PhasedAdam(keras.optimizers.Adam):
         m, v = tf.convert_to_tensor(m), tf.convert_to_tensor(v)
         self.assign_sub(variable, rate * m / (tf.sqrt(v) + self.epsilon))
 
+    def forget(self, variables):
+        """Sets moments and counts of some variables back, as before their first update.
+
+        A variable of which a part rests from now on would else go on moving as a whole.
+
+        Args:
+          variables: some of those that ``build`` was given.
+        """
+        for variable in variables:
+            index = self._get_variable_index(variable)
+            for state in (self._momentums[index], self._velocities[index], self._counts[index]):
+                state.assign(tf.zeros_like(state))
+
     def get_config(self):
         """The constructor's arguments; ``quick_variables`` of a built optimiser as positions."""
         quick = self._quick if self.built else []

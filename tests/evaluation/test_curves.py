@@ -101,6 +101,29 @@ def test_importance_bound_is_a_mean_of_weights(data):
     np.testing.assert_allclose(found, np.log(2.5) / T, rtol=1e-5)
 
 
+def test_forecasts_of_missing_frames_do_not_count(data):
+    """Half of the sequences end a frame before the others: of the last frame only these count."""
+    observed = np.ones((N, T), np.float32)
+    observed[: N // 2, -1] = 0
+    shorter = SequenceData.from_arrays(data.frames, observed=observed)
+    whole = data.select(slice(N // 2, None))
+    found, expected = (
+        evaluation.forecast_errors(Filler(), some, context=6) for some in (shorter, whole)
+    )
+    for one, two in zip(found, expected, strict=True):
+        for name in one._fields:
+            np.testing.assert_allclose(getattr(one, name)[-1], getattr(two, name)[-1], rtol=1e-5)
+
+
+def test_the_last_frame_repeated_is_one_that_was_seen(data):
+    observed = np.ones((N, T), np.float32)
+    observed[:, 5] = 0
+    _, last = evaluation.forecast_errors(
+        Filler(), SequenceData.from_arrays(data.frames, observed=observed), context=6
+    )
+    assert max(last.incorrect_pixels) == 0.0
+
+
 def test_forecast_errors(data):
     model, last = evaluation.forecast_errors(Filler(), data, context=6)
     np.testing.assert_allclose(model.incorrect_pixels, [1 - BRIGHT / N] * 3, rtol=1e-6)

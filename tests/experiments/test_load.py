@@ -12,7 +12,8 @@ from conftest import SAVED_MODELS
 import kvae_tf
 from kvae_tf.data import storage
 from kvae_tf.errors import UserError
-from kvae_tf.experiments import package_data, recover, sources
+from kvae_tf.experiments import initial, package_data, recover, sources
+from kvae_tf.experiments.settings import Settings
 from kvae_tf.export import weights
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.models import DKF
@@ -60,6 +61,15 @@ def test_the_live_model_answers_as_the_export(name):
     assert min(max(answers.values()) for answers in found) < 1e-4
     assert live.optimizer.iterations.numpy() == 0
     assert live.optimizer.built
+    assert (live.weight_updates, live.reconstruction_weight) == (0, 1.0)  # its training is over
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_may_start_from_every_export(name):
+    world = json.loads((SAVED_MODELS / name / "settings.json").read_text())["dataset"]
+    given = {"init_from": name, "dataset": world, "run_dir": "unused"}
+    settings = Settings.from_dict(initial.complete(given))
+    assert settings.model_name == weights.read_description(SAVED_MODELS / name / "model.json").model
 
 
 def test_what_names_an_export(pendulum, tmp_path, monkeypatch):

@@ -85,6 +85,23 @@ def test_no_time_and_a_long_time():
     np.testing.assert_allclose(rested.noise, settled, rtol=1e-7)
 
 
+@pytest.mark.parametrize("interval", [300.0, 3000.0, 15_000.0, 59_000.0, 61_000.0, -3.0])
+def test_a_gap_is_right_or_not_a_number(interval):
+    """At rest after a long time, decaying and turning; of what is too long nothing is said."""
+    turning = np.array([[-0.01, 1.0], [-1.0, -0.01]])
+    for drift in (np.array([[-1.0]]), turning):
+        n = len(drift)
+        found = continuous.discretise(drift, np.ones(n), np.full(n, 2.0), np.float64(interval))
+        if not 0.0 <= interval * np.abs(drift).sum(1).max() <= continuous.LARGEST:
+            assert all(np.isnan(x).all() for x in found)
+            continue
+        np.testing.assert_allclose(found.transition, expm(drift * interval), atol=1e-6)
+        settled = solve_continuous_lyapunov(drift, -2.0 * np.eye(n))
+        grown = expm(drift * interval)
+        np.testing.assert_allclose(found.noise, settled - grown @ settled @ grown.T, rtol=1e-5,
+                                   atol=1e-6)  # fmt: skip
+
+
 def test_leading_axes_are_free():
     rng = np.random.default_rng(4)
     drift, offset, density = rng.normal(size=(5, 2, 2)), rng.normal(size=2), rng.random((3, 1, 2))
@@ -111,9 +128,12 @@ def test_gradients_are_those_of_differences(interval):
         value = total(*values)
     rng = np.random.default_rng(6)
     for i, gradient in enumerate(tape.gradient(value, values)):
-        way = rng.normal(size=values[i].shape)
-        ends = [[*values[:i], values[i] + sign * 1e-6 * way, *values[i + 1 :]] for sign in (1, -1)]
-        slope = (total(*ends[0]) - total(*ends[1])) / 2e-6
+        way = np.abs(rng.normal(size=values[i].shape))  # no time is negative
+        weights = {0: -3.0, 1: 4.0, 2: -1.0} if interval == 0.0 else {1: 1.0, -1: -1.0}
+        slope = sum(
+            weight * total(*values[:i], values[i] + place * 1e-6 * way, *values[i + 1 :])
+            for place, weight in weights.items()
+        ) / 2e-6  # fmt: skip
         np.testing.assert_allclose(np.sum(gradient * way), slope, rtol=1e-5, atol=1e-7)
 
 

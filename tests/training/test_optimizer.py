@@ -57,6 +57,22 @@ def test_quick_variables_take_longer_steps():
     np.testing.assert_allclose(quick.numpy(), 5 * slow.numpy(), rtol=1e-5)
 
 
+def test_a_part_that_rests_does_not_move_after_the_rest_is_forgotten():
+    """As with a fresh Adam from there on; without it the old momentum moves all entries."""
+    variable = keras.Variable(np.zeros(3, np.float32))
+    optimizer = PhasedAdam(0.1)
+    optimizer.build([variable])
+    for gradient in GRADIENTS[:10]:
+        optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+    before, later = variable.numpy().copy(), GRADIENTS[10:] * [0.0, 0.0, 1.0]
+    optimizer.forget([variable])
+    for gradient in later:
+        optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+    np.testing.assert_array_equal(variable.numpy()[:2], before[:2])
+    expected = run(PhasedAdam(0.1), later)[-1]
+    np.testing.assert_allclose(variable.numpy() - before, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_each_leg_counts_from_its_start():
     first, second = schedules.CosineDecay(0.1, 10), schedules.ExponentialDecay(0.5, 4, 0.5)
     legs = PiecewiseSchedule([SchedulePiece(10, first), SchedulePiece(5, second)])

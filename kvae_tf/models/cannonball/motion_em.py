@@ -119,13 +119,17 @@ def read(
 
     Args:
       model: a built model.
-      data: sequences with ``num_objects``; L is the number of objects of all sequences.
+      data: the sequences; L is the number of objects of all of them. Without ``num_objects`` each
+        shows ``max_objects``.
       query: of frames and ``num_objects``; None: ``model.locate`` (default).
     """
     locate, moments = tf.function(query or model.locate, autograph=False), []
     for batch in evaluation_batches(data, min(_BATCH, len(data))):
-        q = locate(batch["frames"], num_objects=batch.get("num_objects"))
-        counts = np.where(batch["weight"] > 0, batch["num_objects"], 0)  # padding has no objects
+        counts = batch.get("num_objects")
+        if counts is None:
+            counts = np.full(len(batch["frames"]), model.max_objects, np.int32)
+        q = locate(batch["frames"], num_objects=counts)
+        counts = np.where(batch["weight"] > 0, counts, 0)  # padding has no objects
         present = np.arange(model.max_objects) < counts[:, np.newaxis]
         moments.append([np.swapaxes(x.numpy(), 1, 2)[present] for x in q])
     readings, stds = map(np.concatenate, zip(*moments, strict=True))

@@ -174,5 +174,6 @@ SPEC = ModelSpec(
     describe=_describe,
     studies=(*FRAME_STUDIES, *OBJECT_STUDIES),
     from_data=("max_objects",),
+    first_updates=("kl_updates", "frozen_updates", "attention_frozen_updates"),
     older_exports=lambda values: {"elbo_is_log_weight": values.get("posterior") == "smoothed"},
 )

@@ -45,6 +45,7 @@ SPEC = ModelSpec(
     settings=DKFSettings,
     create=_create,
     describe=_describe,
+    first_updates=("annealing_updates", "floor_updates"),
     # Its filter reads the frames anew for each step: not 500 of them.
     studies=(*FRAME_STUDIES, *(name for name in STATE_STUDIES if name != "long_filtering")),
 )

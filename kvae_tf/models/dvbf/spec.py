@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kvae_tf.data.settings import setting
 from kvae_tf.errors import UserError
 from kvae_tf.models.dvbf.model import DVBF
+from kvae_tf.models.dvbf.recovery import Recovery
 from kvae_tf.models.settings import NonlinearSettings, SchedulePart
 from kvae_tf.models.spec import ModelSpec, Setup
 
@@ -94,6 +95,11 @@ def _create(setup: Setup) -> DVBF:
     )
 
 
+def _callbacks(setup: Setup) -> list[Recovery]:
+    recovery = setup.settings.recovery_epochs
+    return [Recovery(setup.epochs - recovery)] if recovery else []
+
+
 def _describe(settings: DVBFSettings) -> str:
     return (
         f"{settings.latent_size}-dimensional latent states, "
@@ -110,6 +116,8 @@ SPEC = ModelSpec(
     "Models from Raw Data",
     settings=DVBFSettings,
     create=_create,
+    callbacks=_callbacks,
+    first_updates=("annealing_updates", "floor_updates"),
     describe=_describe,
     older_exports=lambda values: {"filter_warmup": values.get("initial_frames", 1) - 1},
 )
