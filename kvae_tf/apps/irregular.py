@@ -74,6 +74,7 @@ def compare(
     drawn = bouncing_ball.splits(_WORLD, seed, sizes, _FRAMES, **path)
     own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
     if model == "continuous":
+        own["time"] = "continuous"
         splits = drawn
     else:
         own |= {"time": "discrete", "time_parts": 1}
@@ -117,9 +118,8 @@ def forecast(
     whole = bouncing_ball.splits(_WORLD, seed, (1, 1, test_sequences), _FRAMES + _HORIZON).test
     parts = [_some_missing(part, _FRAMES, seed + i) for i, part in enumerate((*known[:2], whole))]
     own = {"path_frames": 0, "dataset": IN_MEMORY, "seed": seed, "run_dir": run_dir}
-    own["time_parts"] = 1
+    own |= {"time_parts": 1, "time": "discrete" if model == "gaps" else "continuous"}
     if model == "gaps":
-        own["time"] = "discrete"
         parts = [dataclasses.replace(part, times=None) for part in parts]
     splits = data.Splits(*parts)
     trained, spent = _trained(config, splits, own | flags)

@@ -173,6 +173,11 @@ class DataSettings:
         check_count(self, "crop", 4)
         if self.missing_rate == 1.0 and not self.first_seen:
             raise UserError("--missing_rate is 1, expected less, or --first_seen of at least 1")
+        for name in ("mixed_rates", "fixed_masks"):
+            if getattr(self, name) and not self.missing_rate:
+                raise UserError(
+                    f"--{name} is set, expected a --missing_rate above 0, or no --{name}"
+                )
 
     def check_use(self, is_video: bool) -> None:
         """Raises a ``UserError`` where a setting of videos is given for other data.

@@ -53,6 +53,44 @@ def check_model(model, validate: bool = False, positive: bool = False) -> None:
             _check_covariance(name, values, positive)
 
 
+def check_size(name: str, value, least: int = 1):
+    """A number of sequences, steps or draws; tensors as they are.
+
+    Args:
+      name: of the argument, for the message.
+      value: an int, or an integer tensor.
+      least: smallest allowed number, 1 by default.
+
+    Raises:
+      UserError: the value is no such number.
+    """
+    if tf.is_tensor(value):
+        if value.dtype.is_integer and value.shape.rank in (0, None):
+            return value
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
+        return value
+    raise UserError(f"{name} is {value!r}, expected an integer of at least {least}")
+
+
+def check_latents(latents: tf.Tensor, like: tf.Tensor, size: int) -> None:
+    """Checks latents against observations or means of the same steps.
+
+    Args:
+      latents: ``[B, T, n]``.
+      like: ``[B, T, ...]``.
+      size: dimension n of the latent states.
+
+    Raises:
+      UserError: the shapes do not fit, or a known number is not finite.
+    """
+    shape, expected = latents.shape, tf.TensorShape([*like.shape[:2], size])
+    if not shape.is_compatible_with(expected) or shape.rank != 3:
+        raise UserError(f"latents have shape {tuple(shape)}, expected {tuple(expected)}")
+    values = _known(latents)
+    if values is not None and not np.isfinite(values).all():
+        raise UserError(f"latents hold {values[~np.isfinite(values)][0]}, {_FINITE}")
+
+
 def check_observations(
     observations: tf.Tensor, observed: tf.Tensor | None, validate: bool = False
 ) -> None:

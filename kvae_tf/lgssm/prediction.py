@@ -22,7 +22,11 @@ def forecast(model: LGSSM, result: FilterResult, num_steps: int) -> ForecastResu
 
     Returns:
       A ``ForecastResult`` of K steps.
+
+    Raises:
+      UserError: ``num_steps`` is no positive number.
     """
+    checks.check_size("num_steps", num_steps)
     model = model.validate()
     checks.check_model(model)
     shape = tf.shape(result.filtered_means)

@@ -43,10 +43,15 @@ def sample(
       latents ``[B, T, n]`` and observations ``[B, T, m]``.
 
     Raises:
-      UserError: T or B is given by neither the model nor the arguments.
+      UserError: T is given by neither the model nor the arguments; or an argument is no positive
+        number, or another one than the model has.
     """
     model = model.validate()
     checks.check_model(model)
+    given = {"num_steps": num_steps, "batch_size": batch_size}
+    for name, value in given.items():
+        if value is not None:
+            checks.check_size(name, value)
     batch_size, num_steps = _extent(model, batch_size, num_steps)
     noise = _noise(model, seed, 1, batch_size, num_steps)
     return _compute(_sample, model, noise, (), batch_size, num_steps)
@@ -70,7 +75,11 @@ def posterior_sample(
 
     Returns:
       ``[S, B, T, n]``.
+
+    Raises:
+      UserError: the arguments do not fit the model, or ``num_samples`` is no positive number.
     """
+    checks.check_size("num_samples", num_samples)
     model = model.validate()
     checks.check_model(model)
     observations, observed = prepare_observations(model, observations, observed)
@@ -98,11 +107,16 @@ def joint_log_prob(
 
     Returns:
       ``[B]``, nats.
+
+    Raises:
+      UserError: latents or observations do not fit the model, or a noise is 0.
     """
     model = model.validate()
     checks.check_model(model, positive=True)
     dtype = model.dtype
     observations, observed = prepare_observations(model, observations, observed)
+    latents = tf.convert_to_tensor(latents, dtype)
+    checks.check_latents(latents, observations, model.latent_size)
     shape = tf.shape(observations)
     model = cast(model, tf.float64).broadcast(shape[0], shape[1])
     latents, observations, observed = cast((latents, observations, observed), tf.float64)
@@ -127,10 +141,15 @@ def posterior_log_prob(model: LGSSM, result: FilterResult, latents: tf.Tensor) -
 
     Returns:
       ``[B]``, nats.
+
+    Raises:
+      UserError: latents do not fit the result, or a noise is 0.
     """
     model = model.validate()
     checks.check_model(model, positive=True)
     dtype = model.dtype
+    latents = tf.convert_to_tensor(latents, dtype)
+    checks.check_latents(latents, result.filtered_means, model.latent_size)
     shape = tf.shape(latents)
     model = cast(model, tf.float64).broadcast(shape[0], shape[1])
     result, latents = cast((result, latents), tf.float64)
@@ -273,12 +292,22 @@ def _extent(model, batch_size, num_steps):
     ):
         value = getattr(model, name)
         if value is not None and value.shape.rank == step_rank + 2:
-            shape = tf.shape(value)
-            batch_size = shape[0] if batch_size is None else batch_size
-            num_steps = shape[1] if num_steps is None else num_steps
-    for value, step_rank in ((model.initial_mean, 1), (model.initial_covariance, 2)):
-        if value.shape.rank == step_rank + 1 and batch_size is None:
-            batch_size = tf.shape(value)[0]
+            batch_size = _agreed("batch_size", batch_size, value, 0, name)
+            num_steps = _agreed("num_steps", num_steps, value, 1, name)
+    for name, step_rank in (("initial_mean", 1), ("initial_covariance", 2)):
+        value = getattr(model, name)
+        if value.shape.rank == step_rank + 1:
+            batch_size = _agreed("batch_size", batch_size, value, 0, name)
     if num_steps is None:
         raise UserError("num_steps is None and no field of the model has a time axis")
     return 1 if batch_size is None else batch_size, num_steps
+
+
+def _agreed(name, given, value, axis, field):
+    """A size as given, or that of a field's axis."""
+    own = value.shape[axis]
+    if given is None:
+        return tf.shape(value)[axis] if own is None else own
+    if own not in (None, 1) and not tf.is_tensor(given) and given != own:
+        raise UserError(f"{name} is {given}, expected {own}, as {field} has")
+    return given

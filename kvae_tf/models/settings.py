@@ -7,6 +7,7 @@ may differ.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,6 +62,20 @@ class ModelSettings:
           epochs: number of epochs of the whole training.
         """
         return [SchedulePart(epochs)]
+
+
+def need_epochs(settings: ModelSettings, name: str, needed: str) -> None:
+    """Raises a ``UserError`` where a setting has a value that only acts in epochs that are not.
+
+    Args:
+      settings: settings of a model.
+      name: name of the setting; its default does nothing.
+      needed: name of the setting that is the number of these epochs.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    value, default = getattr(settings, name), fields[name].default
+    if value != default and not getattr(settings, needed):
+        raise UserError(f"--{name} is {value:g}, expected {default:g}, or --{needed} of 1 or more")
 
 
 @dataclass(frozen=True)

@@ -105,20 +105,24 @@ class SaveAndStop(keras.callbacks.Callback):
     Args:
       checkpoints: checkpoints of the run.
       patience: number of epochs without a better bound after which training ends; 0: never.
+      start: number of first epochs in which there is no waiting, and of which none is the best: in
+        a training of several parts, those before the last part; 0 by default.
     """
 
-    def __init__(self, checkpoints: Checkpoints, patience: int):
+    def __init__(self, checkpoints: Checkpoints, patience: int, start: int = 0):
         super().__init__()
         self.checkpoints = checkpoints
         self.patience = patience
+        self.start = start
 
     def on_epoch_end(self, epoch, logs=None):
         progress = self.checkpoints.progress
         bound = float(logs["val_elbo"])
-        is_best = bound > float(progress.best.numpy())
+        is_first = self.patience and epoch == self.start
+        is_best = is_first or bound > float(progress.best.numpy())
         if is_best:
             progress.best.assign(bound)
-        progress.waited.assign(0 if is_best else progress.waited + 1)
+        progress.waited.assign(0 if is_best or epoch < self.start else progress.waited + 1)
         progress.epoch.assign(epoch + 1)
         stop = self.patience and int(progress.waited.numpy()) >= self.patience
         if stop:

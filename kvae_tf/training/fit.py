@@ -92,11 +92,12 @@ def _without_mask(batch):
 def _callbacks(plan, splits, checkpoints, run_dir, done, strategy):
     """The callbacks in their order; only the chief writes logs, pictures and times."""
     batch_size = min(plan.training.batch_size, len(splits.train))
+    *before, _ = (part.epochs for part in plan.model.schedule_parts(plan.training.epochs))
     working = [
         callbacks.Throughput(batch_size * splits.train.num_steps),
         *plan.spec.callbacks(model_setup(plan, splits.train)),
         callbacks.NaNGuard(run_dir / "checkpoints"),
-        callbacks.SaveAndStop(checkpoints, plan.training.patience),
+        callbacks.SaveAndStop(checkpoints, plan.training.patience, sum(before)),
     ]
     if not distribution.is_chief(strategy):
         return working

@@ -63,7 +63,10 @@ class TrainingSettings:
     )
     optimizer: str = setting("adam", "The optimiser.", choices=("adam", "adadelta"))
     patience: int = setting(
-        0, "Epochs without a better validation bound before training stops; 0: never.", least=0
+        0,
+        "Epochs without a better validation bound before training stops, counted in the last of "
+        "the parts that have a learning-rate schedule to themselves; 0: never.",
+        least=0,
     )
     jit: str = setting(
         "auto",

@@ -76,9 +76,11 @@ def test_each_model_forecasts(model, tmp_path):
 
 
 def test_what_does_not_fit_is_one_line(tmp_path):
-    result = run("irregular", "--models=regular", f"--output={tmp_path / 'x.json'}")
+    result = run(
+        "irregular", "--task=forecast", "--path_frames=60", f"--output={tmp_path / 'x.json'}"
+    )
     assert result.returncode == 1
-    assert result.stderr.startswith("error: --models has 'regular', expected some of")
+    assert result.stderr.startswith("error: --path_frames is set, expected --task=fill_in")
     result = run(
         "irregular", "--task=forecast", "--models=order", f"--output={tmp_path / 'x.json'}"
     )

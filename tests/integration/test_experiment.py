@@ -145,6 +145,7 @@ BAD_FLAGS = [
     (["--settling_epochs=3"], ["--settling_epochs is 3", "--epochs"]),
     (["--dynamics_network=constant"], ["num_modes", "constant"]),
     (["--draw_walls"], ["pendulum", "draw_walls"]),
+    (["--mixed_rates", "--missing_rate=0"], ["--mixed_rates is set", "--missing_rate above 0"]),
     (["--model=vae_rnn"], ["--settling_epochs is set", "--model=vae_rnn"]),
     (["--units=a,b"], ["--units", "a,b"]),
     (["--dataset=/nowhere/x.npz"], ["x.npz"]),

@@ -118,6 +118,35 @@ def test_draws_and_densities_refuse_bad_models(function, name):
     assert words in str(error.value)
 
 
+def sizes(model, y):
+    """Calls with a wrong number of steps, sequences or draws, and what each says."""
+    result = lgssm.filter(model, y)
+    for value in (0, -1, 2.5, True, "a"):
+        expected = "expected an integer of at least 1"
+        yield lambda v=value: lgssm.sample(model, 0, v), expected
+        yield lambda v=value: lgssm.sample(model, 0, 3, v), expected
+        yield lambda v=value: lgssm.posterior_sample(model, y, num_samples=v), expected
+        yield lambda v=value: lgssm.forecast(model, result, v), expected
+    for shape in ((B, T + 1, N), (B, T, N + 1), (B + 1, T, N), (1, T, N), (T, N)):
+        latents = np.zeros(shape)
+        expected = rf"latents have shape \({', '.join(map(str, shape))}\)"
+        yield lambda z=latents: lgssm.joint_log_prob(model, z, y), expected
+        yield lambda z=latents: lgssm.posterior_log_prob(model, result, z), expected
+    gone = np.full((B, T, N), np.nan)
+    yield lambda: lgssm.joint_log_prob(model, gone, y), "latents hold nan"
+    many = model._replace(initial_mean=np.zeros((B, N)))
+    yield lambda: lgssm.sample(many, 0, 3, B + 1), f"batch_size is {B + 1}, expected {B}, as"
+
+
+def test_sizes_and_latents_that_do_not_fit_are_one_line():
+    inputs = good()
+    y, _ = inputs.pop("observations"), inputs.pop("observed")
+    for call_it, words in sizes(lgssm.LGSSM(**inputs), y):
+        with pytest.raises(UserError, match=words) as error:
+            call_it()
+        assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("transition_noise", np.zeros(N)), ("initial_covariance", np.zeros((N, N)))]
 )

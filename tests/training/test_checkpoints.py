@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from kvae_tf.errors import UserError
 from kvae_tf.training import checkpoints
+from kvae_tf.training.callbacks import SaveAndStop
 from kvae_tf.training.checkpoints import Checkpoints
 
 
@@ -159,3 +161,19 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint(error, folder, monkeypatch)
 def test_what_is_kept(folder, tmp_path):
     assert checkpoints.kept(folder) == f"the checkpoint after epoch 3 is kept in {folder}"
     assert "there is no checkpoint" in checkpoints.kept(tmp_path / "none")
+
+
+def test_waiting_begins_with_the_last_part_of_a_training(tmp_path):
+    """Before it no epoch is the best, however good, and none is waited for."""
+    saved = new(tmp_path / "checkpoints")
+    callback = SaveAndStop(saved, patience=2, start=3)
+    callback.set_model(SimpleNamespace(stop_training=False))
+    seen, best = [], []
+    for epoch, bound in enumerate([9.0, 8.0, 7.0, 1.0, 2.0, 1.5, 1.8, 1.9]):
+        callback.on_epoch_end(epoch, {"val_elbo": bound})
+        seen.append(bound)
+        best.append(float(saved.progress.best.numpy()))
+        if callback.model.stop_training:
+            break
+    assert seen[-1] == 1.8
+    assert best == [9.0, 9.0, 9.0, 1.0, 2.0, 2.0, 2.0]

@@ -401,9 +401,10 @@ class Cannonball(SequenceModel):
 
         The draws are the same in every call, so that an imputation has no noise of its own.
         """
-        # Spread evenly (Sobol), so that a few draws stand for many.
+        # Spread evenly (Sobol), so that a few draws stand for many: the first of a power of two.
         sobol = qmc.MultivariateNormalQMC(np.zeros(self.encoding_size), rng=0)
-        noises = sobol.random(self.decoded_paths)[:, np.newaxis, np.newaxis].astype(np.float32)
+        whole = sobol.random(2 ** math.ceil(math.log2(self.decoded_paths)))
+        noises = whole[: self.decoded_paths, np.newaxis, np.newaxis].astype(np.float32)
 
         def add(total, noise):
             return total + self._decode(means + stds * noise, num_objects)
@@ -447,7 +448,7 @@ class Cannonball(SequenceModel):
             a,
             _join(there * tf.where(known, std, spread)),
             _join(there * means),
-            tf.repeat(_join(weights)[:, tf.newaxis], shape[1], axis=1),
+            _join(weights),
         )
 
     def _forecast(self, given, num_steps):
@@ -464,7 +465,7 @@ class Cannonball(SequenceModel):
         )  # fmt: skip
 
     def _infer(self, given: Inputs, smooth):
-        """``Latents``, the ``Encoding`` and p(z | a) ``[B, N, K]``."""
+        """``Latents``, the ``Encoding`` and p(z | a) ``[B, T, N, K]``."""
         # What a filter says of a frame hangs on no later one: one hypothesis only.
         hypotheses = self.hypotheses if smooth else min(self.hypotheses, 1)
         q, seen = self._locate(given, hypotheses), given.seen
@@ -473,10 +474,11 @@ class Cannonball(SequenceModel):
             if self.student_degrees:
                 q = self._without_outliers(q, seen)
             h, P, log_weights = self._smooth_readings(q, seen)
+            log_weights = tf.repeat(log_weights[:, tf.newaxis], shape[1], axis=1)
         else:
-            log_weights = self._component_log_probs(q, seen)
             mask = tf.repeat(seen, self.max_objects, axis=0)
-            h, P = self.motion.filter(_apart(q.mean), mask, self._variances(q))
+            h, P, log_weights = self.motion.filter(_apart(q.mean), mask, self._variances(q))
+            log_weights = _together(log_weights, self.max_objects)
         N, n = self.max_objects, 2 * _POSITION_SIZE
         h = _together(h, N)
         P = tf.reshape(P, [shape[0], N, shape[1], n, n])

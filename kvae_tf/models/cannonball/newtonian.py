@@ -312,10 +312,11 @@ class NewtonianMixture(keras.layers.Layer):
         result = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
         return result.smoothed_means, result.smoothed_covariances
 
-    def filter(self, positions, observed, variances=None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Moments of h_t given what was seen up to t, ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
+    def filter(self, positions, observed, variances=None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Moments of h_t given what was seen up to t, and ln p(z = k, a_{1:t}).
 
-        They are those of the component that is likeliest up to t.
+        ``[L, T, 2m]``, ``[L, T, 2m, 2m]`` and ``[L, T, K]``. The moments are those of the component
+        that is likeliest up to t.
 
         Args:
           positions: ``[L, T, m]``, positions or readings of them.
@@ -336,6 +337,7 @@ class NewtonianMixture(keras.layers.Layer):
         return (
             tf.einsum("lkt,lkti->lti", best, means),
             tf.einsum("lkt,lktij->ltij", best, covariances),
+            tf.transpose(log_p, [0, 2, 1]),
         )
 
     def moments(

@@ -9,7 +9,7 @@ from kvae_tf.errors import UserError
 from kvae_tf.models.cannonball.features import initialise_attention
 from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.cannonball.motion_em import MotionEM
-from kvae_tf.models.settings import NoiseSettings, SettlingSettings
+from kvae_tf.models.settings import NoiseSettings, SettlingSettings, need_epochs
 from kvae_tf.models.spec import FRAME_STUDIES, OBJECT_STUDIES, ModelSpec, Setup
 
 
@@ -104,7 +104,12 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
     )
 
     def validate(self, epochs: int, from_scratch: bool = True) -> None:
+        """Raises a ``UserError`` where a value is outside its limits."""
         super().validate(epochs, from_scratch)
+        need_epochs(self, "kl_weight", "kl_epochs")
+        need_epochs(self, "newtonian_lag", "newtonian_epochs")
+        if from_scratch:  # else it is that of the trained model
+            need_epochs(self, "map_degree", "settling_epochs")
         if self.student_degrees and self.posterior != "smoothed":
             raise UserError(
                 f"--student_degrees is {self.student_degrees}, expected 0, or "

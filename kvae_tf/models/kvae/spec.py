@@ -24,6 +24,7 @@ from kvae_tf.models.settings import (
     NoiseSettings,
     SchedulePart,
     SettlingSettings,
+    need_epochs,
 )
 from kvae_tf.models.spec import ModelSpec, Setup
 
@@ -223,9 +224,9 @@ class KVAESettings(
             ("dynamics_updates", "settling_epochs"),
             ("path_updates", "finishing_epochs"),
         ):
-            number = getattr(self, name)
-            if number and not getattr(self, needed):
-                raise UserError(f"--{name} is {number}, expected 0, or --{needed} of 1 or more")
+            need_epochs(self, name, needed)
+        if from_scratch:  # else it is that of the trained model
+            need_epochs(self, "training_paths", "finishing_epochs")
         is_linear = self.network == "linear"
         if self.em_epochs and not (is_linear and self.num_modes == 1 and not self.learn_controls):
             raise UserError(

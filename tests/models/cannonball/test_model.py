@@ -220,6 +220,12 @@ def test_orders_of_the_likeliest_hypothesis():
         strict=True,
     ):  # fmt: skip
         np.testing.assert_allclose(one[:, :4], two[:, :4], atol=1e-5)
+    weights, others = (
+        model.impute(frames, num_objects=COUNTS, method="filter").mode_weights
+        for frames in (FRAMES, later)
+    )
+    np.testing.assert_allclose(weights[:, :4], others[:, :4], atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(weights, axis=-1), N, rtol=1e-5)
 
 
 @pytest.mark.parametrize("degrees", [1.0, 3.0, 1e7])
@@ -294,7 +300,13 @@ def test_bad_arguments(model):
         Cannonball(SHAPE, posterior="tight")
     with pytest.raises(UserError, match="student_degrees is 3.0, expected 0 with posterior='att"):
         Cannonball(SHAPE, student_degrees=3.0)
-    with pytest.raises(UserError, match="--student_degrees is 3.0, expected 0, or --posterior"):
-        CannonballSettings(student_degrees=3.0).validate(epochs=1)
+    for given, words in (
+        ({"student_degrees": 3.0}, "--student_degrees is 3.0, expected 0, or --posterior"),
+        ({"kl_weight": 5.0}, "--kl_weight is 5, expected 1, or --kl_epochs of 1 or more"),
+        ({"map_degree": 5}, "--map_degree is 5, expected 0, or --settling_epochs of 1 or more"),
+        ({"newtonian_lag": 9}, "--newtonian_lag is 9, expected 1, or --newtonian_epochs of 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            CannonballSettings(**given).validate(epochs=1)
     with pytest.raises(UserError, match="'best'"):
         model.impute(FRAMES, method="best")

@@ -227,8 +227,10 @@ def test_filtering_follows_the_likeliest_component_so_far(motion):
         best = motion.likeliest(POSITIONS[:, :t], OBSERVED[:, :t])
         result = lgssm.filter(motion.model(best), POSITIONS[:, :t], OBSERVED[:, :t])
         for found, expected in zip(
-            whole, (result.filtered_means, result.filtered_covariances), strict=True
+            whole[:2], (result.filtered_means, result.filtered_covariances), strict=True
         ):
             np.testing.assert_allclose(found[:, t - 1], expected[:, -1], rtol=1e-4, atol=1e-5)
+        log_p = motion.component_log_probs(POSITIONS[:, :t], OBSERVED[:, :t])
+        np.testing.assert_allclose(whole[2][:, t - 1], log_p, rtol=1e-4)
     readings = [x[:, -1] for x in motion.filter(POSITIONS, OBSERVED, VARIANCES)]
     assert all(np.abs(x - y[:, -1]).max() > 1e-2 for x, y in zip(readings, whole, strict=True))
