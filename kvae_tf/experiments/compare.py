@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ def compare(runs: list[Path], output: Path) -> dict[str, object]:
         raise UserError("--runs is empty, expected the folders of finished runs")
     settings = [storage.read_json(run / "settings.json", "a finished run") for run in runs]
     metrics = [evaluation.read(run / "metrics.json", "a finished run") for run in runs]
-    names = [name for name in settings[0] if name not in _PLACES]
-    shared = {n: settings[0][n] for n in names if all(s.get(n) == settings[0][n] for s in settings)}
+    names = [name for name in dict.fromkeys(chain(*settings)) if name not in _PLACES]
+    shared = {
+        n: settings[0][n]
+        for n in names
+        if all(n in s and s[n] == settings[0].get(n) for s in settings)
+    }
     numbers = {
         name: np.array([one[name] for one in metrics], float)
         for name in metrics[0]

@@ -612,7 +612,7 @@ def cannonballs(saved_models: Path) -> str:
 def three_balls(saved_models: Path) -> str:
     """Up to three cannonballs, each seed: positions, identity switches, counts, acceleration."""
     rows = []
-    for name, seed, metrics in _cannonball_runs(saved_models, "cannonball_3"):
+    for name, seed, metrics in _runs_of_three(saved_models):
         if "identity_switch_rate" in metrics:
             rows.append((
                 name,
@@ -634,7 +634,7 @@ def three_balls(saved_models: Path) -> str:
 
 def three_continuations(saved_models: Path) -> str:
     """Up to three cannonballs: errors of generated frames, and of those between."""
-    runs = _cannonball_runs(saved_models, "cannonball_3")
+    runs = _runs_of_three(saved_models)
     rows = list(_continued(runs, (("generation", (0, 2, 10, -1)), ("interpolation", (0, 10, -1)))))
     return _markdown(_CONTINUED, rows)
 
@@ -795,7 +795,18 @@ def _cannonball_runs(saved_models, folder="cannonball"):
             name = _title(flags["model"])
             if path != seeds and files and flags["model"] == "cannonball":
                 name += ", attention's order"
+            looks = flags.get("first_looks") or 1
+            if looks > 1 and flags["model"] == "cannonball":
+                name += f", {looks} first looks"
             yield name, flags["seed"], run["metrics"]
+
+
+def _runs_of_three(saved_models):
+    """The same of the runs with up to three objects, in sequences of 30 and of 50 frames."""
+    for folder, length in (("cannonball_3", ""), ("cannonball_long", ", 50 frames")):
+        if (saved_models / folder).exists():
+            for name, *others in _cannonball_runs(saved_models, folder):
+                yield name + length, *others
 
 
 def _spread(values, digits):
