@@ -107,7 +107,6 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         """Raises a ``UserError`` where a value is outside its limits."""
         super().validate(epochs, from_scratch)
         need_epochs(self, "kl_weight", "kl_epochs")
-        need_epochs(self, "newtonian_lag", "newtonian_epochs")
         if from_scratch:  # else it is that of the trained model
             need_epochs(self, "map_degree", "settling_epochs")
         if self.student_degrees and self.posterior != "smoothed":

@@ -304,7 +304,6 @@ def test_bad_arguments(model):
         ({"student_degrees": 3.0}, "--student_degrees is 3.0, expected 0, or --posterior"),
         ({"kl_weight": 5.0}, "--kl_weight is 5, expected 1, or --kl_epochs of 1 or more"),
         ({"map_degree": 5}, "--map_degree is 5, expected 0, or --settling_epochs of 1 or more"),
-        ({"newtonian_lag": 9}, "--newtonian_lag is 9, expected 1, or --newtonian_epochs of 1"),
     ):
         with pytest.raises(UserError, match=words):
             CannonballSettings(**given).validate(epochs=1)
