@@ -176,5 +176,5 @@ def _joined(clips, length):
         return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))
 
     return SequenceData(*(np.stack(column) for column in zip(*(
-        [padded(x) for x in clip] for clip in clips
+        [padded(x) for x in (clip.frames, clip.observed, clip.controls)] for clip in clips
     ), strict=True)))  # fmt: skip

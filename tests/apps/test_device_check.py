@@ -49,6 +49,7 @@ def test_every_model_and_network_has_a_config():
     assert set(chosen) == set(registry.names())
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_table(tmp_path):
     path = tmp_path / "device.json"
     result = script(

@@ -272,15 +272,9 @@ def test_gradients_are_finite_and_reach_every_variable(name):
         assert np.abs(gradient).max() > 0, variable.path
 
 
-@pytest.mark.parametrize(
-    ("objective", "jit"),
-    [
-        ("collapsed", False),
-        pytest.param("collapsed", True, marks=pytest.mark.slow),
-        pytest.param("sampled", False, marks=pytest.mark.slow),
-        pytest.param("sampled", True, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("objective", ["collapsed", "sampled"])
 def test_it_learns(objective, jit):
     """In compiled steps, and in steps whose dynamics are compiled."""
     rng = np.random.default_rng(5)
