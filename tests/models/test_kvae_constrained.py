@@ -219,6 +219,7 @@ def test_learns_to_fill_in():
     assert np.mean(share) < 2.0 * float(model.constraint.target)
 
 
+@pytest.mark.slow
 def test_a_run_that_must_collapse():
     splits = data.load("pendulum", 0, num_sequences=(100, 10, 60))
     flags = {"objective": "collapsed", "reconstruction_weight": 1e-6, "standardised": False}

@@ -205,6 +205,7 @@ def new_mean(model, given, observed):
         model.paths = paths
 
 
+@pytest.mark.slow
 def test_updates_of_the_dynamics_alone(bouncing):
     data, _ = bouncing
     model = started(data)
@@ -264,6 +265,7 @@ def test_the_bound_of_paths(bouncing):
     )
 
 
+@pytest.mark.slow
 def test_updates_along_paths(bouncing):
     data, _ = bouncing
     model = started(data, training_paths=3)

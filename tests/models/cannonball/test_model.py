@@ -228,7 +228,7 @@ def test_orders_of_the_likeliest_hypothesis():
     np.testing.assert_allclose(tf.reduce_sum(weights, axis=-1), N, rtol=1e-5)
 
 
-@pytest.mark.parametrize("degrees", [1.0, 3.0, 1e7])
+@pytest.mark.parametrize("degrees", [3.0, 1e7])
 def test_readings_that_are_off_count_less(degrees, monkeypatch):
     """A ball on a straight line, one of whose readings is 30 standard deviations off."""
     gaussian, robust = (
