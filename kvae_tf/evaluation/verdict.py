@@ -359,8 +359,9 @@ def paragraph(metrics: Mapping[str, object], flags: Collection[str] | None = Non
         sentences.append(
             f"Generated frames vary by {_percent(number('generation'))} of what real ones do."
         )
-    if advice(found, flags):
-        sentences.append(f"To try next: {advice(found, flags)}.")
+    ways = advice(found, flags)
+    if ways:
+        sentences.append(f"To try next: {ways}.")
     return " ".join(sentences)
 
 

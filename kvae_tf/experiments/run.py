@@ -93,7 +93,8 @@ def execute(
         if training_only or not is_chief:
             return Outcome(model, {})
         metrics = _evaluate(model, settings, splits, run_dir) | more
-        _write_verdict(run_dir / "logs" / "test", metrics, settings)
+        words = evaluation.paragraph(metrics, settings.to_dict())
+        _write_verdict(run_dir / "logs" / "test", metrics, words)
         export(model, version_dir)
         _describe(version_dir, settings, model, metrics, splits, run_dir)
         # Last: it says that the run is finished.
@@ -101,7 +102,6 @@ def execute(
     for name, value in metrics.items():
         print(f"{name}: {evaluation.format_value(value)}")
     print(f"SavedModel: {version_dir}")
-    words = evaluation.paragraph(metrics, settings.to_dict())
     if words:
         print(words)
     return Outcome(model, metrics)
@@ -265,9 +265,8 @@ def _evaluate(model, settings, splits, run_dir):
     return metrics
 
 
-def _write_verdict(logs, metrics, settings):
+def _write_verdict(logs, metrics, words):
     """Writes the verdict as TensorBoard text, where there is one."""
-    words = evaluation.paragraph(metrics, settings.to_dict())
     if not words:
         return
     writer = tf.summary.create_file_writer(str(logs))

@@ -53,23 +53,23 @@ def check_model(model, validate: bool = False, positive: bool = False) -> None:
             _check_covariance(name, values, positive)
 
 
-def check_size(name: str, value, least: int = 1):
-    """A number of sequences, steps or draws; tensors as they are.
+def check_size(name: str, value) -> None:
+    """Checks a number of sequences, steps or draws; of tensors only that they are one integer.
 
     Args:
       name: of the argument, for the message.
       value: an int, or an integer tensor.
-      least: smallest allowed number, 1 by default.
 
     Raises:
       UserError: the value is no such number.
     """
     if tf.is_tensor(value):
-        if value.dtype.is_integer and value.shape.rank in (0, None):
-            return value
-    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
-        return value
-    raise UserError(f"{name} is {value!r}, expected an integer of at least {least}")
+        fits = value.dtype.is_integer and value.shape.rank in (0, None)
+    else:
+        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        fits = is_whole and value >= 1
+    if not fits:
+        raise UserError(f"{name} is {value!r}, expected an integer of at least 1")
 
 
 def check_latents(latents: tf.Tensor, like: tf.Tensor, size: int) -> None:

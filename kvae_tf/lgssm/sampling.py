@@ -48,8 +48,7 @@ def sample(
     """
     model = model.validate()
     checks.check_model(model)
-    given = {"num_steps": num_steps, "batch_size": batch_size}
-    for name, value in given.items():
+    for name, value in (("num_steps", num_steps), ("batch_size", batch_size)):
         if value is not None:
             checks.check_size(name, value)
     batch_size, num_steps = _extent(model, batch_size, num_steps)

@@ -7,7 +7,6 @@ may differ.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,8 +71,7 @@ def need_epochs(settings: ModelSettings, name: str, needed: str) -> None:
       name: name of the setting; its default does nothing.
       needed: name of the setting that is the number of these epochs.
     """
-    fields = {field.name: field for field in dataclasses.fields(settings)}
-    value, default = getattr(settings, name), fields[name].default
+    value, default = getattr(settings, name), getattr(type(settings), name)
     if value != default and not getattr(settings, needed):
         raise UserError(f"--{name} is {value:g}, expected {default:g}, or --{needed} of 1 or more")
 

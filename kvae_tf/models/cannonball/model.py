@@ -40,7 +40,6 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import qmc
 
 from kvae_tf import lgssm
 from kvae_tf.errors import UserError
@@ -401,6 +400,8 @@ class Cannonball(SequenceModel):
 
         The draws are the same in every call, so that an imputation has no noise of its own.
         """
+        from scipy.stats import qmc  # takes its time, and few models need it
+
         # Spread evenly (Sobol), so that a few draws stand for many: the first of a power of two.
         sobol = qmc.MultivariateNormalQMC(np.zeros(self.encoding_size), rng=0)
         whole = sobol.random(2 ** math.ceil(math.log2(self.decoded_paths)))
