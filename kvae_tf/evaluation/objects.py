@@ -3,7 +3,7 @@
 A model knows its objects in an order of its own, and their positions up to an affine map, the same
 for all objects and all sequences. Both are fitted to training sequences; on test sequences only the
 order is chosen, once a sequence. The true positions are those before their noise, and so are the
-model's: B h_t as smoothed, not a_t.
+model's: B h_t as smoothed or filtered, not a_t.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kvae_tf.models.contract import VideoModel
 _ROUNDS, _RESTARTS = 20, 8
 _CONTEXT = 5  # frames seen before those that show how objects accelerate
 _FITTED = 500  # training sequences
+_CHANCE = 4.0  # standard errors
 
 
 class ObjectErrors(NamedTuple):
@@ -31,21 +32,24 @@ class ObjectErrors(NamedTuple):
     Attributes:
       r_squared: number of objects -> R², the mean of both axes.
       rmse: number of objects -> root mean squared distance, pixels.
+      filter_rmse: the same of filtered positions.
       identity_switch_rate: share of the sequences with several objects in which at least one object
         is taken for another, who is who being asked of the first frame.
       mix_up_rate: number of objects, from 2 on -> share of their sequences in which at least one
         object is taken for another, who is who being asked of the whole sequence: two objects that
         begin at the same place are not told apart by their first frame.
-      acceleration_ratio: length of the learned acceleration over the length of the true one.
-      acceleration_angle: degrees between the learned and the true acceleration.
+      acceleration_ratio: length of the learned acceleration over the length of the true one; None
+        where nothing pulls the objects one way.
+      acceleration_angle: degrees between the learned and the true acceleration, or None.
     """
 
     r_squared: dict[int, float]
     rmse: dict[int, float]
+    filter_rmse: dict[int, float]
     identity_switch_rate: float
     mix_up_rate: dict[int, float]
-    acceleration_ratio: float
-    acceleration_angle: float
+    acceleration_ratio: float | None
+    acceleration_angle: float | None
 
 
 def true_positions(data: SequenceData) -> np.ndarray | None:
@@ -76,16 +80,20 @@ def object_errors(
     if not model.max_objects or truth is None:
         return None
     fit, counts = fit_objects(model, train), data.num_objects
-    estimated = fit(latent_positions(model, data))
-    estimated = in_order(estimated, best_orders(estimated, truth, counts))
-    r_squared, rmse = {}, {}
+    followed = of_all(compiled_queries.follow(model), model, data)
+    estimated, filtered = (
+        in_order(x, best_orders(x, truth, counts))
+        for x in (fit(latent_positions(model, data)), fit(positions_of(model, followed)))
+    )
+    r_squared, rmse, filter_rmse = {}, {}, {}
     for count in np.unique(counts).tolist():
         is_counted = counts == count
-        error = (estimated - truth)[is_counted, :, :count]
         centre = truth[is_counted, :, :count]
+        error, filter_error = (x[is_counted, :, :count] - centre for x in (estimated, filtered))
         spread = centre.var(axis=(0, 1, 2))
         r_squared[count] = float(np.mean(1.0 - np.square(error).mean((0, 1, 2)) / spread))
         rmse[count] = float(np.sqrt(np.square(error).sum(-1).mean()))
+        filter_rmse[count] = float(np.sqrt(np.square(filter_error).sum(-1).mean()))
     several = counts > 1
     given = estimated[several], truth[several], counts[several], tolerance
     rate = float(np.mean(identity_switches(*given) > 0)) if several.any() else 0.0
@@ -96,7 +104,7 @@ def object_errors(
         for count in np.unique(counts[several]).tolist()
     }
     ratio, angle = _acceleration(model, data, fit, truth)
-    return ObjectErrors(r_squared, rmse, rate, mixed_up, ratio, angle)
+    return ObjectErrors(r_squared, rmse, filter_rmse, rate, mixed_up, ratio, angle)
 
 
 def latent_positions(model: VideoModel, data: SequenceData) -> np.ndarray:
@@ -210,7 +218,15 @@ def _fit(estimated, truth, counts):
 
 
 def _acceleration(model, data, fit, truth):
-    """The second differences of forecasts against the true ones: their ratio, and the angle."""
+    """The second differences of forecasts against the true ones: their ratio, and the angle.
+
+    None and None where the true ones are no larger than chance.
+    """
+    bends = np.diff(truth.astype(np.float64), 2, axis=1).mean(axis=1)
+    bends = bends[np.arange(truth.shape[2]) < data.num_objects[:, np.newaxis]]
+    error = bends.std(axis=0) / np.sqrt(len(bends))
+    if np.all(np.abs(bends.mean(axis=0)) < _CHANCE * error):
+        return None, None
     steps = data.num_steps - _CONTEXT
     forecast = tf.function(
         lambda frames, **objects: model.forecast(frames, num_steps=steps, **objects).encodings,
@@ -224,10 +240,8 @@ def _acceleration(model, data, fit, truth):
         paths.append(encodings[: rows.stop - rows.start])
     paths = np.concatenate(paths).reshape(len(data), steps, model.max_objects, -1)
     there = np.arange(model.max_objects) < data.num_objects[:, np.newaxis]
-    learned, true = (
-        np.diff(x, 2, axis=1).mean(axis=1)[there].mean(axis=0)
-        for x in (paths.astype(np.float64) @ fit.matrix, truth.astype(np.float64))
-    )
+    true = bends.mean(axis=0)
+    learned = np.diff(paths.astype(np.float64) @ fit.matrix, 2, axis=1).mean(axis=1)[there].mean(0)
     lengths = np.linalg.norm(learned), np.linalg.norm(true)
     cosine = learned @ true / max(lengths[0] * lengths[1], 1e-300)
     return float(lengths[0] / lengths[1]), float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))

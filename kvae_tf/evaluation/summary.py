@@ -39,7 +39,8 @@ def evaluate(
       pixels, with ``_se`` their standard errors; with ``train`` and known states also ``r2/<name>``
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
       ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
-      ``position_r2/<number>``, ``position_rmse/<number>``, ``identity_switch_rate``,
+      ``position_r2/<number>``, ``position_rmse/<number>``, ``position_filter_rmse/<number>``,
+      ``identity_switch_rate``,
       ``mix_up_rate/<number>``, ``acceleration/ratio`` and ``acceleration/angle_degrees`` of
       ``object_errors``, and ``count_accuracy``, the share of sequences whose number of objects it
       would have found.
@@ -75,13 +76,15 @@ def _objects(model, data, train):
         by_count = {
             "position_r2": errors.r_squared,
             "position_rmse": errors.rmse,
+            "position_filter_rmse": errors.filter_rmse,
             "mix_up_rate": errors.mix_up_rate,
         }
         for name, values in by_count.items():
             metrics |= {f"{name}/{count}": value for count, value in values.items()}
         metrics["identity_switch_rate"] = errors.identity_switch_rate
-        metrics["acceleration/ratio"] = errors.acceleration_ratio
-        metrics["acceleration/angle_degrees"] = errors.acceleration_angle
+        if errors.acceleration_ratio is not None:
+            metrics["acceleration/ratio"] = errors.acceleration_ratio
+            metrics["acceleration/angle_degrees"] = errors.acceleration_angle
         if model.max_objects > 1:
             found = inferred_counts(model, data)
             metrics["count_accuracy"] = float(np.mean(found == data.num_objects))

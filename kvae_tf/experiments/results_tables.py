@@ -632,6 +632,32 @@ def three_balls(saved_models: Path) -> str:
     )  # fmt: skip
 
 
+def billiards(saved_models: Path) -> str:
+    """Balls that collide, each model and seed: positions, and errors of forecast frames."""
+    rows = []
+    for name, seed, metrics, flags in _runs_with_flags(saved_models / "billiards"):
+        if flags["model"] == "cannonball" and not flags.get("collision_modes"):
+            name += ", nothing is met"
+        located = ("",) * 4
+        if "identity_switch_rate" in metrics:
+            located = (
+                *(f"{metrics[f'position_filter_rmse/{count}']:.2f}" for count in (1, 2)),
+                f"{metrics['position_rmse/2']:.2f}",
+                f"{100 * metrics['identity_switch_rate']:.1f} %",
+            )
+        first = metrics["generation/frames"][0]
+        ahead = [metrics["generation/frames"].index(first + step - 1) for step in (5, 10, 20)]
+        errors = (metrics["generation/position_error"][i] for i in ahead)
+        wrong = metrics["generation/incorrect_pixels"][ahead[-1]]
+        cells = (*(f"{error:.2f}" for error in errors), f"{wrong:.4f}")
+        rows.append((name, seed, *located, *cells))
+    return _markdown(
+        ("model", "seed", "filtered, one ball, px", "two", "smoothed, two", "identity switches",
+         "forecast 5 steps, px", "10", "20", "incorrect pixels after 20"),
+        rows,
+    )  # fmt: skip
+
+
 def three_continuations(saved_models: Path) -> str:
     """Up to three cannonballs: errors of generated frames, and of those between."""
     runs = _runs_of_three(saved_models)
@@ -685,6 +711,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         continuations,
         three_balls,
         three_continuations,
+        billiards,
         missing_at_random,
         gap,
         box_bounds,
@@ -799,6 +826,14 @@ def _cannonball_runs(saved_models, folder="cannonball"):
             if looks > 1 and flags["model"] == "cannonball":
                 name += f", {looks} first looks"
             yield name, flags["seed"], run["metrics"]
+
+
+def _runs_with_flags(folder):
+    """Model, seed, metrics and all flags of the runs of a folder's ``systems.json``."""
+    found = _read(folder / "systems.json")
+    for run in found["runs"]:
+        flags = found["flags"] | run["flags"]
+        yield _title(flags["model"]), flags["seed"], run["metrics"], flags
 
 
 def _runs_of_three(saved_models):

@@ -38,6 +38,7 @@ _LEAST = 1e-2  # variance of the frames' directions that count, as a share of th
 _DENSE = 4096  # numbers in a frame, above which only the directions of largest variance are found
 _DIRECTIONS = 256  # so many
 _TOLERANCE = 1e-5  # of their variances
+_ROUNDS, _DEGREES = 5, 3.0  # of weighing second differences that may be those of bounces
 
 
 class LinearFeatures(NamedTuple):
@@ -72,6 +73,7 @@ def newtonian_features(
     least: float = _LEAST,
     lag: int = 1,
     or_fewer: bool = False,
+    bounces: bool = False,
 ) -> LinearFeatures:
     """The ``count`` linear features of frames whose second differences vary least.
 
@@ -84,6 +86,8 @@ def newtonian_features(
       lag: number k of frames between those of which second differences are taken; 1 by default.
       or_fewer: where the frames vary in fewer directions, find as many features as these; False by
         default.
+      bounces: second differences that are far larger than most are those of bounces, and count
+        less; False by default.
 
     Raises:
       UserError: no three frames, k apart, were seen, or the frames vary in fewer directions.
@@ -97,7 +101,7 @@ def newtonian_features(
             f"no three frames {apart} are seen in the training sequences, expected some for {flag}"
         )
     frames = frames[seen]
-    matrix, roughness = smoothest(frames, bends, count, least, flag, or_fewer)
+    matrix, roughness = smoothest(frames, bends, count, least, flag, or_fewer, bounces)
     return LinearFeatures(matrix, -frames.mean(axis=0, dtype=np.float64) @ matrix, roughness)
 
 
@@ -146,6 +150,7 @@ def smoothest(
     least: float,
     flag: str,
     or_fewer: bool = False,
+    bounces: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The combinations of features that vary least along paths, as a share of their variance.
 
@@ -157,6 +162,8 @@ def smoothest(
       flag: the flag that asks for them, for messages.
       or_fewer: where there are fewer directions, find as many combinations as these; False by
         default.
+      bounces: second differences that are far larger than most count less: rounds of weights
+        1 / (1 + d² / 3), where d² is their square as a share of its median; False by default.
 
     Returns:
       ``matrix [n, m]``, of combinations of variance 1, uncorrelated, the smoothest first; and their
@@ -177,7 +184,19 @@ def smoothest(
             f"{flag}"
         )
     white = directions[:, kept] / np.sqrt(variances[kept])
-    if len(directions) > _DENSE:  # a covariance of all pixels would take minutes
+    matrix, roughness = _smoothest(bends, white, count)
+    for _ in range(_ROUNDS if bounces else 0):
+        square = np.square(bends @ matrix).sum(axis=1)
+        weights = 1.0 / (1.0 + square / (_DEGREES * max(np.median(square), 1e-300)))
+        centre = np.average(bends, axis=0, weights=weights)
+        weighed = (bends - centre) * np.sqrt(weights)[:, np.newaxis]
+        matrix, roughness = _smoothest(weighed.astype(bends.dtype), white, count)
+    return matrix, roughness
+
+
+def _smoothest(bends, white, count):
+    """The combinations of ``white`` directions that vary least in ``bends``, and how much."""
+    if len(white) > _DENSE:  # a covariance of all pixels would take minutes
         bends = _covariance(bends @ white.astype(bends.dtype))
     else:
         bends = white.T @ _covariance(bends) @ white

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kvae_tf import evaluation
-from kvae_tf.data.worlds import cannonballs
+from kvae_tf.data.worlds import billiards, cannonballs
 from kvae_tf.evaluation import discs
 from kvae_tf.evaluation.objects import fit_in_any_order
 from kvae_tf.models import Frames, Latents
@@ -81,10 +81,19 @@ def test_one_who_knows_all_makes_no_errors(data):
     assert found.r_squared.keys() == {1, 2}
     assert min(found.r_squared.values()) > 1 - 1e-5
     assert max(found.rmse.values()) < 0.02
+    assert max(found.filter_rmse.values()) < 0.02
     assert found.identity_switch_rate == 0.0
     assert found.mix_up_rate == {2: 0.0}
     np.testing.assert_allclose(found.acceleration_ratio, 1.0, rtol=1e-2)
     assert found.acceleration_angle < 1.0
+
+
+def test_without_a_pull_there_is_no_acceleration():
+    data = billiards.simulate(60, STEPS, 0, size=20, num_balls=(1, 2))
+    found = evaluation.object_errors(Seer(data), data, data)
+    assert min(found.r_squared.values()) > 1 - 1e-5
+    assert found.acceleration_ratio is None
+    assert found.acceleration_angle is None
 
 
 def test_generation_of_the_truth(data):

@@ -172,6 +172,17 @@ def saved_models(tmp_path):
         for model, found in (("cannonball", three), ("ed_lstm", long))
     ]
     compare.compare(runs_of_three, folder / "cannonball_3" / "systems.json")
+    met = long | located | {
+        "position_rmse/2": 0.31, "position_filter_rmse/1": 0.42, "position_filter_rmse/2": 0.53,
+    }  # fmt: skip
+    colliding = [
+        make_run(tmp_path / f"met_{modes}_{model}",
+                 {"model": model, "seed": 4, "collision_modes": modes}, found)
+        for model, modes, found in (
+            ("cannonball", 8, met), ("cannonball", 0, met), ("ed_lstm", 0, long)
+        )
+    ]  # fmt: skip
+    compare.compare(colliding, folder / "billiards" / "systems.json")
     compare.compare(runs[:1], folder / "cannonball" / "seeds.json")
     evaluation = folder / "dvbf_ball" / "evaluation"
     write(evaluation / "regression.json", {"r_squared": {"x": 0.9994, "velocity_x": 0.92}})
@@ -245,6 +256,9 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| Cannonball | 3 | 0.990 | 0.960 | 0.930 | 4.2 % | 0.4 % | 5.1 % | 98.7 % |",
         "| ED-LSTM | 3 | generation | 7.0 | 7 | 7 | 7 |",
         "| ED-LSTM | 3 | interpolation | 24.0 | 24 | 24 | 24 |",
+        "| Cannonball | 4 | 0.42 | 0.53 | 0.31 | 4.2 % | 9.00 | 14.00 | 24.00 | 24.0000 |",
+        "| Cannonball, nothing is met | 4 | 0.42 | 0.53 | 0.31 | 4.2 % | 9.00 | 14.00 | 24.00 |",
+        "| ED-LSTM | 4 |  |  |  |  | 9.00 | 14.00 | 24.00 | 24.0000 |",
         "| DVBF, mlp | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.900 ± 0.000 | 0.90, 0.90 | "
         "0.961 / 0.982 / 0.916 |",
         "| KVAE | ball in a box, half of the frames hidden: incorrect pixels of hidden frames | "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kvae_tf.data.sequence_data import Splits
-from kvae_tf.data.worlds import balls, bouncing_ball, cannonballs, pendulum
+from kvae_tf.data.worlds import balls, billiards, bouncing_ball, cannonballs, pendulum
 
 
 class World(NamedTuple):
@@ -34,5 +34,9 @@ WORLDS: dict[str, World] = {
     ),
     "cannonballs_small": World(
         functools.partial(cannonballs.splits, size=32, num_balls=(1, 2)), cannonballs.VERSION
+    ),
+    "billiards": World(billiards.splits, billiards.VERSION),
+    "billiards_small": World(
+        functools.partial(billiards.splits, size=20, num_balls=(1, 2)), billiards.VERSION
     ),
 }

@@ -28,13 +28,12 @@ J is the number of hypotheses. An order is one of the N! ways to put N objects.
 from __future__ import annotations
 
 import itertools
-import math
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from kvae_tf import lgssm
+from kvae_tf.models.cannonball.innovation import innovation, updated
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 
 _CHANGE = 0.05
@@ -60,11 +59,12 @@ def orders(
     batch, T, N = tf.shape(readings)[0], tf.shape(readings)[1], readings.shape[2]
     ways = np.array(list(itertools.permutations(range(N))), np.int32)  # the first is attention's
     is_first = tf.equal(tf.cumsum(seen, axis=1), 1.0) & (seen > 0)
-    absent = ~tf.sequence_mask(num_objects, N)
+    present = tf.sequence_mask(num_objects, N)
+    absent = ~present
     moves_absent = tf.constant(ways != np.arange(N)) & absent[:, tf.newaxis]
     allowed = ~tf.reduce_any(moves_absent, axis=2)  # [B, ways]
 
-    A, u, Q = motion.transition, motion.force, tf.linalg.diag(motion.transition_noise)
+    present = tf.cast(present[:, tf.newaxis], readings.dtype)
     mean, covariance = motion.initial_moments
     zeros = tf.zeros([batch, hypotheses], readings.dtype)
     start = (
@@ -80,8 +80,8 @@ def orders(
         log_weights, way, hidden, states, covariances, history = carry
         y, variances, seen, is_first, t = now
         each = y[:, None, None], variances[:, None, None]  # each reading as that of each object
-        innovation = _innovation(states[..., None, :], covariances[..., None, :, :], *each)
-        fit = seen[:, None, None, None] * innovation.log_density  # [B, J, N, N]
+        of_each = innovation(states[..., None, :], covariances[..., None, :, :], *each)
+        fit = seen[:, None, None, None] * of_each.log_density  # [B, J, N, N]
         fit = tf.einsum("bjnr,wnr->bjw", fit, tf.one_hot(ways, N, dtype=fit.dtype))
         same = tf.one_hot(way, len(ways), on_value=True, off_value=False)
         attentions = tf.one_hot(tf.zeros_like(way), len(ways), on_value=True, off_value=False)
@@ -96,9 +96,9 @@ def orders(
         )
         taken = tf.gather(ways, way)  # [B, J, N]
         y, variances = (tf.gather(x, taken, batch_dims=1) for x in (y, variances))
-        states, covariances = _updated(states, covariances, y, variances, seen)
-        states = tf.linalg.matvec(A, states) + u
-        covariances = tf.matmul(A @ covariances, A, transpose_b=True) + Q
+        found = innovation(states, covariances, y, variances)
+        states, covariances = updated(states, covariances, found, seen)
+        states, covariances = motion.law(states, present).predict(states, covariances)
         history = tf.where(tf.equal(tf.range(T), t), way[..., tf.newaxis], history)
         hidden = (1.0 - seen) * (hidden + 1.0)
         log_weights -= log_weights[:, :1]
@@ -123,54 +123,6 @@ def _log_order(same, steps):
     kept = tf.pow(1.0 - _CHANGE * count / max(count - 1, 1), steps)[:, None, None]
     stays = kept + (1.0 - kept) / count
     return tf.math.log(tf.where(same, stays, (1.0 - stays) / max(count - 1, 1)))
-
-
-class _Innovation(NamedTuple):
-    """What a reading of two coordinates says beyond its prediction.
-
-    Attributes:
-      scaled: S⁻¹ e, ``[..., 2]``, of the innovation e and its covariance S.
-      log_density: ln N(e; 0, S), ``[...]`` nats.
-      inverse: S⁻¹, its entries (0, 0), (0, 1) and (1, 1).
-    """
-
-    scaled: tf.Tensor
-    log_density: tf.Tensor
-    inverse: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-
-
-def _innovation(states, covariances, y, variances):
-    """In closed form: a general solver takes longer than all else."""
-    e = y - states[..., :2]
-    a = covariances[..., 0, 0] + variances[..., 0]
-    b = covariances[..., 0, 1]
-    c = covariances[..., 1, 1] + variances[..., 1]
-    determinant = a * c - tf.square(b)
-    inverse = c / determinant, -b / determinant, a / determinant
-    scaled = tf.stack(
-        [
-            inverse[0] * e[..., 0] + inverse[1] * e[..., 1],
-            inverse[1] * e[..., 0] + inverse[2] * e[..., 1],
-        ],
-        axis=-1,
-    )
-    square = tf.reduce_sum(e * scaled, axis=-1) + tf.math.log(determinant)
-    return _Innovation(scaled, -0.5 * square - math.log(2.0 * math.pi), inverse)
-
-
-def _updated(states, covariances, y, variances, seen):
-    """Moments of states given one more reading each, where it is seen."""
-    found = _innovation(states, covariances, y, variances)
-    first, second = covariances[..., 0], covariances[..., 1]  # P Bᵀ
-    p, q, r = (x[..., tf.newaxis] for x in found.inverse)
-    gains = p * first + q * second, q * first + r * second
-    seen = seen[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    states += seen * (first * found.scaled[..., :1] + second * found.scaled[..., 1:])
-    shrunk = sum(
-        gain[..., :, tf.newaxis] * column[..., tf.newaxis, :]
-        for gain, column in zip(gains, (first, second), strict=True)
-    )
-    return states, covariances - seen[..., tf.newaxis] * shrunk
 
 
 def _time_first(x):

@@ -28,6 +28,13 @@ def initialise_attention(model: Cannonball, train: SequenceData, lag: int = 1) -
     size = motion.position_size
     lag = min(lag, max((train.num_steps - 1) // 2, 1))
     train = train.of_fewest_objects().select(slice(0, _SEQUENCES))
-    features = newtonian_features(train, size, "--newtonian_epochs", _LEAST, lag)
+    features = newtonian_features(
+        train,
+        size,
+        "--newtonian_epochs",
+        _LEAST,
+        lag,
+        bounces=motion.collisions is not None,
+    )
     spread = np.exp(motion.start_log_scales.numpy()[:, :size]).mean()
     attention.read_linearly(features.matrix, features.offset, spread)

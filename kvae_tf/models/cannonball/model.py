@@ -28,6 +28,10 @@ z       ``mode_weights``    ``[B, T, N · K]``
 N       ``num_objects``     ``[B]``
 ======  ==================  ====================
 
+With ``collision_modes`` objects meet walls and each other: see ``collisions``. The law that leads
+from step t to the next then hangs on the frames up to t, as α_t of the KVAE does: it is that at the
+means of filters. Given it, all is linear Gaussian, and p(v) is a density over sequences still.
+
 Where a frame is missing, attention reads the rendered predictions of the Kalman filters instead
 (section 3.5).
 """
@@ -46,8 +50,9 @@ from kvae_tf.errors import UserError
 from kvae_tf.layers import BernoulliFrames, Encoding
 from kvae_tf.models import inputs
 from kvae_tf.models.base import SequenceModel
-from kvae_tf.models.cannonball import assignment
+from kvae_tf.models.cannonball import assignment, together
 from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
+from kvae_tf.models.cannonball.collisions import Law
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 from kvae_tf.models.cannonball.straightening import PolynomialMap
 from kvae_tf.models.contract import Bound, Frames, Latents
@@ -98,11 +103,14 @@ class Cannonball(SequenceModel):
         0: it is the frame of the mean positions (default).
       map_degree: degree of the polynomial map from attention's plane to that of the motion, see
         ``straightening``; 0: the two are the same (default).
+      collision_modes: number of modes by which objects meet walls and each other; 0: they do not
+        (default).
+      collision_units: width of the networks of these modes, 64 by default.
       **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
-      UserError: ``control_size`` is not 0, ``posterior`` is unknown, or ``student_degrees`` is not
-        0 while nothing reads the positions.
+      UserError: ``control_size`` is not 0, ``posterior`` is unknown, or ``student_degrees`` or
+        ``collision_modes`` is not 0 while nothing reads the positions.
     """
 
     def __init__(
@@ -129,6 +137,8 @@ class Cannonball(SequenceModel):
         student_degrees=0.0,
         decoded_paths=0,
         map_degree=0,
+        collision_modes=0,
+        collision_units=64,
         **training,
     ):
         if posterior not in POSTERIORS:
@@ -138,11 +148,7 @@ class Cannonball(SequenceModel):
                 f"the data have controls of size {control_size}, expected none: nothing acts on "
                 "the objects of this model"
             )
-        if student_degrees and posterior != "smoothed":
-            raise UserError(
-                f"student_degrees is {student_degrees}, expected 0 with posterior={posterior!r}, "
-                "which has no readings"
-            )
+        _need_readings(posterior, student_degrees=student_degrees, collision_modes=collision_modes)
         super().__init__(**training)
         self.record_arguments(locals())
         self.frame_shape = tuple(frame_shape)
@@ -175,6 +181,8 @@ class Cannonball(SequenceModel):
             initial_variance,
             initial_spread,
             learn_noise,
+            collision_modes,
+            collision_units,
             name="motion",
         )
 
@@ -239,6 +247,8 @@ class Cannonball(SequenceModel):
             frozen += motion.noise_variables if noises else motion.trainable_variables
         if self.settling_start and done >= self.settling_start:
             frozen += motion.noise_variables + motion.start_variables
+        if motion.collisions is not None:  # fitted by ``collision_fit``
+            frozen += [*motion.collisions.trainable_variables, motion.log_transition_noise]
         return _without(self.trainable_variables, frozen)
 
     # The bound.
@@ -266,9 +276,11 @@ class Cannonball(SequenceModel):
         given = inputs.of_batch(self, batch)
         frames, seen, num_objects = given.frames, given.seen, given.num_objects
         q = self._locate(given, hypotheses)
-        draw = self._draw_smoothed if self.posterior == "smoothed" else self._draw
-        a, log_ratio = draw(q, seen, lgssm.as_sampler(seed))
-        present = self._present(num_objects)  # [B, N]
+        present, sampler = self._present(num_objects), lgssm.as_sampler(seed)  # present: [B, N]
+        if self.posterior == "smoothed":
+            a, log_ratio = self._draw_smoothed(q, seen, present, sampler)
+        else:
+            a, log_ratio = self._draw(q, seen, sampler)
         everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
         log_p = self.likelihood.log_prob(self._render(a, everywhere), frames)
         reconstruction = tf.reduce_sum(seen * log_p, axis=1)
@@ -288,13 +300,23 @@ class Cannonball(SequenceModel):
         entropy = tf.reduce_sum(seen[..., tf.newaxis] * entropy, axis=1)
         return a, self._each_object(self.motion.log_prob, seen, a) + entropy
 
-    def _draw_smoothed(self, q, seen, sampler):
+    def _draw_smoothed(self, q, seen, present, sampler):
         """a from the smoothed posterior, and ln p - ln q, ``[B, N]``."""
-        everywhere = tf.repeat(seen, self.max_objects, axis=0)
         a, log_ratio = self.motion.posterior_sample(
-            _apart(q.mean), self._variances(q), everywhere, sampler
+            _apart(q.mean),
+            self._variances(q),
+            tf.repeat(seen, self.max_objects, axis=0),
+            sampler,
+            self._law(q, seen, present),
         )
         return _together(a, self.max_objects), tf.reshape(log_ratio, [-1, self.max_objects])
+
+    def _law(self, q, seen, present):
+        """The law along the paths of all objects, ``[B · N, T, ...]``; None: nothing is met."""
+        if self.motion.collisions is None:
+            return None
+        law = together.follow(self.motion, q.mean, tf.square(q.std), seen, present).law
+        return Law(*(tf.stop_gradient(_apart(x)) for x in law))
 
     # Positions.
 
@@ -344,7 +366,6 @@ class Cannonball(SequenceModel):
         present = self._present(num_objects)
         components = tf.tile(tf.range(K), [batch * N])
         ssm = self.motion.model(components)
-        A, u, Q = ssm.transition, ssm.transition_offset, tf.linalg.diag(ssm.transition_noise)
 
         def step(carry, given):
             states, means, covariances, log_weights = carry
@@ -366,9 +387,14 @@ class Cannonball(SequenceModel):
                 tf.repeat(seen, N * K)[:, tf.newaxis],
             )
             log_weights += tf.reshape(result.log_likelihood, [batch, N, K])
-            means = tf.linalg.matvec(A, result.filtered_means[:, 0]) + u
-            P = result.filtered_covariances[:, 0]
-            covariances = tf.matmul(A @ P, A, transpose_b=True) + Q
+            filtered = tf.reshape(result.filtered_means[:, 0], [batch, N, K, n])
+            best = tf.one_hot(tf.argmax(log_weights, axis=-1), K)[..., tf.newaxis]
+            law = self.motion.law(tf.reduce_sum(best * filtered, axis=2), present)
+            if self.motion.collisions is not None:
+                law = Law(*(tf.repeat(_rows(x), K, axis=0) for x in law))
+            means, covariances = law.predict(
+                result.filtered_means[:, 0], result.filtered_covariances[:, 0]
+            )
             return (states, means, covariances, log_weights), (q.mean, q.std)
 
         prior = tf.nn.log_softmax(self.motion.component_logits)
@@ -385,7 +411,9 @@ class Cannonball(SequenceModel):
 
     def _components(self, given):
         """p(z | a) at the means of q."""
-        return tf.nn.softmax(self._component_log_probs(self._locate(given), given.observed))
+        q = self._locate(given)
+        law = self._law(q, given.seen, self._present(given.num_objects))
+        return tf.nn.softmax(self._component_log_probs(q, given.observed, law))
 
     # Queries.
 
@@ -457,9 +485,8 @@ class Cannonball(SequenceModel):
         return inputs.forecast_by_imputation(self, given, num_steps)
 
     def _generate(self, controls, num_steps, sampler, num_objects):
-        count = tf.shape(controls)[0] * self.max_objects
-        a = self.motion.sample(count, num_steps, sampler)
-        a = _join(_together(a, self.max_objects))
+        present = self._present(num_objects)
+        a = _join(together.sample(self.motion, present, num_steps, sampler))
         return Frames(
             self._decode(a, num_objects), a, tf.zeros_like(a), tf.zeros_like(a[..., :0]),
             tf.zeros_like(a[..., :0]),
@@ -470,15 +497,16 @@ class Cannonball(SequenceModel):
         # What a filter says of a frame hangs on no later one: one hypothesis only.
         hypotheses = self.hypotheses if smooth else min(self.hypotheses, 1)
         q, seen = self._locate(given, hypotheses), given.seen
+        law = self._law(q, seen, self._present(given.num_objects))
         shape = tf.shape(q.mean)  # [B, T, N, 2]
         if smooth:
             if self.student_degrees:
-                q = self._without_outliers(q, seen)
-            h, P, log_weights = self._smooth_readings(q, seen)
+                q = self._without_outliers(q, seen, law)
+            h, P, log_weights = self._smooth_readings(q, seen, law)
             log_weights = tf.repeat(log_weights[:, tf.newaxis], shape[1], axis=1)
         else:
             mask = tf.repeat(seen, self.max_objects, axis=0)
-            h, P, log_weights = self.motion.filter(_apart(q.mean), mask, self._variances(q))
+            h, P, log_weights = self.motion.filter(_apart(q.mean), mask, self._variances(q), law)
             log_weights = _together(log_weights, self.max_objects)
         N, n = self.max_objects, 2 * _POSITION_SIZE
         h = _together(h, N)
@@ -490,15 +518,15 @@ class Cannonball(SequenceModel):
         return latents, q, tf.nn.softmax(log_weights)
 
     @tf.function(autograph=False)  # so that an export holds it once
-    def _smooth_readings(self, q, seen):
+    def _smooth_readings(self, q, seen, law):
         """Moments ``[B · N, T, ...]`` of the likeliest components, and ln p(z, a) ``[B, N, K]``."""
-        log_weights = self._component_log_probs(q, seen)
+        log_weights = self._component_log_probs(q, seen, law)
         best = tf.argmax(log_weights, axis=-1, output_type=tf.int32)
-        ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q))
+        ssm = self.motion.model(tf.reshape(best, [-1]), self._variances(q), law)
         result = lgssm.smooth(ssm, _apart(q.mean), tf.repeat(seen, self.max_objects, axis=0))
         return result.smoothed_means, result.smoothed_covariances, log_weights
 
-    def _without_outliers(self, q, seen):
+    def _without_outliers(self, q, seen, law):
         """Readings, those with wider variances that are far from the smoothed positions.
 
         A Student t distribution with ν degrees of freedom is a Gaussian with an unknown precision,
@@ -508,17 +536,18 @@ class Cannonball(SequenceModel):
         degrees, noise = self.student_degrees, self.motion.emission_noise
         usual, robust = tf.square(q.std) + noise, q
         for _ in range(_REWEIGHTINGS):
-            h, _, _ = self._smooth_readings(robust, seen)
+            h, _, _ = self._smooth_readings(robust, seen, law)
             off = q.mean - _together(h, self.max_objects)[..., :_POSITION_SIZE]
             distance = tf.reduce_sum(tf.square(off) / usual, axis=-1, keepdims=True)
             precision = tf.minimum((degrees + _POSITION_SIZE) / (degrees + distance), 1.0)
             robust = Encoding(q.mean, tf.sqrt(usual / precision - noise))
         return robust
 
-    def _component_log_probs(self, q, observed):
+    def _component_log_probs(self, q, observed, law):
         """ln p(z = k, a) of each object, ``[B, N, K]``."""
-        variances = self._variances(q)
-        log_probs = functools.partial(self.motion.component_log_probs, variances=variances)
+        log_probs = functools.partial(
+            self.motion.component_log_probs, variances=self._variances(q), law=law
+        )
         return self._each_object(log_probs, observed, q.mean)
 
     def _variances(self, q):
@@ -542,6 +571,14 @@ class Cannonball(SequenceModel):
         return tf.ensure_shape(split, [None, None, self.max_objects, _POSITION_SIZE])
 
 
+def _need_readings(posterior, **values):
+    for name, value in values.items():
+        if value and posterior != "smoothed":
+            raise UserError(
+                f"{name} is {value}, expected 0 with posterior={posterior!r}, which has no readings"
+            )
+
+
 def _without(variables, frozen):
     frozen = {id(variable) for variable in frozen}
     return [variable for variable in variables if id(variable) not in frozen]
@@ -555,18 +592,20 @@ def _each_component(x, K):
     return tf.reshape(tf.stack([x] * K, axis=2), [-1, 1, x.shape[-1]])
 
 
-def _apart(positions):
-    """``[B, T, N, m] -> [B · N, T, m]``."""
-    shape = tf.shape(positions)
-    moved = tf.transpose(positions, [0, 2, 1, 3])
-    return tf.reshape(moved, [-1, shape[1], positions.shape[-1]])
+def _rows(x):
+    """``[B, N, ...] -> [B · N, ...]``."""
+    return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
+
+
+def _apart(x):
+    """``[B, T, N, ...] -> [B · N, T, ...]``."""
+    return _rows(tf.transpose(x, [0, 2, 1, *range(3, x.shape.rank)]))
 
 
 def _together(x, max_objects):
-    """``[B · N, T, m] -> [B, T, N, m]``; undoes ``_apart``."""
-    shape = tf.shape(x)
-    split = tf.reshape(x, [-1, max_objects, shape[1], x.shape[-1]])
-    return tf.transpose(split, [0, 2, 1, 3])
+    """``[B · N, T, ...] -> [B, T, N, ...]``; undoes ``_apart``."""
+    split = tf.reshape(x, tf.concat([[-1, max_objects], tf.shape(x)[1:]], axis=0))
+    return tf.transpose(split, [0, 2, 1, *range(3, split.shape.rank)])
 
 
 def _join(x):

@@ -25,6 +25,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.models.cannonball import together
+from kvae_tf.models.cannonball.collision_fit import Ascent, fit_collisions
+from kvae_tf.models.cannonball.collisions import Law
 from kvae_tf.models.cannonball.gaussian_mixture import fit_gaussian_mixture
 from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.cannonball.straightening import straighten
@@ -34,24 +37,33 @@ _BATCH = 100  # sequences
 
 
 class MotionEM(keras.callbacks.Callback):
-    """Calls ``straighten_plane`` and ``fit_motion`` before each of the last epochs.
+    """Fits plane, collisions, noise and start before each of the last epochs.
 
     Args:
       train: training sequences.
       epoch: number of epochs before the first call.
-      seed: seed of the draws of h_1, an int.
+      seed: seed of the draws of h_1, and of batches, an int.
+      collision_updates: number of updates of ``fit_collisions``, for a model of objects that meet;
+        1,000 by default.
     """
 
-    def __init__(self, train: SequenceData, epoch: int, seed: int):
+    def __init__(self, train: SequenceData, epoch: int, seed: int, collision_updates: int = 1000):
         super().__init__()
         self.train = train
         self.epoch = epoch
         self.seed = seed
+        self.collision_updates = collision_updates
+        self._ascent = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch >= self.epoch:
-            straighten_plane(self.model, self.train)
-            fit_motion(self.model, self.train, self.seed)
+        if epoch < self.epoch:
+            return
+        straighten_plane(self.model, self.train)
+        if self.model.motion.collisions is not None:
+            self._ascent = self._ascent or Ascent(self.model.motion)  # compiled once
+            seed = self.seed + epoch  # other batches in each epoch
+            fit_collisions(self.model, self.train, self.collision_updates, seed, self._ascent)
+        fit_motion(self.model, self.train, self.seed)
 
 
 def straighten_plane(model: Cannonball, train: SequenceData) -> None:
@@ -65,7 +77,8 @@ def straighten_plane(model: Cannonball, train: SequenceData) -> None:
     if model.to_motion is None:
         return
     readings, _ = read(model, train.of_fewest_objects(), model.attention)
-    acceleration = straighten(model.to_motion, model.from_motion, readings)
+    bounces = model.motion.collisions is not None
+    acceleration = straighten(model.to_motion, model.from_motion, readings, bounces)
     model.motion.set_acceleration(acceleration)
 
 
@@ -79,18 +92,35 @@ def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:
       seed: seed of the draws of h_1, an int, 0 by default.
     """
     motion, (readings, variances) = model.motion, read(model, train.of_fewest_objects())
-    smooth = tf.function(lambda: motion.smooth(readings, variances), autograph=False)
+    law = None
+    if motion.collisions is not None:
+        law = _law_of_single_objects(motion, readings, variances)
+    smooth = tf.function(lambda: motion.smooth(readings, variances, law), autograph=False)
+    if motion.collisions is None:  # else the noise is fitted with the collisions
+        _fit_noise(motion, readings, variances, smooth)
+    means, covariances = (x.numpy()[:, 0].astype(float) for x in smooth())
+    roots = np.linalg.cholesky(covariances)
+    draws = np.random.default_rng(seed).normal(size=means.shape)
+    states = means + np.einsum("lij,lj->li", roots, draws)
+    motion.set_start(fit_gaussian_mixture(states, motion.num_components, seed))
+
+
+def _law_of_single_objects(motion, readings, variances):
+    """The law along their paths, ``[L, T, ...]``."""
+    seen = np.ones(readings.shape[:2], np.float32)
+    each = tf.function(together.follow, autograph=False)(
+        motion, readings[:, :, None], variances[:, :, None], seen, seen[:, :1]
+    ).law
+    return Law(*(x[:, :, 0] for x in each))
+
+
+def _fit_noise(motion, readings, variances, smooth):
     # Starts from a large value, since near zero a round changes little.
     noise = np.var(readings, axis=(0, 1))
     for _ in range(_ROUNDS):
         motion.set_emission_noise(noise)
         noise = noise_of_positions(noise, readings, variances, *smooth())
     motion.set_emission_noise(noise)
-    means, covariances = (x.numpy()[:, 0].astype(float) for x in smooth())
-    roots = np.linalg.cholesky(covariances)
-    draws = np.random.default_rng(seed).normal(size=means.shape)
-    states = means + np.einsum("lij,lj->li", roots, draws)
-    motion.set_start(fit_gaussian_mixture(states, motion.num_components, seed))
 
 
 def noise_of_positions(noise, readings, variances, means, covariances) -> np.ndarray:

@@ -42,6 +42,7 @@ import tensorflow as tf
 from kvae_tf import lgssm
 from kvae_tf.layers.mode_mixture import NOISE_FLOOR
 from kvae_tf.models import inputs
+from kvae_tf.models.cannonball.collisions import Collisions, Law
 from kvae_tf.models.cannonball.gaussian_mixture import GaussianMixture
 
 
@@ -59,6 +60,9 @@ class NewtonianMixture(keras.layers.Layer):
       initial_spread: initial standard deviation of the positions in μ_k among each other, 1 by
         default.
       learn_transition_noise: learn Σ_H (default), else keep it.
+      collision_modes: number of modes by which objects meet walls and each other, see
+        ``collisions``; 0: they do not (default).
+      collision_units: width of the networks of these modes, 64 by default.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class NewtonianMixture(keras.layers.Layer):
         initial_variance=1.0,
         initial_spread=1.0,
         learn_transition_noise=True,
+        collision_modes=0,
+        collision_units=64,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -83,9 +89,16 @@ class NewtonianMixture(keras.layers.Layer):
             "initial_variance": initial_variance,
             "initial_spread": initial_spread,
             "learn_transition_noise": learn_transition_noise,
+            "collision_modes": collision_modes,
+            "collision_units": collision_units,
         }
         self.num_components = num_components
         self.position_size = position_size
+        self.collisions = None
+        if collision_modes:
+            self.collisions = Collisions(
+                collision_modes, collision_units, 2 * position_size, name="collisions"
+            )
 
     def build(self, input_shape=None):
         del input_shape
@@ -99,7 +112,8 @@ class NewtonianMixture(keras.layers.Layer):
 
         self.log_step = weight("log_step", (), math.log(s["step"]))
         self.force = weight("force", (n,), 0.0)
-        learn = s["learn_transition_noise"]
+        # With collisions it is fitted together with them.
+        learn = s["learn_transition_noise"] or self.collisions is not None
         self.log_transition_noise = weight(
             "log_transition_noise", (n,), math.log(s["transition_noise"]), learn
         )
@@ -113,6 +127,8 @@ class NewtonianMixture(keras.layers.Layer):
         )
         # Below the diagonal of the factors of Σ_k.
         self.start_corners = weight("start_corners", (K, n * (n - 1) // 2), 0.0)
+        if self.collisions is not None:
+            self.collisions.build()
         self.built = True
 
     @property
@@ -190,6 +206,25 @@ class NewtonianMixture(keras.layers.Layer):
         within = tf.reduce_sum(weights[..., tf.newaxis] * self.initial_covariances, axis=0)
         return mean, within + tf.matmul(weights * deviations, deviations, transpose_a=True)
 
+    @property
+    def free_law(self) -> Law:
+        """Of an object that meets nothing: ``[2m, 2m]``, ``[2m]`` and ``[2m]``."""
+        return Law(self.transition, tf.convert_to_tensor(self.force), self.transition_noise)
+
+    def law(self, latents, present) -> Law:
+        """What takes objects to the next step.
+
+        Args:
+          latents: h, ``[..., N, 2m]``, states of the objects of a sequence.
+          present: ``[..., N]``, 1 = the object is present.
+
+        Returns:
+          ``free_law`` where objects do not meet; else a law of each object, ``[..., N, ...]``.
+        """
+        if self.collisions is None:
+            return self.free_law
+        return self.collisions.law(self.free_law, latents, present)
+
     def set_emission_noise(self, noise: np.ndarray) -> None:
         """Sets Σ_A.
 
@@ -226,13 +261,19 @@ class NewtonianMixture(keras.layers.Layer):
 
     # Densities, inference and draws.
 
-    def model(self, components: tf.Tensor, variances: tf.Tensor | None = None) -> lgssm.LGSSM:
+    def model(
+        self,
+        components: tf.Tensor,
+        variances: tf.Tensor | None = None,
+        law: Law | None = None,
+    ) -> lgssm.LGSSM:
         """The state-space model of objects with known components.
 
         Args:
           components: ``[L]`` integers, component of each object.
           variances: ``[L, T, m]``, variances of readings of the positions; None: the positions
             themselves are observed.
+          law: along the path of each object, ``[L, T, ...]``; None: ``free_law`` (default).
         """
         # Products, not gathers, whose gradients would be sparse.
         chosen = tf.one_hot(components, self.num_components)
@@ -240,22 +281,24 @@ class NewtonianMixture(keras.layers.Layer):
             chosen @ self.initial_means,
             tf.tensordot(chosen, self.initial_covariances, 1),
             variances,
+            law,
         )
 
-    def component_log_probs(self, positions, observed=None, variances=None) -> tf.Tensor:
+    def component_log_probs(self, positions, observed=None, variances=None, law=None) -> tf.Tensor:
         """log p(z = k, a) of each object, ``[L, K]`` nats, by a Kalman filter for each component.
 
         Args:
           positions: ``[L, T, m]``, positions or readings of them.
           observed: ``[L, T]``, 1 = seen; None: all are seen.
           variances: ``[L, T, m]``, variances of readings; None: ``positions`` are no readings.
+          law: along the path of each object, ``[L, T, ...]``; None: ``free_law`` (default).
         """
         K, count = self.num_components, tf.shape(positions)[0]
         components = tf.tile(tf.range(K), [count])
         log_p = lgssm.log_likelihood(
-            self.model(components, None if variances is None else tf.repeat(variances, K, axis=0)),
-            tf.repeat(positions, K, axis=0),
-            None if observed is None else tf.repeat(observed, K, axis=0),
+            self.model(components, _repeat(variances, K), _repeat(law, K)),
+            _repeat(positions, K),
+            _repeat(observed, K),
         )
         return tf.nn.log_softmax(self.component_logits) + tf.reshape(log_p, [count, K])
 
@@ -268,7 +311,9 @@ class NewtonianMixture(keras.layers.Layer):
         """
         return tf.reduce_logsumexp(self.component_log_probs(positions, observed), axis=1)
 
-    def posterior_sample(self, readings, variances, observed, seed) -> tuple[tf.Tensor, tf.Tensor]:
+    def posterior_sample(
+        self, readings, variances, observed, seed, law=None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """A draw of q(h, a), the module's last equation, and its estimate of -KL(q || p).
 
         Args:
@@ -276,6 +321,7 @@ class NewtonianMixture(keras.layers.Layer):
           variances: R, ``[L, T, m]``.
           observed: ``[L, T]``, 1 = seen.
           seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
+          law: along the path of each object, ``[L, T, ...]``; None: ``free_law`` (default).
 
         Returns:
           a ``[L, T, m]`` and ln p(h, a) - ln q(h, a) ``[L]``, nats. Of the ratio only the terms of
@@ -283,7 +329,7 @@ class NewtonianMixture(keras.layers.Layer):
         """
         state_sampler, position_sampler = lgssm.as_sampler(seed).split(2)
         mean, covariance = self.initial_moments
-        ssm = self._ssm(mean, covariance, variances)
+        ssm = self._ssm(mean, covariance, variances, law)
         evidence = lgssm.log_likelihood(ssm, readings, observed)
         h = lgssm.posterior_sample(ssm, readings, observed, state_sampler)[0]
         expected = h[..., : self.position_size]
@@ -302,17 +348,20 @@ class NewtonianMixture(keras.layers.Layer):
         log_ratio = evidence - tf.reduce_sum(observed * log_reading, axis=1)
         return a, log_ratio + log_start - log_guess
 
-    def smooth(self, readings, variances) -> tuple[tf.Tensor, tf.Tensor]:
+    def smooth(self, readings, variances, law=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Moments of h given readings, with h_1 ~ g: ``[L, T, 2m]`` and ``[L, T, 2m, 2m]``.
 
         Args:
           readings: y, ``[L, T, m]``.
           variances: R, ``[L, T, m]``.
+          law: along the path of each object, ``[L, T, ...]``; None: ``free_law`` (default).
         """
-        result = lgssm.smooth(self._ssm(*self.initial_moments, variances), readings)
+        result = lgssm.smooth(self._ssm(*self.initial_moments, variances, law), readings)
         return result.smoothed_means, result.smoothed_covariances
 
-    def filter(self, positions, observed, variances=None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def filter(
+        self, positions, observed, variances=None, law=None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Moments of h_t given what was seen up to t, and ln p(z = k, a_{1:t}).
 
         ``[L, T, 2m]``, ``[L, T, 2m, 2m]`` and ``[L, T, K]``. The moments are those of the component
@@ -322,13 +371,13 @@ class NewtonianMixture(keras.layers.Layer):
           positions: ``[L, T, m]``, positions or readings of them.
           observed: ``[L, T]``, 1 = seen.
           variances: ``[L, T, m]``, variances of readings; None: ``positions`` are no readings.
+          law: along the path of each object, ``[L, T, ...]``; None: ``free_law`` (default).
         """
         K, n = self.num_components, 2 * self.position_size
         shape = tf.shape(positions)
         components = tf.tile(tf.range(K), shape[:1])
-        each = [None if x is None else tf.repeat(x, K, axis=0)
-                for x in (variances, positions, observed)]  # fmt: skip
-        result = lgssm.filter(self.model(components, each[0]), *each[1:])
+        model = self.model(components, _repeat(variances, K), _repeat(law, K))
+        result = lgssm.filter(model, _repeat(positions, K), _repeat(observed, K))
         steps = tf.reshape(result.step_log_likelihoods, [-1, K, shape[1]])
         log_p = tf.nn.log_softmax(self.component_logits)[:, tf.newaxis] + tf.cumsum(steps, axis=2)
         best = tf.one_hot(tf.argmax(log_p, axis=1), K, axis=1)  # [L, K, T]
@@ -377,21 +426,34 @@ class NewtonianMixture(keras.layers.Layer):
           ``[L, T, m]``.
         """
         pick_sampler, walk_sampler = lgssm.as_sampler(seed).split(2)
+        components = self._sample_components(count, pick_sampler)
+        _, positions = lgssm.sample(self.model(components), walk_sampler, num_steps, count)
+        return positions
+
+    def sample_start(self, count, seed) -> tf.Tensor:
+        """Initial states from the prior, ``[L, 2m]``.
+
+        Args:
+          count: number L of objects.
+          seed: an int, a stateless pair or a ``Sampler``, whose rows are the L objects.
+        """
+        pick_sampler, walk_sampler = lgssm.as_sampler(seed).split(2)
+        components = self._sample_components(count, pick_sampler)
+        latents, _ = lgssm.sample(self.model(components), walk_sampler, 1, count)
+        return latents[:, 0]
+
+    def _sample_components(self, count, sampler):
         logits = tf.convert_to_tensor(self.component_logits)[tf.newaxis]
 
         def pick(shape, seed):
             return tf.random.stateless_categorical(logits, shape[0], seed)[0]
 
-        components = pick_sampler.rows(pick, [count])
-        _, positions = lgssm.sample(self.model(components), walk_sampler, num_steps, count)
-        return positions
+        return sampler.rows(pick, [count])
 
-    def _ssm(self, initial_mean, initial_covariance, variances=None):
+    def _ssm(self, initial_mean, initial_covariance, variances=None, law=None):
         noise = self.emission_noise
         return lgssm.LGSSM(
-            self.transition,
-            tf.convert_to_tensor(self.force),
-            self.transition_noise,
+            *(law or self.free_law),
             self.emission,
             noise if variances is None else noise + variances,
             initial_mean,
@@ -400,6 +462,11 @@ class NewtonianMixture(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | self._settings
+
+
+def _repeat(x, count):
+    """Each row, or each row of each tensor, ``count`` times one after the other; None: None."""
+    return tf.nest.map_structure(lambda x: None if x is None else tf.repeat(x, count, axis=0), x)
 
 
 def _log_normal(error, factor):

@@ -69,6 +69,23 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         least=0,
         most=9,
     )
+    collision_modes: int = setting(
+        0,
+        "Number of modes by which objects meet walls and each other, with --settling_epochs; 0: "
+        "they pass through each other, as in the paper.",
+        least=0,
+        most=1000,
+    )
+    collision_units: int = setting(
+        64, "Width of the networks that say which of the --collision_modes holds.", least=1
+    )
+    collision_updates: int = setting(
+        1000,
+        "Number of updates of the --collision_modes before each of the --settling_epochs, from "
+        "attention's readings alone.",
+        least=1,
+        of_training=True,
+    )
     newtonian_lag: int = setting(
         1,
         "--newtonian_epochs: number of frames between those of which second differences are taken; "
@@ -109,11 +126,14 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         need_epochs(self, "kl_weight", "kl_epochs")
         if from_scratch:  # else it is that of the trained model
             need_epochs(self, "map_degree", "settling_epochs")
-        if self.student_degrees and self.posterior != "smoothed":
-            raise UserError(
-                f"--student_degrees is {self.student_degrees}, expected 0, or "
-                "--posterior=smoothed, which smooths attention's readings"
-            )
+        if from_scratch:
+            need_epochs(self, "collision_modes", "settling_epochs")
+        for name in ("student_degrees", "collision_modes"):
+            if getattr(self, name) and self.posterior != "smoothed":
+                raise UserError(
+                    f"--{name} is {getattr(self, name)}, expected 0, or --posterior=smoothed, "
+                    "which smooths attention's readings"
+                )
 
 
 def _create(setup: Setup) -> Cannonball:
@@ -125,6 +145,7 @@ def _create(setup: Setup) -> Cannonball:
         "newtonian_lag",
         "settling_epochs",
         "settling_rate",
+        "collision_updates",
     )
     return Cannonball(
         **arguments | {"max_objects": _most_objects(setup)},
@@ -155,7 +176,8 @@ def _prepare(model: Cannonball, setup: Setup) -> None:
 
 def _callbacks(setup: Setup) -> list[MotionEM]:
     start = setup.settings.settling_start(setup.epochs)
-    return [MotionEM(setup.train, start, setup.seed)] if start else []
+    updates = setup.settings.collision_updates
+    return [MotionEM(setup.train, start, setup.seed, updates)] if start else []
 
 
 def _describe(settings: CannonballSettings) -> str:

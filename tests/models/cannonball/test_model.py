@@ -10,6 +10,8 @@ from kvae_tf import lgssm
 from kvae_tf.errors import UserError
 from kvae_tf.layers import Encoding
 from kvae_tf.models import Cannonball
+from kvae_tf.models.cannonball import together
+from kvae_tf.models.cannonball.collisions import Law
 from kvae_tf.models.cannonball.model import POSTERIORS
 from kvae_tf.models.cannonball.spec import CannonballSettings
 from kvae_tf.models.cannonball.straightening import straighten
@@ -35,9 +37,15 @@ def new(**options):
     return model
 
 
-@pytest.fixture(scope="module", params=POSTERIORS)
+@pytest.fixture(scope="module", params=[*POSTERIORS, "collisions"])
 def model(request):
-    return new(posterior=request.param)
+    return new_colliding() if request.param == "collisions" else new(posterior=request.param)
+
+
+def new_colliding(**options):
+    found = new(posterior="smoothed", collision_modes=3, collision_units=6, **options)
+    found.motion.collisions.is_fitted.assign(1.0)
+    return found
 
 
 def test_bound_term_by_term():
@@ -58,15 +66,20 @@ def test_bound_term_by_term():
     np.testing.assert_allclose(bound.elbo, sum(bound.terms.values()), rtol=1e-6)
 
 
-def test_bound_with_the_smoothed_posterior():
-    model = new(posterior="smoothed")
+@pytest.mark.parametrize("meet", [False, True])
+def test_bound_with_the_smoothed_posterior(meet):
+    model = new_colliding() if meet else new(posterior="smoothed")
     bound = model.elbo(BATCH | {"observed": OBSERVED}, PAIR)
     q = model.locate(FRAMES, OBSERVED, COUNTS)
-    apart = [tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, T, M]) for x in q]
-    seen = np.repeat(OBSERVED, N, axis=0)
-    a, log_ratio = model.motion.posterior_sample(apart[0], tf.square(apart[1]), seen, PAIR)
-    a = tf.transpose(tf.reshape(a, [B, N, T, M]), [0, 2, 1, 3])
     present = (np.arange(N) < COUNTS[:, None]).astype(np.float32)
+    apart = [tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, T, M]) for x in q]
+    seen, law = np.repeat(OBSERVED, N, axis=0), None
+    if meet:
+        law = together.follow(model.motion, q.mean, tf.square(q.std), OBSERVED, present).law
+        law = [np.swapaxes(x.numpy(), 1, 2) for x in law]
+        law = Law(*(x.reshape(-1, *x.shape[2:]) for x in law))
+    a, log_ratio = model.motion.posterior_sample(apart[0], tf.square(apart[1]), seen, PAIR, law)
+    a = tf.transpose(tf.reshape(a, [B, N, T, M]), [0, 2, 1, 3])
     logits = model.renderer(a, np.repeat(present[:, None], T, axis=1))
     log_x = OBSERVED * model.likelihood.log_prob(logits, FRAMES)
     np.testing.assert_allclose(bound.terms["reconstruction"], log_x.numpy().sum(1), rtol=1e-4)
@@ -76,7 +89,7 @@ def test_bound_with_the_smoothed_posterior():
 
 def test_absent_objects_cost_nothing_and_show_nothing(model):
     keras.utils.set_random_seed(0)
-    with_more = Cannonball(SHAPE, max_objects=3, state_size=9, num_components=K)
+    with_more = Cannonball.from_config(model.get_config() | {"max_objects": 3})
     with_more.build()
     weights = model.get_weights()
     for variable, value in zip(with_more.weights, weights, strict=True):
@@ -110,6 +123,8 @@ def test_missing_frames_are_never_looked_at(model):
 
 def test_attention_is_shown_what_the_motion_expects(model):
     """In a gap: the rendered prediction of the likeliest component, of the frames before."""
+    if model.motion.collisions is not None:  # met by the likeliest component, else by the mixture
+        model = new_colliding(num_components=1)
     counts = np.full(B, N, np.int32)
     before = model.attention(FRAMES[:, :2], counts)
     gap = model.locate(FRAMES, OBSERVED, counts)
@@ -141,7 +156,14 @@ def test_filled_in_positions_are_those_of_the_exact_engine(model):
     for n in range(N):
         readings = model.posterior == "smoothed"
         variances = tf.square(q.std[:, :, n]) if readings else None
-        ssm = model.motion.model(tf.constant(probabilities[:, n].argmax(-1)), variances)
+        law = None
+        if model.motion.collisions is not None:
+            law = together.follow(
+                model.motion, q.mean, tf.square(q.std), OBSERVED, there.astype(np.float32)
+            ).law
+            law = Law(*(x[:, :, n] for x in law))
+        best = tf.constant(probabilities[:, n].argmax(-1))
+        ssm = model.motion.model(best, variances, law)
         smoothed = lgssm.smooth(ssm, q.mean[:, :, n], OBSERVED)
         np.testing.assert_allclose(
             found[there[:, n], 2:5, n],

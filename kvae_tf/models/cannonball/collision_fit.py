@@ -1,0 +1,133 @@
+"""Learns what happens where objects meet, from attention's readings alone.
+
+The modes of ``Collisions``, the force and the noises are fitted to what attention reads in training
+sequences: by gradients, such that the readings are likely under the filters of ``together.follow``.
+In half of the sequences a stretch of frames is hidden, so that the law has to hold over many steps.
+Frames play no part, so thousands of updates take minutes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.models.cannonball.model import Cannonball
+from kvae_tf.models.cannonball.newtonian import NewtonianMixture
+from kvae_tf.models.cannonball.together import follow
+
+_BATCH = 64  # sequences
+_RATE = 5e-3  # of the first update of a fit; it falls to 0 by a cosine
+_CLIP = 20.0  # norm of the gradient of ln p of a sequence
+_HIDDEN = 0.5  # share of the sequences with a hidden stretch
+_FIRST_SEEN = 4
+
+
+class Ascent:
+    """Gradient ascent (Adam) on ln p of readings.
+
+    Args:
+      motion: a built motion with ``collisions``; its variables are changed.
+    """
+
+    def __init__(self, motion: NewtonianMixture):
+        variables = [*motion.collisions.trainable_variables, motion.force, *motion.noise_variables]
+        optimizer = keras.optimizers.Adam(_RATE, global_clipnorm=_CLIP)
+        optimizer.build(variables)
+
+        @tf.function(autograph=False, jit_compile=True)
+        def update(readings, variances, seen, present):
+            with tf.GradientTape() as tape:
+                log_p = follow(motion, readings, variances, seen, present).log_likelihood
+                value = tf.reduce_mean(tf.reduce_sum(log_p, axis=[1, 2]))
+                loss = -value
+            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            return value
+
+        self._optimizer = optimizer
+        self._update = update
+
+    def restart(self) -> None:
+        """Forgets moments and the count of updates."""
+        for variable in self._optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def update(self, rate, readings, variances, seen, present) -> float:
+        """One update with a learning rate, on a batch as ``follow`` takes it; nats a sequence."""
+        self._optimizer.learning_rate.assign(rate)
+        return float(self._update(readings, variances, seen, present))
+
+
+def fit_collisions(
+    model: Cannonball,
+    train: SequenceData,
+    updates: int,
+    seed: int = 0,
+    ascent: Ascent | None = None,
+) -> float:
+    """Fits ``model.motion`` where objects meet, its force and its noises.
+
+    Args:
+      model: a built model with ``collision_modes``; its motion is changed.
+      train: complete sequences.
+      updates: number of updates.
+      seed: of batches and hidden frames, an int, 0 by default.
+      ascent: of the model's motion; None: a new one (default).
+
+    Returns:
+      ln p of the readings, nats a sequence, averaged over the last tenth of the updates.
+    """
+    motion, rng = model.motion, np.random.default_rng(seed)
+    readings, variances, present = read_together(model, train)
+    num_steps = readings.shape[1]
+    _standardise(motion, readings, present)
+    ascent = ascent or Ascent(motion)
+    ascent.restart()
+    values = []
+    for i in range(updates):
+        rate = _RATE * (1.0 + math.cos(math.pi * i / updates)) / 2.0
+        rows = rng.integers(0, len(readings), _BATCH)
+        batch = readings[rows], variances[rows], _stretches(rng, _BATCH, num_steps), present[rows]
+        values.append(ascent.update(rate, *batch))
+    return float(np.mean(values[-max(updates // 10, 1) :]))
+
+
+def read_together(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, ...]:
+    """Readings of all objects and their variances ``[S, T, N, m]``, and who is present ``[S, N]``.
+
+    Args:
+      model: a built model.
+      data: S complete sequences; without ``num_objects`` each shows ``max_objects``.
+    """
+    locate, moments = tf.function(model.locate, autograph=False), []
+    for batch in evaluation_batches(data, min(100, len(data))):
+        counts = batch.get("num_objects")
+        if counts is None:
+            counts = np.full(len(batch["frames"]), model.max_objects, np.int32)
+        q = locate(batch["frames"], num_objects=counts)
+        present = np.arange(model.max_objects) < counts[:, np.newaxis]
+        rows = batch["weight"] > 0
+        moments.append([x[rows] for x in (q.mean.numpy(), q.std.numpy(), present)])
+    means, stds, present = map(np.concatenate, zip(*moments, strict=True))
+    return means, np.square(stds), present.astype(np.float32)
+
+
+def _standardise(motion, readings, present):
+    """Units of positions, and of velocities as differences say them, in units of δ."""
+    there = np.repeat(present[:, np.newaxis] > 0, readings.shape[1] - 1, axis=1)
+    velocities = np.diff(readings, axis=1) / np.asarray(motion.step)
+    states = np.concatenate([readings[:, 1:], velocities], axis=-1)
+    motion.collisions.standardise(states[there])
+
+
+def _stretches(rng, count, num_steps):
+    """Masks ``[count, T]``: half of them with a stretch of hidden frames."""
+    steps = np.arange(num_steps)
+    least = min(_FIRST_SEEN, num_steps - 1)
+    starts = rng.integers(least, num_steps, (count, 1))
+    lengths = rng.integers(1, max(num_steps // 2, 2), (count, 1))
+    is_hidden = (starts <= steps) & (steps < starts + lengths)
+    return np.where(is_hidden & (rng.random((count, 1)) < _HIDDEN), 0.0, 1.0).astype(np.float32)
