@@ -635,7 +635,7 @@ def three_balls(saved_models: Path) -> str:
 def billiards(saved_models: Path) -> str:
     """Balls that collide, each model and seed: positions, and errors of forecast frames."""
     rows = []
-    for name, seed, metrics, flags in _runs_with_flags(saved_models / "billiards"):
+    for name, seed, metrics, flags in _runs_with_flags(saved_models / "billiards" / "systems.json"):
         if flags["model"] == "cannonball" and not flags.get("collision_modes"):
             name += ", nothing is met"
         located = ("",) * 4
@@ -816,32 +816,33 @@ def _cannonball_runs(saved_models, folder="cannonball"):
     seeds = saved_models / folder / "seeds.json"
     files = [seeds] if seeds.exists() else []
     for path in (*files, seeds.with_name("systems.json")):
-        found = _read(path)
-        for run in found["runs"]:
-            flags = found["flags"] | run["flags"]
-            name = _title(flags["model"])
+        for name, seed, metrics, flags in _runs_with_flags(path):
             if path != seeds and files and flags["model"] == "cannonball":
                 name += ", attention's order"
-            looks = flags.get("first_looks") or 1
-            if looks > 1 and flags["model"] == "cannonball":
-                name += f", {looks} first looks"
-            yield name, flags["seed"], run["metrics"]
+            yield name, seed, metrics
 
 
-def _runs_with_flags(folder):
-    """Model, seed, metrics and all flags of the runs of a folder's ``systems.json``."""
-    found = _read(folder / "systems.json")
+def _runs_with_flags(path):
+    """Model, seed, metrics and all flags of the runs of a file."""
+    found = _read(path)
     for run in found["runs"]:
         flags = found["flags"] | run["flags"]
-        yield _title(flags["model"]), flags["seed"], run["metrics"], flags
+        name, looks = _title(flags["model"]), flags.get("first_looks") or 1
+        if looks > 1 and flags["model"] == "cannonball":
+            name += f", {looks} first looks"
+        yield name, flags["seed"], run["metrics"], flags
 
 
 def _runs_of_three(saved_models):
     """The same of the runs with up to three objects, in sequences of 30 and of 50 frames."""
-    for folder, length in (("cannonball_3", ""), ("cannonball_long", ", 50 frames")):
-        if (saved_models / folder).exists():
-            for name, *others in _cannonball_runs(saved_models, folder):
-                yield name + length, *others
+    yield from _cannonball_runs(saved_models, "cannonball_3")
+    for path, ending in (
+        ("cannonball_3/settled.json", ", settled for longer"),
+        ("cannonball_long/systems.json", ", 50 frames"),
+    ):
+        if (saved_models / path).exists():
+            for name, seed, metrics, _ in _runs_with_flags(saved_models / path):
+                yield name + ending, seed, metrics
 
 
 def _spread(values, digits):

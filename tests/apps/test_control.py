@@ -83,6 +83,7 @@ def test_the_simulator_keeps_the_pole_upright_and_chance_does_not():
     assert good.controls.shape == (3, 60, 2)
 
 
+@pytest.mark.slow
 def test_a_model_swings_the_pendulum_up_from_pixels(tmp_path):
     """Two starts; chance never does, and the film shows both."""
     film = tmp_path / "up.gif"

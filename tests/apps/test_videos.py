@@ -128,7 +128,7 @@ def test_worlds_as_files(tmp_path):
         single = data.WORLDS["box"].splits(3, num_sequences=(1, 1, 1), num_steps=5).test
         assert np.mean(found != (single.frames[0, ..., 0] > 127)) < 0.01
     for arguments, words in (
-        (("bix", tmp_path / "a.npz"), "expected one of: box"),
+        (("bix", tmp_path / "a.npz"), "expected one of: billiards, "),
         (("box", tmp_path / "a.txt"), "expected .npz"),
         (("box", tmp_path / "a.npz", 0, (1, 2)), "2 numbers, expected 3"),
     ):

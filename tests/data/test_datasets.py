@@ -137,7 +137,7 @@ def test_a_saved_world_is_a_file_like_any_other(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        (("pendulun", 0), {}, "'pendulun' is unknown; expected one of: box, .*, or a path"),
+        (("pendulun", 0), {}, "'pendulun' is unknown; expected one of: billiards, .*, or a path"),
         (("none.npz", 0), {}, "none.npz does not exist"),
         (("none.npz", 0), {"num_steps": 3}, "num_steps"),
         (

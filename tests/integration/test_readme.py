@@ -63,7 +63,14 @@ def clone(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+# Trainings on data of one's own, which take half a minute each.
+LONG_PAGES = ("docs/own_data.md",)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(b, marks=pytest.mark.slow) if b.startswith(LONG_PAGES) else b for b in BLOCKS],
+)
 def test_quick_block(block, clone):
     language, text = BLOCKS[block]
     if language == "python":

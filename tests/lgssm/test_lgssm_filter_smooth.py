@@ -121,7 +121,7 @@ def test_filter_and_log_likelihood_are_the_smoothers(engine):
     [
         ("sequential", "n3_m2_T15"),
         pytest.param("sequential", "n8_m4_T15", marks=slow),
-        ("parallel", "n7_m3_T2"),
+        pytest.param("parallel", "n7_m3_T2", marks=slow),
     ],
 )
 def test_compiled_moments_are_the_same(method, name):

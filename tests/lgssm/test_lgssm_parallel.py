@@ -83,8 +83,8 @@ def problem(kind, T, n, m, dtype):
 @pytest.mark.parametrize(
     ("kind", "T", "n", "m", "dtype"),
     [
-        ("per_dimension", 130, 4, 2, np.float32),
-        ("per_step", 50, 8, 2, np.float64),
+        pytest.param("per_dimension", 130, 4, 2, np.float32, marks=pytest.mark.slow),
+        pytest.param("per_step", 50, 8, 2, np.float64, marks=pytest.mark.slow),
         ("all_missing", 20, 2, 3, np.float64),
     ],
 )

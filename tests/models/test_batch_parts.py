@@ -9,7 +9,7 @@ from kvae_tf.errors import UserError
 
 slow = pytest.mark.slow
 # The other cases are near to one of these: the same class, or the same kind of noise.
-QUICK = ("kvae", "dvbf", "vae_rnn", "ed_lstm", "cannonball_smoothed")
+QUICK = ("kvae", "dvbf", "vae_rnn", "ed_lstm")
 
 
 @pytest.mark.parametrize(

@@ -366,7 +366,8 @@ def test_without_an_interval_a_unit_has_passed():
 # Exports, and what is refused.
 
 
-@pytest.mark.parametrize("name", slow_but("linear"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", slow_but())
 def test_an_export_answers_the_same(name, tmp_path):
     model = shared(name)
     export(model, tmp_path / "1")

@@ -326,7 +326,8 @@ def test_bad_options(option, message):
         DVBF(SHAPE, **option)
 
 
-@pytest.mark.parametrize("name", ["dvbf", pytest.param("dkf", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dvbf", "dkf"])
 def test_training_learns(name):
     system, own = SYSTEMS[name]
     keras.utils.set_random_seed(0)

@@ -35,6 +35,7 @@ class Ascent:
 
     def __init__(self, motion: NewtonianMixture):
         variables = [*motion.collisions.trainable_variables, motion.force, *motion.noise_variables]
+        variables = [variable for variable in variables if variable.trainable]  # Σ_H may rest
         optimizer = keras.optimizers.Adam(_RATE, global_clipnorm=_CLIP)
         optimizer.build(variables)
 
@@ -66,6 +67,7 @@ def fit_collisions(
     train: SequenceData,
     updates: int,
     seed: int = 0,
+    rate: float = 1.0,
     ascent: Ascent | None = None,
 ) -> float:
     """Fits ``model.motion`` where objects meet, its force and its noises.
@@ -75,6 +77,7 @@ def fit_collisions(
       train: complete sequences.
       updates: number of updates.
       seed: of batches and hidden frames, an int, 0 by default.
+      rate: factor of the learning rate, 1 by default.
       ascent: of the model's motion; None: a new one (default).
 
     Returns:
@@ -88,10 +91,10 @@ def fit_collisions(
     ascent.restart()
     values = []
     for i in range(updates):
-        rate = _RATE * (1.0 + math.cos(math.pi * i / updates)) / 2.0
+        step = rate * _RATE * (1.0 + math.cos(math.pi * i / updates)) / 2.0
         rows = rng.integers(0, len(readings), _BATCH)
         batch = readings[rows], variances[rows], _stretches(rng, _BATCH, num_steps), present[rows]
-        values.append(ascent.update(rate, *batch))
+        values.append(ascent.update(step, *batch))
     return float(np.mean(values[-max(updates // 10, 1) :]))
 
 

@@ -28,11 +28,14 @@ from kvae_tf.data import SequenceData, evaluation_batches
 from kvae_tf.models.cannonball import together
 from kvae_tf.models.cannonball.collision_fit import Ascent, fit_collisions
 from kvae_tf.models.cannonball.collisions import Law
+from kvae_tf.models.cannonball.features import smooth_features
 from kvae_tf.models.cannonball.gaussian_mixture import fit_gaussian_mixture
 from kvae_tf.models.cannonball.model import Cannonball
-from kvae_tf.models.cannonball.straightening import straighten
+from kvae_tf.models.cannonball.straightening import straighten, straighten_to
 
 _ROUNDS = 50
+_STRAIGHTENED = 2000  # sequences of objects that bounce
+_LAG = 2  # frames, between bounces
 _BATCH = 100  # sequences
 
 
@@ -61,13 +64,17 @@ class MotionEM(keras.callbacks.Callback):
         straighten_plane(self.model, self.train)
         if self.model.motion.collisions is not None:
             self._ascent = self._ascent or Ascent(self.model.motion)  # compiled once
+            left = 1.0 - (epoch - self.epoch) / max(self.params["epochs"] - self.epoch, 1)
             seed = self.seed + epoch  # other batches in each epoch
-            fit_collisions(self.model, self.train, self.collision_updates, seed, self._ascent)
+            fit_collisions(self.model, self.train, self.collision_updates, seed, left, self._ascent)
         fit_motion(self.model, self.train, self.seed)
 
 
 def straighten_plane(model: Cannonball, train: SequenceData) -> None:
     """Fits the maps between the planes of attention and motion, and the force.
+
+    Where objects meet, the plane becomes that of linear features of the frames of single objects,
+    and the force is left to ``fit_collisions``; without such frames the maps stay as they are.
 
     Args:
       model: a built model; without such maps it stays as it is.
@@ -76,10 +83,24 @@ def straighten_plane(model: Cannonball, train: SequenceData) -> None:
     """
     if model.to_motion is None:
         return
-    readings, _ = read(model, train.of_fewest_objects(), model.attention)
-    bounces = model.motion.collisions is not None
-    acceleration = straighten(model.to_motion, model.from_motion, readings, bounces)
-    model.motion.set_acceleration(acceleration)
+    single = train.of_fewest_objects()
+    if model.motion.collisions is None:
+        readings, _ = read(model, single, model.attention)
+        acceleration = straighten(model.to_motion, model.from_motion, readings)
+        model.motion.set_acceleration(acceleration)
+        return
+    single = single.select(slice(0, _STRAIGHTENED))
+    readings, _ = read(model, single, model.attention)
+    if len(readings) != len(single):
+        return
+    features = smooth_features(model, single, _LAG)
+    frames = single.unit_frames.reshape(readings.shape[0] * readings.shape[1], -1)
+    straighten_to(
+        model.to_motion,
+        model.from_motion,
+        readings.reshape(len(frames), -1),
+        frames @ features.matrix + features.offset,
+    )
 
 
 def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:

@@ -112,8 +112,7 @@ class NewtonianMixture(keras.layers.Layer):
 
         self.log_step = weight("log_step", (), math.log(s["step"]))
         self.force = weight("force", (n,), 0.0)
-        # With collisions it is fitted together with them.
-        learn = s["learn_transition_noise"] or self.collisions is not None
+        learn = s["learn_transition_noise"]
         self.log_transition_noise = weight(
             "log_transition_noise", (n,), math.log(s["transition_noise"]), learn
         )

@@ -23,7 +23,6 @@ import tensorflow as tf
 from kvae_tf.models.linear_features import smoothest
 
 _SHARE = 1e-3  # of the points at either end of a coordinate, which may lie beyond the box
-_BETWEEN_BOUNCES = 3  # frames between those of which second differences are taken
 _LEAST = 1e-9  # variance of the monomials' directions that count, as a share of the largest
 
 
@@ -119,34 +118,58 @@ class PolynomialMap(keras.layers.Layer):
         return super().get_config() | {"size": self.size, "degree": self.degree}
 
 
-def straighten(
-    there: PolynomialMap, back: PolynomialMap, readings: np.ndarray, bounces: bool = False
-) -> np.ndarray:
+def straighten(there: PolynomialMap, back: PolynomialMap, readings: np.ndarray) -> np.ndarray:
     """Sets both maps from paths of single objects.
 
     Args:
       there: from readings to positions; is changed.
       back: from positions to readings; is changed.
       readings: y, ``[L, T, m]``, of at least three steps.
-      bounces: paths bounce, so that second differences are taken over few frames, and those that
-        are far larger than most count less; False by default.
 
     Returns:
       The acceleration along the straightened paths, ``[m]``, per step and step.
     """
     readings = np.asarray(readings, np.float64)
     L, T, m = readings.shape
-    lag = max(1, min(T // 3, _BETWEEN_BOUNCES) if bounces else T // 3)
+    lag = max(1, T // 3)
     rows = readings.reshape(-1, m)
     features = there.monomials(rows)[:, 1:]  # without the constant
     bends = _bends(features.reshape(L, T, -1), lag)
-    matrix, _ = smoothest(features, bends, m, _LEAST, "--map_degree", bounces=bounces)
-    extended = np.concatenate([np.ones((len(rows), 1)), features @ matrix], axis=1)
+    matrix, _ = smoothest(features, bends, m, _LEAST, "--map_degree")
+    extended = _with_constant(features @ matrix)
     nearest = np.linalg.lstsq(extended, rows, rcond=None)[0]
     there.coefficients.assign(np.concatenate([nearest[:1], matrix @ nearest[1:]]))
     positions = extended @ nearest
     back.coefficients.assign(np.linalg.lstsq(back.monomials(positions), rows, rcond=None)[0])
     return _bends(positions.reshape(L, T, m), lag).mean(axis=0) / lag**2
+
+
+def straighten_to(
+    there: PolynomialMap, back: PolynomialMap, readings: np.ndarray, features: np.ndarray
+) -> None:
+    """Sets both maps such that readings become features that are straight already.
+
+    Paths that bounce are bent at single steps, and the noise of readings hides by how much. So the
+    plane is that of linear features of the frames themselves, which have no noise.
+
+    Args:
+      there: from readings to positions; is changed.
+      back: from positions to readings; is changed.
+      readings: y, ``[N, m]``.
+      features: of the same frames, ``[N, m]``; of all their affine images the nearest to the
+        readings counts.
+    """
+    rows, extended = np.asarray(readings, np.float64), _with_constant(features)
+    straight = extended @ np.linalg.lstsq(extended, rows, rcond=None)[0]
+    monomials = there.monomials(rows)
+    coefficients = np.linalg.lstsq(monomials, straight, rcond=None)[0]
+    there.coefficients.assign(coefficients)
+    back_monomials = back.monomials(monomials @ coefficients)
+    back.coefficients.assign(np.linalg.lstsq(back_monomials, rows, rcond=None)[0])
+
+
+def _with_constant(features):
+    return np.concatenate([np.ones((len(features), 1)), features], axis=1)
 
 
 def _bends(paths, lag):

@@ -80,10 +80,11 @@ def test_readings_of_all_objects_together(worlds, oracle):
     np.testing.assert_array_equal(present.sum(1), worlds[0].num_objects)
 
 
+@pytest.mark.slow
 def test_a_fit_is_that_of_its_seed(worlds, oracle, ascent):
     start, fitted = [v.numpy() for v in oracle.motion.weights], []
     for seed in (3, 3, 4):
-        fit_collisions(oracle, worlds[0], 2, seed, ascent)
+        fit_collisions(oracle, worlds[0], 2, seed, ascent=ascent)
         assert float(oracle.motion.collisions.is_fitted) == 1.0
         weights = [v.numpy() for v in oracle.motion.weights]
         fitted.append(np.concatenate([x.ravel() for x in weights]))
@@ -96,5 +97,5 @@ def test_a_fit_is_that_of_its_seed(worlds, oracle, ascent):
 def test_collisions_are_learned(worlds, oracle, ascent):
     train, test = worlds
     before = forecast_error(oracle.motion, test)
-    fit_collisions(oracle, train, 300, 0, ascent)
+    fit_collisions(oracle, train, 300, ascent=ascent)
     assert forecast_error(oracle.motion, test) < 0.6 * before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae_tf.models.cannonball.straightening import PolynomialMap, straighten
+from kvae_tf.models.cannonball.straightening import PolynomialMap, straighten, straighten_to
 
 RNG = np.random.default_rng(0)
 FORCE = np.array([0.0, -0.01])
@@ -61,6 +61,19 @@ def test_bent_paths_become_straight(noise):
     assert np.abs(back(positions) - readings).mean() < 0.005 * np.ptp(readings)
     found = np.diff(clean, 2, axis=1).mean((0, 1))
     np.testing.assert_allclose(acceleration, found, atol=0.02 * np.linalg.norm(found))
+
+
+def test_bent_readings_become_features_that_are_straight():
+    truth = paths().reshape(-1, 2)
+    readings = bent(truth) + 0.003 * RNG.normal(size=truth.shape)
+    there, back = built(), built()
+    straighten_to(there, back, readings, truth @ [[0.3, 0.1], [-0.2, 0.5]] + 7.0)
+    positions = there(readings.astype(np.float32)).numpy()
+    before, after = (unexplained(x, truth) for x in (bent(truth), positions))
+    assert (after < before / 5).all()
+    # In the readings' own units and place.
+    np.testing.assert_allclose(positions.mean(0), readings.mean(0), atol=0.01)
+    assert np.abs(back(positions) - readings).mean() < 0.005 * np.ptp(readings)
 
 
 def test_deviations_follow_the_slopes():
