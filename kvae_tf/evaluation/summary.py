@@ -40,10 +40,9 @@ def evaluate(
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
       ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
       ``position_r2/<number>``, ``position_rmse/<number>``, ``position_filter_rmse/<number>``,
-      ``identity_switch_rate``,
-      ``mix_up_rate/<number>``, ``acceleration/ratio`` and ``acceleration/angle_degrees`` of
-      ``object_errors``, and ``count_accuracy``, the share of sequences whose number of objects it
-      would have found.
+      ``identity_switch_rate``, ``mix_up_rate/<number>``, ``acceleration/ratio`` and
+      ``acceleration/angle_degrees`` of ``object_errors``, and ``count_accuracy``, the share of
+      sequences whose number of objects it would have found.
     """
     metrics = dict(bound(model, data))
     if model.variance_floor is not None:

@@ -13,15 +13,13 @@ import numpy as np
 
 from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
-from kvae_tf.data.worlds import streams
+from kvae_tf.data.worlds import counted, streams
 from kvae_tf.data.worlds.balls import BOX, RADIUS
-from kvae_tf.errors import UserError
 
 VERSION = 1  # of the generated data: raise it with every change that alters them
 
 SPEED = 0.35  # units a frame, of a ball at the start, on average (root mean square)
 SUBSTEPS = 10  # of a frame
-_MAX_BALLS = 3
 
 
 def splits(
@@ -77,13 +75,8 @@ def simulate(
     num_sequences = number_checks.integer("num_sequences", num_sequences)
     num_steps = number_checks.integer("num_steps", num_steps, minimum=2)
     size = number_checks.integer("size", size, minimum=8)
-    counts = tuple(num_balls)
-    if not counts or not all(count in range(1, _MAX_BALLS + 1) for count in counts):
-        raise UserError(f"num_balls is {num_balls!r}; expected numbers from 1 to {_MAX_BALLS}")
+    counts, there = counted.counts(num_balls, num_sequences)
     rng = streams.generator(seed)
-    most = max(counts)
-    counts = np.resize(np.array(counts, np.int32), num_sequences)
-    there = np.arange(most) < counts[:, np.newaxis]  # [N, balls]
     x, v = _starts(rng, there)
     states = []
     for _ in range(num_steps):
@@ -93,23 +86,10 @@ def simulate(
             v = np.where(x < RADIUS, np.abs(v), np.where(x > BOX - RADIUS, -np.abs(v), v))
             v = collide(x, v, there)
     states = np.stack(states, axis=1)  # [N, T, balls, 4]
-    scale = size / BOX
-    frames = _draw(states[..., :2], there, size)
-    # The centre of pixel i is at (i + 1/2) / scale.
-    seen = states * scale - np.array([0.5, 0.5, 0.0, 0.0])
-    seen = seen * there[:, np.newaxis, :, np.newaxis]
-    return SequenceData(
-        frames=np.round(255.0 * frames[:, :, ::-1, :, np.newaxis]).astype(np.uint8),
-        observed=np.ones(frames.shape[:2], np.float32),
-        controls=np.zeros((num_sequences, num_steps, 0), np.float32),
-        states=seen.reshape(num_sequences, num_steps, 4 * most).astype(np.float32),
-        state_names=tuple(
-            f"{name}_{n + 1}"
-            for n in range(most)
-            for name in ("x", "y", "velocity_x", "velocity_y")
-        ),
-        num_objects=counts,
-    )
+    frames = np.round(255.0 * _draw(states[..., :2], there, size)[:, :, ::-1]).astype(np.uint8)
+    # With s = size / BOX the centre of pixel i is at (i + 1/2) / s.
+    pixels = states * (size / BOX) - np.array([0.5, 0.5, 0.0, 0.0])
+    return counted.as_data(frames, pixels, counts)
 
 
 def collide(x: np.ndarray, v: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -19,8 +19,7 @@ import numpy as np
 
 from kvae_tf.data import number_checks
 from kvae_tf.data.sequence_data import SequenceData, Splits
-from kvae_tf.data.worlds import streams
-from kvae_tf.errors import UserError
+from kvae_tf.data.worlds import counted, streams
 
 VERSION = 1  # of the generated data: raise it with every change that alters them
 
@@ -33,7 +32,6 @@ LEFT = -0.5, -0.1  # initial x of balls that are shot from the left
 HEIGHTS = -0.5, 0.5
 RIGHT_SHIFT = 0.9  # shift of the initial x on the right, as a share of the largest x
 RADIUS = 2  # pixels
-_MAX_BALLS = 3
 
 
 def splits(
@@ -89,33 +87,19 @@ def simulate(
     num_sequences = number_checks.integer("num_sequences", num_sequences)
     num_steps = number_checks.integer("num_steps", num_steps, minimum=2)
     size = number_checks.integer("size", size, minimum=4 * RADIUS)
-    counts = tuple(num_balls)
-    if not counts or not all(count in range(1, _MAX_BALLS + 1) for count in counts):
-        raise UserError(f"num_balls is {num_balls!r}; expected numbers from 1 to {_MAX_BALLS}")
+    counts, there = counted.counts(num_balls, num_sequences)
     rng = streams.generator(seed)
-    most = max(counts)
-    counts = np.resize(np.array(counts, np.int32), num_sequences)
-    there = np.arange(most) < counts[:, np.newaxis]  # [N, balls]
-    shots = _shots(rng, (num_sequences, most), num_steps)
+    shots = _shots(rng, there.shape, num_steps)
     states = _fly(shots, num_steps)  # [N, T, balls, 4]
     noise = np.sqrt(NOISE) * rng.normal(size=states[..., :2].shape)
     scale, offset = pixels(num_steps, size)
     drawn = np.clip((states[..., :2] + noise) * scale + offset, RADIUS, size - 1 - RADIUS)
     frames = draw(drawn, there[:, np.newaxis], size)
-    seen = np.concatenate(
-        [states[..., :2] * scale + offset, states[..., 2:] * scale * STEP], axis=-1
-    ) * there[:, np.newaxis, :, np.newaxis]  # fmt: skip
-    return SequenceData(
-        frames=frames[..., np.newaxis].astype(np.uint8) * np.uint8(255),
-        observed=np.ones(frames.shape[:2], np.float32),
-        controls=np.zeros((num_sequences, num_steps, 0), np.float32),
-        states=seen.reshape(num_sequences, num_steps, 4 * most).astype(np.float32),
-        state_names=tuple(
-            f"{name}_{n + 1}"
-            for n in range(most)
-            for name in ("x", "y", "velocity_x", "velocity_y")
-        ),
-        num_objects=counts,
+    positions, velocities = states[..., :2] * scale + offset, states[..., 2:] * scale * STEP
+    return counted.as_data(
+        frames.astype(np.uint8) * np.uint8(255),
+        np.concatenate([positions, velocities], axis=-1),
+        counts,
     )
 
 

@@ -9,6 +9,7 @@ Frames play no part, so thousands of updates take minutes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,7 +20,8 @@ from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
 from kvae_tf.models.cannonball.together import follow
 
-_BATCH = 64  # sequences
+_BATCH = 64  # sequences of an update
+_READ = 100  # sequences that attention reads at once
 _RATE = 5e-3  # of the first update of a fit; it falls to 0 by a cosine
 _CLIP = 20.0  # norm of the gradient of ln p of a sequence
 _HIDDEN = 0.5  # share of the sequences with a hidden stretch
@@ -43,10 +45,8 @@ class Ascent:
         def update(readings, variances, seen, present):
             with tf.GradientTape() as tape:
                 log_p = follow(motion, readings, variances, seen, present).log_likelihood
-                value = tf.reduce_mean(tf.reduce_sum(log_p, axis=[1, 2]))
-                loss = -value
+                loss = -tf.reduce_mean(tf.reduce_sum(log_p, axis=[1, 2]))
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-            return value
 
         self._optimizer = optimizer
         self._update = update
@@ -56,10 +56,10 @@ class Ascent:
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
 
-    def update(self, rate, readings, variances, seen, present) -> float:
-        """One update with a learning rate, on a batch as ``follow`` takes it; nats a sequence."""
+    def update(self, rate, readings, variances, seen, present) -> None:
+        """One update with a learning rate, on a batch as ``follow`` takes it."""
         self._optimizer.learning_rate.assign(rate)
-        return float(self._update(readings, variances, seen, present))
+        self._update(readings, variances, seen, present)
 
 
 def fit_collisions(
@@ -69,7 +69,7 @@ def fit_collisions(
     seed: int = 0,
     rate: float = 1.0,
     ascent: Ascent | None = None,
-) -> float:
+) -> None:
     """Fits ``model.motion`` where objects meet, its force and its noises.
 
     Args:
@@ -79,9 +79,6 @@ def fit_collisions(
       seed: of batches and hidden frames, an int, 0 by default.
       rate: factor of the learning rate, 1 by default.
       ascent: of the model's motion; None: a new one (default).
-
-    Returns:
-      ln p of the readings, nats a sequence, averaged over the last tenth of the updates.
     """
     motion, rng = model.motion, np.random.default_rng(seed)
     readings, variances, present = read_together(model, train)
@@ -89,24 +86,27 @@ def fit_collisions(
     _standardise(motion, readings, present)
     ascent = ascent or Ascent(motion)
     ascent.restart()
-    values = []
     for i in range(updates):
         step = rate * _RATE * (1.0 + math.cos(math.pi * i / updates)) / 2.0
         rows = rng.integers(0, len(readings), _BATCH)
         batch = readings[rows], variances[rows], _stretches(rng, _BATCH, num_steps), present[rows]
-        values.append(ascent.update(step, *batch))
-    return float(np.mean(values[-max(updates // 10, 1) :]))
+        ascent.update(step, *batch)
 
 
-def read_together(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, ...]:
+def read_together(
+    model: Cannonball, data: SequenceData, query: Callable | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Readings of all objects and their variances ``[S, T, N, m]``, and who is present ``[S, N]``.
+
+    With ``posterior="attention"`` readings are the positions themselves: the variances are 0.
 
     Args:
       model: a built model.
       data: S complete sequences; without ``num_objects`` each shows ``max_objects``.
+      query: of frames and ``num_objects``; None: ``model.locate`` (default).
     """
-    locate, moments = tf.function(model.locate, autograph=False), []
-    for batch in evaluation_batches(data, min(100, len(data))):
+    locate, moments = tf.function(query or model.locate, autograph=False), []
+    for batch in evaluation_batches(data, min(_READ, len(data))):
         counts = batch.get("num_objects")
         if counts is None:
             counts = np.full(len(batch["frames"]), model.max_objects, np.int32)
@@ -115,7 +115,8 @@ def read_together(model: Cannonball, data: SequenceData) -> tuple[np.ndarray, ..
         rows = batch["weight"] > 0
         moments.append([x[rows] for x in (q.mean.numpy(), q.std.numpy(), present)])
     means, stds, present = map(np.concatenate, zip(*moments, strict=True))
-    return means, np.square(stds), present.astype(np.float32)
+    variances = np.square(stds) if model.posterior == "smoothed" else np.zeros_like(stds)
+    return means, variances, present.astype(np.float32)
 
 
 def _standardise(motion, readings, present):

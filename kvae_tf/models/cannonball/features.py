@@ -25,7 +25,8 @@ def initialise_attention(model: Cannonball, train: SequenceData, lag: int = 1) -
       UserError: no three frames in a row were seen, or the frames vary in too few directions.
     """
     attention, motion = model.attention, model.motion
-    features = smooth_features(model, train.of_fewest_objects(), lag)
+    train = train.of_fewest_objects().select(slice(0, _SEQUENCES))
+    features = smooth_features(model, train, lag)
     spread = np.exp(motion.start_log_scales.numpy()[:, : motion.position_size]).mean()
     attention.read_linearly(features.matrix, features.offset, spread)
 
@@ -44,7 +45,7 @@ def smooth_features(model: Cannonball, train: SequenceData, lag: int = 1) -> Lin
       UserError: no three frames in a row were seen, or the frames vary in too few directions.
     """
     return newtonian_features(
-        train.select(slice(0, _SEQUENCES)),
+        train,
         model.motion.position_size,
         "--newtonian_epochs",
         _LEAST,

@@ -376,10 +376,10 @@ class Cannonball(SequenceModel):
             shown = tf.where(seen[:, None, None, None] > 0, frame, tf.stop_gradient(rendered))
             states = self.attention.step(states, self.attention.project(shown))
             q = self._straightened(self.attention.read(states))
-            positions = _each_component(q.mean, K)
+            positions = _each_component(q.mean, K)[:, tf.newaxis]
             now = ssm._replace(initial_mean=means, initial_covariance=covariances)
             if self.posterior == "smoothed":
-                variances = _each_component(tf.square(q.std), K)
+                variances = _each_component(tf.square(q.std), K)[:, tf.newaxis]
                 now = now._replace(emission_noise=ssm.emission_noise + variances)
             result = lgssm.filter(
                 now,
@@ -391,7 +391,7 @@ class Cannonball(SequenceModel):
             best = tf.one_hot(tf.argmax(log_weights, axis=-1), K)[..., tf.newaxis]
             law = self.motion.law(tf.reduce_sum(best * filtered, axis=2), present)
             if self.motion.collisions is not None:
-                law = Law(*(tf.repeat(_rows(x), K, axis=0) for x in law))
+                law = Law(*(_each_component(x, K) for x in law))
             means, covariances = law.predict(
                 result.filtered_means[:, 0], result.filtered_covariances[:, 0]
             )
@@ -585,11 +585,11 @@ def _without(variables, frozen):
 
 
 def _each_component(x, K):
-    """``[B, N, m]`` -> ``[B N K, 1, m]``.
+    """``[B, N, ...]`` -> ``[B N K, ...]``.
 
     No tf.repeat: inside a loop XLA cannot compile its gradient for a GPU.
     """
-    return tf.reshape(tf.stack([x] * K, axis=2), [-1, 1, x.shape[-1]])
+    return _rows(_rows(tf.stack([x] * K, axis=2)))
 
 
 def _rows(x):

@@ -24,9 +24,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.data import SequenceData
 from kvae_tf.models.cannonball import together
-from kvae_tf.models.cannonball.collision_fit import Ascent, fit_collisions
+from kvae_tf.models.cannonball.collision_fit import Ascent, fit_collisions, read_together
 from kvae_tf.models.cannonball.collisions import Law
 from kvae_tf.models.cannonball.features import smooth_features
 from kvae_tf.models.cannonball.gaussian_mixture import fit_gaussian_mixture
@@ -36,7 +36,6 @@ from kvae_tf.models.cannonball.straightening import straighten, straighten_to
 _ROUNDS = 50
 _STRAIGHTENED = 2000  # sequences of objects that bounce
 _LAG = 2  # frames, between bounces
-_BATCH = 100  # sequences
 
 
 class MotionEM(keras.callbacks.Callback):
@@ -174,14 +173,5 @@ def read(
         shows ``max_objects``.
       query: of frames and ``num_objects``; None: ``model.locate`` (default).
     """
-    locate, moments = tf.function(query or model.locate, autograph=False), []
-    for batch in evaluation_batches(data, min(_BATCH, len(data))):
-        counts = batch.get("num_objects")
-        if counts is None:
-            counts = np.full(len(batch["frames"]), model.max_objects, np.int32)
-        q = locate(batch["frames"], num_objects=counts)
-        counts = np.where(batch["weight"] > 0, counts, 0)  # padding has no objects
-        present = np.arange(model.max_objects) < counts[:, np.newaxis]
-        moments.append([np.swapaxes(x.numpy(), 1, 2)[present] for x in q])
-    readings, stds = map(np.concatenate, zip(*moments, strict=True))
-    return readings, np.square(stds) if model.posterior == "smoothed" else np.zeros_like(stds)
+    *moments, present = read_together(model, data, query)
+    return tuple(np.swapaxes(x, 1, 2)[present > 0] for x in moments)

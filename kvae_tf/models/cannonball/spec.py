@@ -126,7 +126,6 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         need_epochs(self, "kl_weight", "kl_epochs")
         if from_scratch:  # else it is that of the trained model
             need_epochs(self, "map_degree", "settling_epochs")
-        if from_scratch:
             need_epochs(self, "collision_modes", "settling_epochs")
         for name in ("student_degrees", "collision_modes"):
             if getattr(self, name) and self.posterior != "smoothed":
