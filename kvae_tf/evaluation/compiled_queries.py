@@ -24,6 +24,16 @@ def fill(model: VideoModel) -> Callable:
     return _shared(model, "fill", lambda *given, **how: model.impute(*given, **how).encodings)
 
 
+def fill_both(model: VideoModel) -> Callable:
+    """``model.impute``, of which the encodings and the frames."""
+
+    def both(*given, **how):
+        filled = model.impute(*given, **how)
+        return filled.encodings, filled.frames
+
+    return _shared(model, "fill_both", both)
+
+
 def fill_frames(model: VideoModel) -> Callable:
     """``model.impute``, of which only the frames ``[B, T, H, W, C]``."""
     return _shared(model, "fill_frames", lambda *given, **how: model.impute(*given, **how).frames)

@@ -29,7 +29,10 @@ _CHUNK = 500  # frames decoded at once
 
 
 class Curve(NamedTuple):
-    """Errors on the hidden frames, those that their mean encodings are decoded to.
+    """Errors on the hidden frames, as they are imputed.
+
+    Where objects are counted frames are those of mean encodings: many masks, with the mean over
+    several frames for each, would take hours.
 
     Attributes:
       x: how much was hidden: rates, or lengths of gaps.
@@ -105,12 +108,7 @@ def gap_masks(num_sequences: int, num_steps: int, length: int) -> list[np.ndarra
 
 
 def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
-    # Only hidden frames are decoded, below, from their encodings.
-    fill, encode, decode = (
-        compiled_queries.fill(model),
-        compiled_queries.encode(model),
-        compiled_queries.decode(model),
-    )
+    fill, encode = _filler(model), compiled_queries.encode(model)
     truth = None if fit is None else positions(data)
     tallies = [Tally(len(data)) for _ in x]
     several = [(tally, mask) for tally, amount in zip(tallies, x, strict=True)
@@ -123,13 +121,15 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
         of = also_known(model, batch)
         a = encode(frames, known, controls, **of).numpy()
 
-        def errors(
-            guess, where, frames=frames, a=a, rows=rows, kept=kept, counts=counts
-        ):  # fmt: skip
+        def errors(filled, where, frames=frames, a=a, rows=rows, kept=kept, counts=counts):
             """Measure -> ``[B, T]``; pixels only ``where`` they are asked for."""
+            guess, guessed_frames = filled
             wrong = np.zeros(where.shape)
-            own = None if counts is None else counts[np.nonzero(where)[0]]
-            wrong[where] = _incorrect_pixels(decode, guess[where], frames[where], own)
+            if guessed_frames is not None:
+                wrong[where] = incorrect_pixels(guessed_frames[where], frames[where])
+            else:
+                own = None if counts is None else counts[np.nonzero(where)[0]]
+                wrong[where] = _decoded_wrong(model, guess[where], frames[where], own)
             measures = {
                 "incorrect_pixels": wrong,
                 "encoding_rmse": np.square(guess - a).mean(-1),
@@ -139,16 +139,13 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
             return measures
 
         # Whatever else is missing, "generate" sees the first frames only.
-        generated = fill(frames, known * start, controls, method="filter", **of).numpy()
+        generated = fill(frames, known * start, controls, method="filter", **of)
         generated = errors(generated, known * (1.0 - start) > 0)
         for i, (tally, _) in enumerate(several):
             seen = batch["observed"][..., i]
             hidden = known * (1.0 - seen)
             by_method = {
-                method: errors(
-                    fill(frames, seen, controls, method=method, **of).numpy(),
-                    hidden > 0,
-                )
+                method: errors(fill(frames, seen, controls, method=method, **of), hidden > 0)
                 for method in model.imputation_methods
             }
             by_method["generate"] = generated
@@ -158,8 +155,21 @@ def _curve(model, data, fit, x, masks: Callable[[float], list[np.ndarray]]):
     return Curve(list(x), *columns(tallies))
 
 
-def _incorrect_pixels(decode, encodings, frames, counts):
+def _filler(model):
+    """A call like ``model.impute``, to encodings and frames; no frames: decode the encodings.
+
+    Where a frame is that of its mean encoding it is faster to decode the hidden ones only.
+    """
+    if model.averages_frames and not model.max_objects:
+        both = compiled_queries.fill_both(model)
+        return lambda *given, **how: tuple(x.numpy() for x in both(*given, **how))
+    fill = compiled_queries.fill(model)
+    return lambda *given, **how: (fill(*given, **how).numpy(), None)
+
+
+def _decoded_wrong(model, encodings, frames, counts):
     """Fractions of wrong pixels of single frames ``[n, m]``, decoded in chunks of one size."""
+    decode = compiled_queries.decode(model)
     fractions = np.zeros(len(frames))
     for start in range(0, len(frames), _CHUNK):
         # The last chunk is filled up with the first rows again.

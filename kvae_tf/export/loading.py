@@ -40,6 +40,7 @@ _FACTS = {
     "max_objects": 0,
     "is_vector": False,
     "filter_warmup": 0,
+    "averages_frames": False,
     "elbo_is_log_weight": False,
     "variance_floor": 0.0,
 }
@@ -95,6 +96,7 @@ class LoadedModel(Queries):
         self.max_objects = int(self._fact("max_objects", facts))
         self.is_vector = bool(self._fact("is_vector", facts))
         self.filter_warmup = int(self._fact("filter_warmup", facts))
+        self.averages_frames = bool(self._fact("averages_frames", facts))
         self.elbo_is_log_weight = bool(self._fact("elbo_is_log_weight", facts))
         self.variance_floor = float(self._fact("variance_floor", facts)) or None
         self.reads_times = "times" in self._inputs["impute"]

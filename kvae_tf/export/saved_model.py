@@ -34,9 +34,9 @@ class Exported(tf.Module):
     """The queries of a model as ``tf.function``s, with the variables they need.
 
     Properties of the model that the signatures do not show are kept in variables: ``control_size``,
-    ``max_objects``, ``is_vector``, ``filter_warmup``, ``variance_floor`` (0: none) and
-    ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions lack, and
-    ``time_unit``, which models in continuous time have.
+    ``max_objects``, ``is_vector``, ``filter_warmup``, ``averages_frames``, ``variance_floor`` (0:
+    none) and ``elbo_is_log_weight``; so is ``has_assertions``, which exports of earlier versions
+    lack, and ``time_unit``, which models in continuous time have.
 
     Args:
       model: a built model.
@@ -46,7 +46,8 @@ class Exported(tf.Module):
         super().__init__(name="exported")
         self.values = [variable.value for variable in model.variables]
         for name in (
-            "control_size", "max_objects", "is_vector", "filter_warmup", "elbo_is_log_weight",
+            "control_size", "max_objects", "is_vector", "filter_warmup", "averages_frames",
+            "elbo_is_log_weight",
         ):  # fmt: skip
             setattr(self, name, tf.Variable(int(getattr(model, name)), trainable=False))
         self.variance_floor = tf.Variable(model.variance_floor or 0.0, trainable=False)

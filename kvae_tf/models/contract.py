@@ -127,6 +127,8 @@ class VideoModel(Protocol):
       variance_floor: smallest variance of Gaussian pixels; None for other pixels, or where it is
         unknown.
       filter_warmup: number of first steps whose filtered states also depend on later frames.
+      averages_frames: whether an imputed frame is the mean over several frames, and not that of its
+        mean encoding.
       imputation_methods: names of the methods of ``impute``, the best first.
       reads_times: whether the model is one in continuous time, which takes ``times``.
       time_unit: seconds between two frames where there are no ``times``.
@@ -143,6 +145,7 @@ class VideoModel(Protocol):
     elbo_is_log_weight: bool
     variance_floor: float | None
     filter_warmup: int
+    averages_frames: bool
     imputation_methods: tuple[str, ...]
     reads_times: bool
     time_unit: float

@@ -433,19 +433,31 @@ def encode_observed(encode, frames: tf.Tensor, seen: tf.Tensor):
       known at run time only.
     """
     shape = tf.shape(seen)
-    flat = tf.reshape(seen, [-1])
-    # Rounded up, since convolutions are prepared again for each new number of frames.
-    count = -(-tf.math.count_nonzero(flat, dtype=tf.int32) // _ROUND) * _ROUND
-    rows = tf.argsort(flat, direction="DESCENDING", stable=True)[:count]
+    rows = rows_of(seen)
     mean, std = encode(tf.gather(tf.reshape(frames, [-1, *frames.shape[2:]]), rows))
 
     def everywhere(values, elsewhere):
         m = values.shape[-1]
-        values = tf.scatter_nd(rows[:, tf.newaxis], values, [tf.size(flat), m])
+        values = tf.scatter_nd(rows[:, tf.newaxis], values, [tf.size(seen), m])
         values = tf.reshape(values, [shape[0], shape[1], m])
         return tf.where(seen[..., tf.newaxis] > 0, values, elsewhere)
 
     return everywhere(mean, 0.0), everywhere(std, 1.0)
+
+
+def rows_of(marked: tf.Tensor) -> tf.Tensor:
+    """Rows of the marked frames among all B T frames, ``[n]`` int32, and a few others.
+
+    Args:
+      marked: ``[B, T]``, 1 = marked.
+
+    Returns:
+      Their number n is rounded up, since convolutions are prepared again for each new number of
+      frames. It is known at run time only: not for XLA.
+    """
+    flat = tf.reshape(marked, [-1])
+    count = -(-tf.math.count_nonzero(flat, dtype=tf.int32) // _ROUND) * _ROUND
+    return tf.argsort(flat, direction="DESCENDING", stable=True)[:count]
 
 
 def log_normal(standardised: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:

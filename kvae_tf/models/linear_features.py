@@ -38,7 +38,8 @@ _LEAST = 1e-2  # variance of the frames' directions that count, as a share of th
 _DENSE = 4096  # numbers in a frame, above which only the directions of largest variance are found
 _DIRECTIONS = 256  # so many
 _TOLERANCE = 1e-5  # of their variances
-_ROUNDS, _DEGREES = 5, 3.0  # of weighing second differences that may be those of bounces
+_ROUNDS, _REJECTING, _DEGREES = 5, 20, 3.0  # of weighing second differences that may be bounces
+_ALIKE = 0.8  # least share of the variance that features have in common with those they began with
 
 
 class LinearFeatures(NamedTuple):
@@ -162,8 +163,10 @@ def smoothest(
       flag: the flag that asks for them, for messages.
       or_fewer: where there are fewer directions, find as many combinations as these; False by
         default.
-      bounces: second differences that are far larger than most count less: rounds of weights
-        1 / (1 + d² / 3), where d² is their square as a share of its median; False by default.
+      bounces: second differences that are far larger than most hardly count: rounds of weights
+        w = 1 / (1 + d² / 3), where d² is their square as a share of its median, and then of w²,
+        which leaves next to nothing of a bounce (Geman and McClure 1987). There should be no other
+        force. Where the rounds lead away from what they began with, that counts. False by default.
 
     Returns:
       ``matrix [n, m]``, of combinations of variance 1, uncorrelated, the smoothest first; and their
@@ -184,24 +187,27 @@ def smoothest(
             f"{flag}"
         )
     white = directions[:, kept] / np.sqrt(variances[kept])
-    matrix, roughness = _smoothest(bends, white, count)
-    for _ in range(_ROUNDS if bounces else 0):
-        square = np.square(bends @ matrix).sum(axis=1)
-        weights = 1.0 / (1.0 + square / (_DEGREES * max(np.median(square), 1e-300)))
-        centre = np.average(bends, axis=0, weights=weights)
-        weighed = (bends - centre) * np.sqrt(weights)[:, np.newaxis]
-        matrix, roughness = _smoothest(weighed.astype(bends.dtype), white, count)
-    return matrix, roughness
-
-
-def _smoothest(bends, white, count):
-    """The combinations of ``white`` directions that vary least in ``bends``, and how much."""
     if len(white) > _DENSE:  # a covariance of all pixels would take minutes
-        bends = _covariance(bends @ white.astype(bends.dtype))
+        spread = _covariance(bends @ white.astype(bends.dtype))
     else:
-        bends = white.T @ _covariance(bends) @ white
-    roughness, turn = linalg.eigh(bends, subset_by_index=[0, count - 1])
+        spread = white.T @ _covariance(bends) @ white
+    roughness, turn = first = _smallest(spread, count)
+    if bounces:
+        bends = bends @ white.astype(bends.dtype)
+        for power in [1] * _ROUNDS + [2] * _REJECTING:
+            square = np.square(bends @ turn).sum(axis=1)
+            weights = 1.0 / (1.0 + square / (_DEGREES * max(np.median(square), 1e-300))) ** power
+            weighed = bends * np.sqrt(weights)[:, np.newaxis].astype(bends.dtype)
+            roughness, turn = _smallest(weighed.T @ weighed / len(weighed), count)
+        # Features that are nearly always 0 are the smoothest of all but for their exceptions.
+        if linalg.svdvals(first[1].T @ turn)[-1] ** 2 < _ALIKE:
+            roughness, turn = first
     return white @ turn, roughness
+
+
+def _smallest(symmetric, count):
+    """The smallest eigenvalues of a matrix, in float64, and their eigenvectors' columns."""
+    return linalg.eigh(symmetric.astype(np.float64), subset_by_index=[0, count - 1])
 
 
 def _principal(rows):

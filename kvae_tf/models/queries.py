@@ -23,6 +23,7 @@ class Queries:
     elbo_is_log_weight = False
     variance_floor = None
     filter_warmup = 0
+    averages_frames = False
     imputation_methods = ("smooth", "filter")
     reads_times = False
     time_unit = 1.0

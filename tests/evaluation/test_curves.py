@@ -55,6 +55,21 @@ def data():
     return SequenceData.from_arrays(images, states=states, state_names=("x", "y"))
 
 
+@pytest.mark.parametrize("averages", [False, True])
+def test_a_mean_over_frames_is_judged_itself(data, averages):
+    class Averaging(Filler):
+        averages_frames = averages
+
+        def _impute(self, given, method):
+            filled = super()._impute(given, method)
+            return filled._replace(frames=0.0 * filled.frames)
+
+    curve = evaluation.gap_curve(Averaging(), data, gaps=(3,))
+    lit = 1 - BRIGHT / N
+    expected = lit if averages else 1 - lit  # "filter" fills in ones
+    assert curve.errors["filter"]["incorrect_pixels"] == pytest.approx([expected])
+
+
 def test_gap_curve_counts_each_real_row_once(data):
     curve = evaluation.gap_curve(Filler(), data)
     assert curve.x == [1, 3]  # a gap of 5 would leave no frame to see after it

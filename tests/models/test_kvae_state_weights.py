@@ -165,7 +165,8 @@ def test_each_path_is_decoded_as_often_as_its_share_says(bouncing):
     rng = np.random.default_rng(3)
     a = rng.normal(size=(2, 5, 3, 2)).astype(np.float32)
     shares = rng.dirichlet(np.full(5, 0.5), (2, 3)).transpose(0, 2, 1).astype(np.float32)
-    found = path_mean._mean_frames(model, tf.constant(a), tf.constant(shares))
+    of_frames = path_mean._with_means
+    found = of_frames(model, tf.zeros([2, 3, *model.frame_shape]), a, shares, tf.zeros([2, 3]))
     expected = np.einsum("bst,bst...->bt...", shares, model.decode(a))
     assert np.ptp(model.decode(a), axis=1).max() > 0.3
     np.testing.assert_allclose(found, expected, atol=5 / 400)

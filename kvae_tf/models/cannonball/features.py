@@ -10,6 +10,7 @@ from kvae_tf.models.linear_features import LinearFeatures, newtonian_features
 
 _SEQUENCES = 2000  # more do not change the features
 _LEAST = 1e-2  # see newtonian_features
+_LEAST_BOUNCES = 3e-3
 
 
 def initialise_attention(model: Cannonball, train: SequenceData, lag: int = 1) -> None:
@@ -44,11 +45,12 @@ def smooth_features(model: Cannonball, train: SequenceData, lag: int = 1) -> Lin
     Raises:
       UserError: no three frames in a row were seen, or the frames vary in too few directions.
     """
+    bounces = model.motion.collisions is not None
     return newtonian_features(
         train,
         model.motion.position_size,
         "--newtonian_epochs",
-        _LEAST,
+        _LEAST_BOUNCES if bounces else _LEAST,
         min(lag, max((train.num_steps - 1) // 2, 1)),
-        bounces=model.motion.collisions is not None,
+        bounces=bounces,
     )

@@ -208,6 +208,10 @@ class Cannonball(SequenceModel):
         return self.posterior == "smoothed"
 
     @property
+    def averages_frames(self):
+        return self.decoded_paths > 0
+
+    @property
     def encoding_size(self):
         return self.max_objects * _POSITION_SIZE
 

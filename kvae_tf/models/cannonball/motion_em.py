@@ -35,7 +35,7 @@ from kvae_tf.models.cannonball.straightening import straighten, straighten_to
 
 _ROUNDS = 50
 _STRAIGHTENED = 2000  # sequences of objects that bounce
-_LAG = 2  # frames, between bounces
+_LAG = 3  # frames, between bounces
 
 
 class MotionEM(keras.callbacks.Callback):

@@ -409,6 +409,10 @@ class KVAE(SequenceModel):
         return self._imputation_factors if self.has_imputation_factors else None
 
     @property
+    def averages_frames(self):
+        return self.decoded_paths > 0
+
+    @property
     def supports(self):
         # A rollout would have to be told the times of its steps.
         return super().supports - ({"rollout"} if self.reads_times else set())

@@ -90,11 +90,25 @@ def impute(model, given: Inputs, method: str, paths: int) -> Frames:
     least = tf.square(tf.reduce_min(_apart(each_q.std, paths), axis=1))
     a, std = model.scaled(Encoding(a, tf.sqrt(tf.maximum(variance, least))), seen, method)
     modes = mean(dynamics.at_steps(dynamics.mode_weights))
+    frames = model.likelihood.mean(model.decoder(a))
     if model.decoded_paths:
-        frames = _mean_frames(model, _apart(each_q.mean, paths), shares)
-    else:
-        frames = model.likelihood.mean(model.decoder(a))
+        frames = _with_means(model, frames, _apart(each_q.mean, paths), shares, seen)
     return Frames(frames, a, std, mean(z.means), modes)
+
+
+def _with_means(model, frames, a, shares, seen):
+    """``frames [B, T, H, W, C]`` with the mean over paths in place of those not seen."""
+    rows = inputs.rows_of(1.0 - seen)
+    shape = tf.shape(frames)
+
+    def of_rows(x):
+        """``[B, S, T, ...]`` -> ``[n, S, ...]``."""
+        x = tf.transpose(x, [0, 2, 1, *range(3, len(x.shape))])
+        return tf.gather(tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0)), rows)
+
+    means = _mean_frames(model, of_rows(a), of_rows(shares))
+    frames = tf.reshape(frames, tf.concat([[-1], shape[2:]], axis=0))
+    return tf.reshape(tf.tensor_scatter_nd_update(frames, rows[:, tf.newaxis], means), shape)
 
 
 def _mean_frames(model, a, shares):
@@ -102,18 +116,20 @@ def _mean_frames(model, a, shares):
 
     Args:
       model: the KVAE.
-      a: ``[B, S, T, m]``, encodings of each path.
-      shares: ``[B, S, T]``, they sum to 1 over the paths.
+      a: ``[n, S, m]``, encodings of each path.
+      shares: ``[n, S]``, they sum to 1 over the paths.
+
+    Returns:
+      ``[n, H, W, C]``.
     """
     number, total = model.decoded_paths, tf.cumsum(shares, axis=1)
-    a = tf.transpose(a, [0, 2, 1, 3])  # [B, T, S, m]
-    zero = tf.zeros([*tf.unstack(tf.shape(a)[:2]), *model.frame_shape])
+    zero = tf.zeros([tf.shape(a)[0], *model.frame_shape])
 
     def add(frames, place):
         # Systematic resampling: the path in whose share the place lies (Kitagawa 1996).
-        index = tf.reduce_sum(tf.cast(total < place, tf.int32), axis=1)  # [B, T]
-        index = tf.minimum(index, tf.shape(a)[2] - 1)
-        own = tf.gather(a, index, axis=2, batch_dims=2)
+        index = tf.reduce_sum(tf.cast(total < place, tf.int32), axis=1)  # [n]
+        index = tf.minimum(index, tf.shape(a)[1] - 1)
+        own = tf.gather(a, index, axis=1, batch_dims=1)
         return frames + model.likelihood.mean(model.decoder(own))
 
     places = (tf.range(number, dtype=tf.float32) + 0.5) / number
