@@ -8,7 +8,8 @@ polynomials p of the readings y it takes those that minimise
     Var[p(y_{t+k}) - 2 p(y_t) + p(y_{t-k})] / Var[p(y_t)]
 
 (``linear_features`` does the same with pixels), and of these the combination that is nearest to the
-readings. What attention reads then goes through this map, and what the renderer is given through
+readings. Noise of the readings would count as bends, so y are averages: along each path, the
+polynomial of time of degree 6 that is nearest to what was read. What attention reads then goes through this map, and what the renderer is given through
 a polynomial that is fitted as its inverse, so that frames are drawn as before.
 """
 
@@ -22,6 +23,7 @@ import tensorflow as tf
 
 from kvae_tf.models.linear_features import smoothest
 
+_TIME_DEGREE = 6  # of the polynomials that paths are averaged by
 _SHARE = 1e-3  # of the points at either end of a coordinate, which may lie beyond the box
 _LEAST = 1e-9  # variance of the monomials' directions that count, as a share of the largest
 
@@ -129,7 +131,7 @@ def straighten(there: PolynomialMap, back: PolynomialMap, readings: np.ndarray) 
     Returns:
       The acceleration along the straightened paths, ``[m]``, per step and step.
     """
-    readings = np.asarray(readings, np.float64)
+    readings = _averaged(np.asarray(readings, np.float64))
     L, T, m = readings.shape
     lag = max(1, T // 3)
     rows = readings.reshape(-1, m)
@@ -166,6 +168,14 @@ def straighten_to(
     there.coefficients.assign(coefficients)
     back_monomials = back.monomials(monomials @ coefficients)
     back.coefficients.assign(np.linalg.lstsq(back_monomials, rows, rcond=None)[0])
+
+
+def _averaged(paths):
+    """Each coordinate of ``[L, T, m]`` as the nearest polynomial of time."""
+    times = np.linspace(-1.0, 1.0, paths.shape[1])
+    powers = np.polynomial.legendre.legvander(times, min(_TIME_DEGREE, len(times) - 1))
+    basis = np.linalg.qr(powers)[0]
+    return np.einsum("ik,jk,ljm->lim", basis, basis, paths, optimize=True)
 
 
 def _with_constant(features):

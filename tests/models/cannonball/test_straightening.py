@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae_tf.models.cannonball import straightening
 from kvae_tf.models.cannonball.straightening import PolynomialMap, straighten, straighten_to
 
 RNG = np.random.default_rng(0)
@@ -61,6 +62,20 @@ def test_bent_paths_become_straight(noise):
     assert np.abs(back(positions) - readings).mean() < 0.005 * np.ptp(readings)
     found = np.diff(clean, 2, axis=1).mean((0, 1))
     np.testing.assert_allclose(acceleration, found, atol=0.02 * np.linalg.norm(found))
+
+
+def test_noise_hardly_bends_the_map(monkeypatch):
+    truth = paths()
+    readings = bent(truth) + 0.02 * np.random.default_rng(2).normal(size=truth.shape)
+
+    def left():
+        there = built()
+        straighten(there, built(), readings)
+        return unexplained(there(bent(truth).astype(np.float32)).numpy(), truth).sum()
+
+    averaged = left()
+    monkeypatch.setattr(straightening, "_TIME_DEGREE", 1000)
+    assert averaged < 0.5 * left()
 
 
 def test_bent_readings_become_features_that_are_straight():
