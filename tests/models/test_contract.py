@@ -592,8 +592,8 @@ def test_an_export_answers_as_its_model(case, live, exported, loaded):
     model, export = live(case), loaded(exported(case))
     for name in (
         "frame_shape", "control_size", "max_objects", "is_vector", "encoding_size", "bound_name",
-        "elbo_is_log_weight", "filter_warmup", "averages_frames",
-        "imputation_methods", "supports",
+        "elbo_is_log_weight", "filter_warmup", "averages_frames", "imputation_methods",
+        "supports",
     ):  # fmt: skip
         assert getattr(export, name) == getattr(model, name), name
     np.testing.assert_allclose(export.variance_floor or 0.0, model.variance_floor or 0.0, rtol=1e-6)

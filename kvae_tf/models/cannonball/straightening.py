@@ -9,8 +9,9 @@ polynomials p of the readings y it takes those that minimise
 
 (``linear_features`` does the same with pixels), and of these the combination that is nearest to the
 readings. Noise of the readings would count as bends, so y are averages: along each path, the
-polynomial of time of degree 6 that is nearest to what was read. What attention reads then goes through this map, and what the renderer is given through
-a polynomial that is fitted as its inverse, so that frames are drawn as before.
+polynomial of time of degree 6 that is nearest to what was read. What attention reads then goes
+through this map, and what the renderer is given through a polynomial that is fitted as its inverse,
+so that frames are drawn as before.
 """
 
 from __future__ import annotations
