@@ -32,6 +32,7 @@ from kvae_tf.models.cannonball.features import smooth_features
 from kvae_tf.models.cannonball.gaussian_mixture import fit_gaussian_mixture
 from kvae_tf.models.cannonball.model import Cannonball
 from kvae_tf.models.cannonball.straightening import straighten, straighten_to
+from kvae_tf.models.linear_features import LinearFeatures
 
 _ROUNDS = 50
 _STRAIGHTENED = 2000  # sequences of objects that bounce
@@ -56,11 +57,12 @@ class MotionEM(keras.callbacks.Callback):
         self.seed = seed
         self.collision_updates = collision_updates
         self._ascent = None
+        self._features = None
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch < self.epoch:
             return
-        straighten_plane(self.model, self.train)
+        self._features = straighten_plane(self.model, self.train, self._features)
         if self.model.motion.collisions is not None:
             self._ascent = self._ascent or Ascent(self.model.motion)  # compiled once
             left = 1.0 - (epoch - self.epoch) / max(self.params["epochs"] - self.epoch, 1)
@@ -69,7 +71,9 @@ class MotionEM(keras.callbacks.Callback):
         fit_motion(self.model, self.train, self.seed)
 
 
-def straighten_plane(model: Cannonball, train: SequenceData) -> None:
+def straighten_plane(
+    model: Cannonball, train: SequenceData, features: LinearFeatures | None = None
+) -> LinearFeatures | None:
     """Fits the maps between the planes of attention and motion, and the force.
 
     Where objects meet, the plane becomes that of linear features of the frames of single objects,
@@ -79,20 +83,24 @@ def straighten_plane(model: Cannonball, train: SequenceData) -> None:
       model: a built model; without such maps it stays as it is.
       train: complete sequences with ``num_objects``. Only the sequences with the fewest objects are
         used.
+      features: what an earlier call returned; None: they are computed (default).
+
+    Returns:
+      The linear features, which hang on the sequences alone; None where the plane is not theirs.
     """
     if model.to_motion is None:
-        return
+        return None
     single = train.of_fewest_objects()
     if model.motion.collisions is None:
         readings, _ = read(model, single, model.attention)
         acceleration = straighten(model.to_motion, model.from_motion, readings)
         model.motion.set_acceleration(acceleration)
-        return
+        return None
     single = single.select(slice(0, _STRAIGHTENED))
     readings, _ = read(model, single, model.attention)
     if len(readings) != len(single):
-        return
-    features = smooth_features(model, single, _LAG)
+        return None
+    features = features or smooth_features(model, single, _LAG)
     frames = single.unit_frames.reshape(readings.shape[0] * readings.shape[1], -1)
     straighten_to(
         model.to_motion,
@@ -100,6 +108,7 @@ def straighten_plane(model: Cannonball, train: SequenceData) -> None:
         readings.reshape(len(frames), -1),
         frames @ features.matrix + features.offset,
     )
+    return features
 
 
 def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:

@@ -143,7 +143,7 @@ def straighten(there: PolynomialMap, back: PolynomialMap, readings: np.ndarray) 
     nearest = np.linalg.lstsq(extended, rows, rcond=None)[0]
     there.coefficients.assign(np.concatenate([nearest[:1], matrix @ nearest[1:]]))
     positions = extended @ nearest
-    back.coefficients.assign(np.linalg.lstsq(back.monomials(positions), rows, rcond=None)[0])
+    _fit(back, positions, rows)
     return _bends(positions.reshape(L, T, m), lag).mean(axis=0) / lag**2
 
 
@@ -164,11 +164,15 @@ def straighten_to(
     """
     rows, extended = np.asarray(readings, np.float64), _with_constant(features)
     straight = extended @ np.linalg.lstsq(extended, rows, rcond=None)[0]
-    monomials = there.monomials(rows)
-    coefficients = np.linalg.lstsq(monomials, straight, rcond=None)[0]
-    there.coefficients.assign(coefficients)
-    back_monomials = back.monomials(monomials @ coefficients)
-    back.coefficients.assign(np.linalg.lstsq(back_monomials, rows, rcond=None)[0])
+    _fit(back, _fit(there, rows, straight), rows)
+
+
+def _fit(layer, points, images):
+    """Sets a map by least squares, and returns where it takes the points; all ``[N, m]``."""
+    monomials = layer.monomials(points)
+    coefficients = np.linalg.lstsq(monomials, images, rcond=None)[0]
+    layer.coefficients.assign(coefficients)
+    return monomials @ coefficients
 
 
 def _averaged(paths):
