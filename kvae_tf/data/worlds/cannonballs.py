@@ -32,6 +32,7 @@ LEFT = -0.5, -0.1  # initial x of balls that are shot from the left
 HEIGHTS = -0.5, 0.5
 RIGHT_SHIFT = 0.9  # shift of the initial x on the right, as a share of the largest x
 RADIUS = 2  # pixels
+_DRAWN_AT_ONCE = 256  # sequences: distances of all pixels are eight times as large as their frames
 
 
 def splits(
@@ -137,13 +138,20 @@ def draw(centres: np.ndarray, there: np.ndarray, size: int) -> np.ndarray:
       there: ``[N, 1 or T, balls]`` bool, which balls to draw.
       size: height and width of a frame, pixels.
     """
-    pixel = np.arange(size)
     frames = np.zeros((*centres.shape[:2], size, size), bool)
-    for ball in range(centres.shape[2]):
-        column, row = (np.square(pixel - centres[:, :, ball, axis, np.newaxis]) for axis in (0, 1))
-        disc = row[..., ::-1, np.newaxis] + column[..., np.newaxis, :] <= RADIUS**2
-        frames |= disc & there[..., ball, np.newaxis, np.newaxis]
+    for first in range(0, len(frames), _DRAWN_AT_ONCE):
+        part = slice(first, first + _DRAWN_AT_ONCE)
+        for ball in range(centres.shape[2]):
+            disc = _disc(centres[part, :, ball], size)
+            frames[part] |= disc & there[part, :, ball, np.newaxis, np.newaxis]
     return frames
+
+
+def _disc(centres, size):
+    """Pixels ``[N, T, size, size]`` of a disc at ``[N, T, 2]``."""
+    pixel = np.arange(size)
+    column, row = (np.square(pixel - centres[..., axis, np.newaxis]) for axis in (0, 1))
+    return row[..., ::-1, np.newaxis] + column[..., np.newaxis, :] <= RADIUS**2
 
 
 def _shots(rng, shape, num_steps):

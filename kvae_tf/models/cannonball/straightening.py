@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae_tf.models.linear_features import smoothest
+from kvae_tf.models.linear_features import second_differences, smoothest
 
 _TIME_DEGREE = 6  # of the polynomials that paths are averaged by
 _SHARE = 1e-3  # of the points at either end of a coordinate, which may lie beyond the box
@@ -137,14 +137,16 @@ def straighten(there: PolynomialMap, back: PolynomialMap, readings: np.ndarray) 
     lag = max(1, T // 3)
     rows = readings.reshape(-1, m)
     features = there.monomials(rows)[:, 1:]  # without the constant
-    bends = _bends(features.reshape(L, T, -1), lag)
+    seen = np.ones((L, T), bool)
+    bends, _ = second_differences(features.reshape(L, T, -1), seen, lag=lag)
     matrix, _ = smoothest(features, bends, m, _LEAST, "--map_degree")
     extended = _with_constant(features @ matrix)
     nearest = np.linalg.lstsq(extended, rows, rcond=None)[0]
     there.coefficients.assign(np.concatenate([nearest[:1], matrix @ nearest[1:]]))
     positions = extended @ nearest
     _fit(back, positions, rows)
-    return _bends(positions.reshape(L, T, m), lag).mean(axis=0) / lag**2
+    bends, _ = second_differences(positions.reshape(L, T, m), seen, lag=lag)
+    return bends.mean(axis=0) / lag**2
 
 
 def straighten_to(
@@ -185,12 +187,6 @@ def _averaged(paths):
 
 def _with_constant(features):
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)
-
-
-def _bends(paths, lag):
-    """Second differences ``[N, features]`` of ``[L, T, features]``."""
-    bends = paths[:, 2 * lag :] - 2.0 * paths[:, lag:-lag] + paths[:, : -2 * lag]
-    return bends.reshape(-1, paths.shape[2])
 
 
 def _constant(value):
