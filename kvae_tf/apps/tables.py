@@ -12,6 +12,7 @@ import numpy as np
 from kvae_tf.data import memory, storage, tables
 from kvae_tf.data.tables import Table
 from kvae_tf.errors import UserError
+from kvae_tf.evaluation.masked_batches import timed, warn_of_times
 from kvae_tf.experiments.fill_in import fill_in
 from kvae_tf.export.loading import LoadedModel
 
@@ -89,7 +90,8 @@ def impute(
             f"{model.control_size}, as the model was trained with"
         )
     series = table.data
-    times = {"times": series.times} if model.reads_times and series.has_times else {}
+    warn_of_times(model, series.times)
+    times = timed(model, series.times)
     answer = model.impute(series.frames, series.observed, series.controls, method or None, **times)
     if answer.stds is None:
         raise UserError(

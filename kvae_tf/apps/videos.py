@@ -21,7 +21,7 @@ from kvae_tf.data import annotations, memory, storage, video
 from kvae_tf.data.archives import HDF5, load_sequences
 from kvae_tf.data.clips import Clip
 from kvae_tf.errors import UserError
-from kvae_tf.evaluation.masked_batches import timed
+from kvae_tf.evaluation.masked_batches import timed, warn_of_times
 from kvae_tf.export.loading import LoadedModel
 from kvae_tf.models.contract import VideoModel
 from kvae_tf.visualisation import films, images
@@ -112,6 +112,8 @@ def read(
             f"{path} has {clip.controls.shape[1]} controls, expected {model.control_size}, as the "
             "model was trained with: pass --annotations with a column for each"
         )
+    if clip.times is not None:
+        warn_of_times(model, clip.times[np.newaxis])
     return clip._replace(observed=clip.observed * _mask(hidden, len(clip.frames)))
 
 

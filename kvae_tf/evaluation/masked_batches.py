@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from kvae_tf.data import SequenceData, evaluation_batches
 from kvae_tf.models.contract import VideoModel
 
 BATCH = 100
+_EQUAL = 1e-3  # by which the intervals of equally spaced frames may differ, a share of the longest
 
 
 def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
@@ -20,6 +22,24 @@ def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
       times: ``[B, T]``, seconds; None: unknown.
     """
     return {"times": times} if times is not None and model.reads_times else {}
+
+
+def warn_of_times(model: VideoModel, times) -> None:
+    """Warns where frames are not equally spaced, and the model takes them to be.
+
+    Args:
+      model: the model that is asked.
+      times: ``[B, T]``, seconds; None: unknown.
+    """
+    if times is None or model.reads_times:
+        return
+    intervals = np.diff(times, axis=1)
+    if intervals.size and np.ptp(intervals) > _EQUAL * np.max(intervals):
+        warnings.warn(
+            f"frames are {np.min(intervals):.4g} to {np.max(intervals):.4g} seconds apart, but the "
+            "model does not read times: they count as equally spaced",
+            stacklevel=3,
+        )
 
 
 def also_known(model: VideoModel, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray | None]:

@@ -1,6 +1,7 @@
 """A table is filled in from the command line."""
 
 import csv
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from commands import run
 
 from kvae_tf.apps import tables
 from kvae_tf.data import from_vectors
+from kvae_tf.evaluation import masked_batches
 from kvae_tf.export.saved_model import export
 from kvae_tf.models.contract import Frames
 from kvae_tf.models.kvae import LinearKVAE, linear_em
@@ -79,7 +81,17 @@ def test_a_model_in_continuous_time_gets_the_times(tmp_path):
     for reads_times in (False, True):
         asked.clear()
         model.reads_times = reads_times
-        tables.impute(model, tmp_path / "t.csv")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tables.impute(model, tmp_path / "t.csv")
+        assert [str(w.message) for w in caught] == (
+            []
+            if reads_times
+            else [
+                "frames are 0.5 to 3.5 seconds apart, but the model does not read times: they "
+                "count as equally spaced"
+            ]
+        )
         assert {name: x.tolist() for name, x in asked.items()} == (
             {"times": [[3.0, 3.5, 7.0]]} if reads_times else {}
         )
@@ -100,3 +112,11 @@ def test_what_does_not_fit_is_refused_in_one_line(folder):
         assert words in result.stderr
         assert result.stderr.strip().splitlines()[-1].startswith("error: ")
         assert not (folder / "refused").exists()
+
+
+def test_equally_spaced_times_need_no_model_in_continuous_time(recwarn):
+    discrete = SimpleNamespace(reads_times=False)
+    masked_batches.warn_of_times(discrete, np.array([[0.1, 0.2, 0.3], [7.0, 7.1, 7.2]]))
+    masked_batches.warn_of_times(discrete, np.array([[0.0]]))
+    masked_batches.warn_of_times(discrete, None)
+    assert not recwarn
