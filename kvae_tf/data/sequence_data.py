@@ -13,6 +13,7 @@ from kvae_tf.data import number_checks
 from kvae_tf.errors import UserError
 
 FRACTIONS = (0.8, 0.1, 0.1)
+_EQUAL = 0.05  # by which the intervals of equally spaced frames may differ, a share of the longest
 
 
 class Shards(Protocol):
@@ -398,6 +399,16 @@ def split_in_time(data: SequenceData, shares: dict[str, float]) -> dict[str, Seq
         )  # fmt: skip
         check_seen(parts[name], f"the {name} part")
     return parts
+
+
+def are_unequal(times: np.ndarray | None) -> bool:
+    """Whether intervals between frames differ by more than a twentieth of the longest.
+
+    Args:
+      times: ``[N, T]``, seconds; None: unknown, which counts as equal.
+    """
+    intervals = np.zeros(0) if times is None else np.diff(times, axis=1)
+    return bool(intervals.size and np.ptp(intervals) > _EQUAL * np.max(intervals))
 
 
 def continued(times: np.ndarray | None, inside: np.ndarray) -> np.ndarray | None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvae_tf.data import SequenceData, evaluation_batches
+from kvae_tf.data.sequence_data import are_unequal
 from kvae_tf.models.contract import VideoModel
 
 BATCH = 100
-_EQUAL = 1e-3  # by which the intervals of equally spaced frames may differ, a share of the longest
 
 
 def timed(model: VideoModel, times) -> dict[str, np.ndarray]:
@@ -31,10 +31,8 @@ def warn_of_times(model: VideoModel, times) -> None:
       model: the model that is asked.
       times: ``[B, T]``, seconds; None: unknown.
     """
-    if times is None or model.reads_times:
-        return
-    intervals = np.diff(times, axis=1)
-    if intervals.size and np.ptp(intervals) > _EQUAL * np.max(intervals):
+    if not model.reads_times and are_unequal(times):
+        intervals = np.diff(times, axis=1)
         warnings.warn(
             f"frames are {np.min(intervals):.4g} to {np.max(intervals):.4g} seconds apart, but the "
             "model does not read times: they count as equally spaced",

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data.settings import DataSettings
 from kvae_tf.errors import UserError
+from kvae_tf.evaluation.masked_batches import timed
 from kvae_tf.models import registry
 from kvae_tf.training.build import TrainingPlan, build, jit, model_setup, optimizer, steps_per_epoch
 from kvae_tf.training.settings import TrainingSettings
@@ -54,7 +55,6 @@ def fill_in(series: data.SequenceData, seed: int = 0) -> tuple[np.ndarray, np.nd
         verbose=0,
     )
     impute = tf.function(model.impute, autograph=False)
-    answer = impute(
-        *(tf.constant(x, tf.float32) for x in (series.frames, series.observed, series.controls))
-    )
+    known = (series.frames, series.observed, series.controls)
+    answer = impute(*(tf.constant(x, tf.float32) for x in known), **timed(model, series.times))
     return tuple(x.numpy()[:, :, 0, :, 0] for x in (answer.frames, answer.stds))

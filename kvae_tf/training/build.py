@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from kvae_tf import data
 from kvae_tf.data.settings import DataSettings
 from kvae_tf.errors import UserError
+from kvae_tf.evaluation.masked_batches import warn_of_times
 from kvae_tf.models import registry
 from kvae_tf.models.base import SequenceModel
 from kvae_tf.models.settings import ModelSettings
@@ -70,11 +70,7 @@ def build(
     keras.utils.set_random_seed(seed)
     setup = model_setup(plan, train)
     model = plan.spec.create(setup)
-    if train.has_times and not model.reads_times:
-        warnings.warn(
-            "the data have times, which this model does not read: frames count as equally spaced",
-            stacklevel=2,
-        )
+    warn_of_times(model, train.times)
     if arguments is not None:
         model = type(model).from_config(model.get_config() | arguments)
     model.build()

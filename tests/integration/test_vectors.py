@@ -11,6 +11,7 @@ from scipy import stats
 from kvae_tf import data
 from kvae_tf.data import from_vectors
 from kvae_tf.errors import UserError
+from kvae_tf.experiments.fill_in import fill_in
 from kvae_tf.layers import FrameEncoder, frame_likelihood
 from kvae_tf.models import KVAE
 
@@ -117,3 +118,15 @@ def test_end_to_end(tmp_path):
     result = script("train", *flags, "--model=dvbf", "--overwrite")
     assert result.returncode == 1
     assert "the data are vectors, expected --model=kvae" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_table_at_unequal_intervals_is_filled_in_by_its_times():
+    times = np.cumsum(np.random.default_rng(0).uniform(0.2, 2.0, 150))
+    table = np.stack([np.sin(times), np.cos(times)], axis=-1)
+    truth = table.copy()
+    table[50:60, 0] = table[100:104] = np.nan
+    hidden = np.isnan(table)
+    means, stds = fill_in(from_vectors(table[np.newaxis], times=times[np.newaxis]))
+    assert np.abs(means[0] - truth)[hidden].max() < 0.1  # 0.77 without times
+    assert (stds[0][hidden] > 0).all()

@@ -29,6 +29,9 @@ WORLDS: dict[str, World] = {
         for scene in bouncing_ball.SCENES
     },
     "cannonballs": World(cannonballs.splits, cannonballs.VERSION),
+    "cannonballs_large": World(
+        functools.partial(cannonballs.splits, num_sequences=(20000, 500, 1000)), cannonballs.VERSION
+    ),
     "cannonballs_long": World(
         functools.partial(cannonballs.splits, num_steps=50), cannonballs.VERSION
     ),

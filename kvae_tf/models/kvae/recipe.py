@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kvae_tf.data import SequenceData
+from kvae_tf.data.sequence_data import are_unequal
 from kvae_tf.models.kvae.vector_recipe import vector_recipe
 from kvae_tf.models.linear_features import in_a_row
 
@@ -50,13 +51,13 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
         is_plain = given.get("network", "linear") == "linear" and given.get("num_modes", 1) == 1
         if not is_plain:
             return {}
-        by_gradients = given.get("time") == "continuous"
+        by_gradients = _is_continuous(train, given)
         # Velocities are for EM. A given number of states is one without, unless both are given.
         has_em = not by_gradients and given.get("em_epochs", 1)
         known = None if has_em and "latent_size" not in given else False
         chosen = vector_recipe(train, given.get("velocities", known))
         if by_gradients:
-            chosen |= _BY_GRADIENTS
+            chosen |= _BY_GRADIENTS | {"time": "continuous"}
         return {name: value for name, value in chosen.items() if name not in given}
     if math.prod(train.frame_shape) > _LARGEST:
         height, width, channels = train.frame_shape
@@ -98,6 +99,15 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
             chosen |= {"starts": starts, "starts_by": "imputation"}
             chosen["starting_epochs"] = first + _TRIAL
     return {name: value for name, value in chosen.items() if name not in given}
+
+
+def _is_continuous(train, given):
+    """Whether vectors get modes in continuous time, unless the user asks for expectation
+    maximisation: at unequal intervals.
+    """
+    has_em = given.get("em_epochs") or given.get("velocities")
+    by_data = "continuous" if are_unequal(train.times) and not has_em else "discrete"
+    return given.get("time", by_data) == "continuous"
 
 
 def _is_binary(train):
