@@ -333,9 +333,11 @@ def test_recipe_of_series_at_unequal_intervals_is_in_continuous_time():
     rng = np.random.default_rng(0)
     for spread, is_unequal in ((0.0, False), (0.02, False), (0.5, True)):
         times = np.cumsum(rng.uniform(1.0 - spread, 1.0 + spread, (1, 8)), axis=1)
-        series = from_vectors(turning(seed=0)[:, :8], times=times)
+        series = from_vectors(turning(seed=0)[:, :8, :4], times=times)
         assert (recipe(series, {}).get("time") == "continuous") == is_unequal
         for given in ({"em_epochs": 5}, {"velocities": True}, {"time": "discrete"}):
             assert "time" not in recipe(series, given)
     settings = Settings.from_dict({"run_dir": "x", **recipe(series, {})})
     assert (settings.model.time, settings.model.em_epochs) == ("continuous", 0)
+    wide = from_vectors(np.zeros((1, 8, 5)), times=times)  # would take long
+    assert "time" not in recipe(wide, {})

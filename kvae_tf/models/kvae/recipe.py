@@ -34,6 +34,8 @@ _BY_GRADIENTS = {
     "learn_noise": True,
     "learn_initial": True,
 }
+# Up to so many columns, and entries of a series, these updates take some three minutes on a core.
+_COLUMNS, _ENTRIES = 4, 1200
 _TRIAL = 2  # epochs of the dynamics, before starts are compared
 
 
@@ -102,12 +104,14 @@ def recipe(train: SequenceData, given: Mapping[str, object]) -> dict[str, object
 
 
 def _is_continuous(train, given):
-    """Whether vectors get modes in continuous time, unless the user asks for expectation
-    maximisation: at unequal intervals.
+    """Whether vectors get modes in continuous time: small series at unequal intervals, unless the
+    user asks for expectation maximisation.
     """
     has_em = given.get("em_epochs") or given.get("velocities")
-    by_data = "continuous" if are_unequal(train.times) and not has_em else "discrete"
-    return given.get("time", by_data) == "continuous"
+    columns = train.frame_shape[1]
+    is_small = columns <= _COLUMNS and train.num_steps * columns <= _ENTRIES
+    by_data = are_unequal(train.times) and is_small and not has_em
+    return given.get("time", "continuous" if by_data else "discrete") == "continuous"
 
 
 def _is_binary(train):
