@@ -91,8 +91,8 @@ def impute(
         )
     series = table.data
     warn_of_times(model, series.times)
-    times = timed(model, series.times)
-    answer = model.impute(series.frames, series.observed, series.controls, method or None, **times)
+    known = series.frames, series.observed, series.controls
+    answer = model.impute(*known, method or None, **timed(model, series.times))
     if answer.stds is None:
         raise UserError(
             f"{model.path} gives no standard deviations of entries, expected an export of this "
