@@ -52,7 +52,9 @@ def without_gpu(graph_def):
     return found
 
 
-@pytest.mark.parametrize("case", ["kvae", "dkf", "cannonball"])
+@pytest.mark.parametrize(
+    "case", ["kvae", "dkf", pytest.param("cannonball", marks=pytest.mark.slow)]
+)
 def test_a_training_step_has_gpu_kernels(case):
     model, batch = build(case)
     step = tf.function(model.train_step, autograph=False).get_concrete_function(batch)

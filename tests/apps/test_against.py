@@ -65,7 +65,9 @@ def in_process(monkeypatch):
         )
 
 
-@pytest.mark.parametrize("name", ["kvae_tf", pytest.param("tfp", marks=pytest.mark.tfp)])
+@pytest.mark.parametrize(
+    "name", ["kvae_tf", pytest.param("tfp", marks=[pytest.mark.tfp, pytest.mark.slow])]
+)
 def test_rows_and_errors(name, in_process, capsys):
     numbers = compare.against([name], [(2, 3), (1, 2)], repeats=2)
     rows = numbers["rows"]

@@ -39,9 +39,9 @@ EARLIER = tuple(
 )
 
 
-def subjects(kind, names):
+def subjects(kind, names, quick=QUICK):
     return [
-        pytest.param(f"{kind}:{name}", marks=[] if f"{kind}:{name}" in QUICK else pytest.mark.slow)
+        pytest.param(f"{kind}:{name}", marks=[] if f"{kind}:{name}" in quick else pytest.mark.slow)
         for name in names
     ]
 
@@ -66,7 +66,6 @@ def model(request, live, exported, loaded):
 
 
 every_subject = pytest.mark.parametrize("model", SUBJECTS, indirect=True)
-every_live_model = pytest.mark.parametrize("model", LIVE_SUBJECTS, indirect=True)
 
 
 def sequences(model, num_sequences=B, num_steps=T, seed=0):
@@ -524,7 +523,11 @@ def test_vectors_come_without_picture_axes():
 # Live models: configurations, files, training.
 
 
-@every_live_model
+# A smoothed cannonball has no setting of another kind, and answers for long outside of graphs.
+FILES = subjects("live", CASES, QUICK - {"live:cannonball_smoothed"} | {"live:cannonball"})
+
+
+@pytest.mark.parametrize("model", FILES, indirect=True)
 def test_config_and_file_round_trip(model, tmp_path):
     """The same answers from the configuration and the weights, and from a ``.keras`` file."""
     given = sequences(model)
@@ -552,7 +555,10 @@ def test_config_and_file_round_trip(model, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(x, marks=[] if f"live:{x}" in QUICK else pytest.mark.slow) for x in CASES],
+)
 def test_padding_of_evaluation_batches_weighs_nothing(case, live):
     """Sequences of weight 0, whatever they show, change no reported number."""
     model = live(case)

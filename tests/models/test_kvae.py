@@ -209,7 +209,11 @@ def test_absent_controls_are_zero():
     ("options", "batch"),
     [
         ({"likelihood": "gaussian", "learn_noise": True, "learn_initial": True}, BATCH),
-        ({"likelihood": "gaussian", "per_pixel_std": False, "network": "cnn"}, BATCH),
+        pytest.param(
+            {"likelihood": "gaussian", "per_pixel_std": False, "network": "cnn"},
+            BATCH,
+            marks=pytest.mark.slow,
+        ),
         ({"num_modes": 1, "control_size": 0}, GAPPED),
     ],
 )
@@ -259,7 +263,9 @@ def test_compiled_dynamics_have_the_same_gradients(batch):
         np.testing.assert_allclose(one / scale, other / scale, atol=1e-3, err_msg=variable.path)
 
 
-@pytest.mark.parametrize("objective", ["collapsed", "sampled"])
+@pytest.mark.parametrize(
+    "objective", ["collapsed", pytest.param("sampled", marks=pytest.mark.slow)]
+)
 def test_decoded_frames_estimate_the_bound_without_bias(objective):
     model = new(objective=objective, decoded_frames=2)
 

@@ -203,6 +203,7 @@ FLAGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_learns_to_fill_in():
     splits = data.load("pendulum", 0, num_sequences=(200, 10, 60))
     flags = {name: value for name, value in FLAGS.items() if name != "dataset"}

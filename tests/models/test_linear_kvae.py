@@ -146,7 +146,10 @@ def bound(model, train):
 
 @pytest.mark.parametrize(
     ("latent_size", "velocities"),
-    [(2, False), pytest.param(6, False, marks=pytest.mark.slow), (12, True)],
+    [
+        (2, False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((6, False), (12, True))),
+    ],
 )
 def test_em_climbs_the_likelihood(latent_size, velocities, monkeypatch):
     """Without a prior every round of EM raises the likelihood; the way goes up a lot."""
@@ -262,7 +265,7 @@ def test_em_without_factors_does_not_drift():
 # The recipe.
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 12, 40, 200])
+@pytest.mark.parametrize("size", [1, 2, 5, pytest.param(12, marks=pytest.mark.slow), 40, 200])
 def test_recipe_is_made_of_settings(size):
     given = vector_recipe(from_vectors(np.zeros((2, 10, size))))
     settings = Settings.from_dict({"run_dir": "x", **given})
@@ -283,6 +286,7 @@ def turning(seed):
     return np.cumsum(weights @ pushes, axis=0)[np.newaxis]
 
 
+@pytest.mark.slow
 def test_recipe_finds_series_that_go_on_in_their_direction():
     rng = np.random.default_rng(0)
     steady = vector_recipe(from_vectors(turning(seed=0)))

@@ -63,7 +63,7 @@ def test_a_noise_that_cannot_help_stays(walks):
 
 
 @pytest.mark.filterwarnings("ignore:no calibration")
-@pytest.mark.parametrize("network", ["lstm", "state"])
+@pytest.mark.parametrize("network", [pytest.param("lstm", marks=pytest.mark.slow), "state"])
 def test_a_factor_for_each_method(network):
     levels = np.cumsum(np.random.default_rng(0).normal(size=(N, 7)), axis=1)[..., None, None, None]
     pixels = 0.5 + 0.1 * levels + 0.2 * np.random.default_rng(1).random((N, 7, 4, 4, 1))
