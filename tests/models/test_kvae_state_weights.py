@@ -172,6 +172,27 @@ def test_each_path_is_decoded_as_often_as_its_share_says(bouncing):
     np.testing.assert_allclose(found, expected, atol=5 / 400)
 
 
+def test_decoded_paths_are_spread_evenly(bouncing):
+    """The error of n of them is at most the total variation along the paths over 2 n."""
+    data, _ = bouncing
+    number, S = 16, 64
+    model = started(data, paths=S, decoded_paths=number)
+    rng = np.random.default_rng(5)
+    a = np.zeros((1, S, 1, 2), np.float32)
+    a[0, :, 0, 1] = 3.0 * rng.normal(size=S)  # in any order, and in one coordinate
+    shares = rng.dirichlet(np.full(S, 0.5)).reshape(1, S, 1).astype(np.float32)
+    frames = model.decode(a).numpy()
+    variation = np.abs(np.diff(frames[0, a[0, :, 0, 1].argsort()], axis=0)).sum(0)
+    nothing = tf.zeros([1, 1, *model.frame_shape])
+    found = path_mean._with_means(model, nothing, a, shares, tf.zeros([1, 1]))
+    expected = np.einsum("bst,bst...->bt...", shares, frames)
+    assert variation.max() > 0.3
+    assert (np.abs(found - expected)[0] <= variation / (2 * number) + 1e-5).all()
+    # Some of the paths as they came are not so good.
+    some = frames[0, :number].mean(0)
+    assert (np.abs(some - expected[0]) > variation / (2 * number)).any()
+
+
 @pytest.mark.parametrize("method", ["smooth", "filter"])
 def test_decoded_paths_change_frames_alone(bouncing, method):
     data, _ = bouncing

@@ -122,6 +122,7 @@ def _mean_frames(model, a, shares):
     Returns:
       ``[n, H, W, C]``.
     """
+    a, shares = _in_a_row(a, shares)
     number, total = model.decoded_paths, tf.cumsum(shares, axis=1)
     zero = tf.zeros([tf.shape(a)[0], *model.frame_shape])
 
@@ -134,6 +135,20 @@ def _mean_frames(model, a, shares):
 
     places = (tf.range(number, dtype=tf.float32) + 0.5) / number
     return tf.foldl(add, places, zero) / number
+
+
+def _in_a_row(a, shares):
+    """Paths in the order of the coordinate in which they differ most.
+
+    Those that are decoded are then spread evenly over them: 16 are worth as much as 64 of paths in
+    any order (a gap that is filtered, on validation sequences of ``box``).
+    """
+    weights = shares[..., tf.newaxis]
+    mean = tf.reduce_sum(weights * a, axis=1, keepdims=True)
+    spread = tf.reduce_sum(weights * tf.square(a - mean), axis=1)
+    widest = tf.argmax(spread, axis=-1, output_type=tf.int32)[:, tf.newaxis]  # [n, 1]
+    order = tf.argsort(tf.gather(a, widest, axis=2, batch_dims=1)[..., 0], axis=1)
+    return tuple(tf.gather(x, order, axis=1, batch_dims=1) for x in (a, shares))
 
 
 def _filter(model, steps: Steps, noise) -> JointFilterResult:
