@@ -838,6 +838,7 @@ def _runs_of_three(saved_models):
     yield from _cannonball_runs(saved_models, "cannonball_3")
     for path, ending in (
         ("cannonball_3/settled.json", ", settled for longer"),
+        ("cannonball_3/ed_lstm_large.json", ", 20,000 sequences"),
         ("cannonball_long/systems.json", ", 50 frames"),
     ):
         if (saved_models / path).exists():
