@@ -369,6 +369,25 @@ def box_bounds(saved_models: Path) -> str:
     return _markdown(("model", "bound", "reconstruction", "- KL"), rows)
 
 
+def box_baselines(saved_models: Path) -> str:
+    """Box: AE-RNN and VAE-RNN by frames hidden in training and number of updates."""
+    rows = []
+    for name in ("baselines", "baselines_long"):
+        found = _read(saved_models / "box" / f"{name}.json")
+        for run in found["runs"]:
+            flags, metrics = found["flags"] | run["flags"], run["metrics"]
+            if flags["model"] != "kvae":
+                random, gaps = metrics["missing_at_random/filter"], metrics["gap/filter"]
+                rows.append((
+                    _title(flags["model"]),
+                    "yes" if flags["missing_rate"] else "no",
+                    f"{metrics['train/updates']:,}",
+                    *(f"{value:.4f}" for value in (random[0], random[4], gaps[-1])),
+                ))  # fmt: skip
+    header = ("model", "frames hidden in training", "updates", "p = 0.1", "p = 0.5", "gap of 15")
+    return _markdown(header, rows)
+
+
 def worlds(saved_models: Path) -> str:
     """All bouncing worlds at p = 0.5 and at a gap of 15 frames."""
     rows = []
@@ -715,6 +734,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         missing_at_random,
         gap,
         box_bounds,
+        box_baselines,
         worlds,
         floor,
         state_weights,

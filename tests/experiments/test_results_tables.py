@@ -111,10 +111,16 @@ def saved_models(tmp_path):
     for world in results_tables.WORLDS:
         write(folder / world / "metrics.json", metrics())
         runs = [
-            make_run(tmp_path / world / model, {"model": model}, metrics(2.0, ("filter",)))
+            make_run(tmp_path / world / model, {"model": model, "missing_rate": 0.8},
+                     metrics(2.0, ("filter",)))
             for model in ("ae_rnn", "vae_rnn")
-        ]
+        ]  # fmt: skip
         compare.compare(runs, folder / world / "baselines.json")
+    runs = [
+        make_run(tmp_path / "long" / str(rate), {"model": "ae_rnn", "missing_rate": rate}, found)
+        for rate, found in ((0.0, metrics(3.0, ("filter",))), (0.8, metrics(4.0, ("filter",))))
+    ]
+    compare.compare(runs, folder / "box" / "baselines_long.json")
     for name, flag, values in (
         ("seeds", "seed", (0, 1, 2)),
         ("missing", "missing_rate", (0.0, 0.4)),
@@ -240,6 +246,8 @@ def test_tables_hold_the_numbers_of_the_files(saved_models, tmp_path):
         "| KVAE, smoothing | 0.0000 | 0.0010 | 0.0020 |",
         "| AE-RNN | 0.0000 | 0.0020 |",
         "| *paper: KVAE, smoothing* | *0.0057* |",
+        "| VAE-RNN | yes | 6,000 | 0.0000 | 0.0080 | 0.0140 |",
+        "| AE-RNN | no | 6,000 | 0.0000 | 0.0120 | 0.0210 |",
         "| pong | KVAE, filtering | 0.0050 | 0.0080 |",
         "| pong | VAE-RNN | 0.0080 | 0.0140 |",
         "| p = 0.5, smoothing | 0.0080 ± 0.0040 | 0.0040, 0.0080, 0.0120 |",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae_tf import data as worlds
 from kvae_tf import lgssm
 from kvae_tf.data import SequenceData
 from kvae_tf.errors import UserError
@@ -90,6 +91,25 @@ def test_an_encoder_starts_at_linear_features(bouncing):
     encoder.build((None, SIZE, SIZE, 1))
     again = FrameEncoder.from_config(encoder.get_config())
     assert again.linear is not None
+
+
+def test_bounces_hardly_count_at_the_start():
+    """Of balls on whole pixels; the rest would be .29 if features were straight."""
+    train = worlds.load("box", 0, num_sequences=(500, 1, 1)).train
+    x = train.states[..., :2].reshape(-1, 2)
+
+    def rest(bounces):
+        model = KVAE(train.frame_shape, units=(8,), linear_encoder=True, objective="constrained",
+                     pretraining_updates=1)  # fmt: skip
+        model.build()
+        initialise_frames(model, train, bounces)
+        a = np.asarray(model.encode(train.unit_frames).mean).reshape(-1, 2)
+        features = np.hstack([a, np.ones((len(a), 1))])
+        error = x - features @ np.linalg.lstsq(features, x, rcond=None)[0]
+        return np.sqrt(np.square(error).mean())
+
+    assert rest(True) < 0.6
+    assert rest(False) > 0.8
 
 
 def test_features_make_edges():
@@ -318,6 +338,7 @@ def test_paths_need_states():
 @pytest.mark.parametrize(("changes", "words"), [
     ({"settling_epochs": 0}, "--dynamics_updates is 4000, expected 0, or --settling_epochs of 1"),
     ({"finishing_epochs": 0}, "--path_updates is 1500, expected 0, or --finishing_epochs of 1"),
+    ({"linear_encoder": False}, "--linear_bounces is set, expected --linear_encoder, whose start"),
     ({"paths": 1, "decoded_paths": 4}, "--decoded_paths is 4, expected 0, or --paths of 2"),
 ])  # fmt: skip
 def test_settings_that_would_do_nothing(changes, words):

@@ -32,10 +32,12 @@ _LEAST = 1e-4  # variance of an encoding
 _LEAST_SPREAD = 0.2  # of a pixel, as a share of the moving pixels'
 _LEAST_WEIGHT = 0.02  # of a pixel
 _LEAST_DIRECTION = 1e-3  # variance of the frames' directions that linear features use, a share
+# Balls that bounce are straightest by these: fewer directions, differences over two frames.
+_OF_BOUNCES = {"least": 3e-3, "lag": 2, "bounces": True}
 _TINY = 1e-6
 
 
-def initialise_frames(model, train: SequenceData) -> None:
+def initialise_frames(model, train: SequenceData, bounces: bool = False) -> None:
     """Sets what encoder, decoder and constraint take from the training frames.
 
     The constraint weights a pixel by the share of its variance that is change within sequences.
@@ -45,9 +47,10 @@ def initialise_frames(model, train: SequenceData) -> None:
       model: a built KVAE; if it is ``standardised``, centre and spread of encoder and decoder are
         changed, and weights and scale of its constraint, if it has one.
       train: training sequences.
+      bounces: linear features are those of objects that bounce; False by default.
     """
     if model.encoder.linear:
-        _read_linearly(model.encoder, train)
+        _read_linearly(model.encoder, train, bounces)
     standardised = model.encoder.standardised
     if not standardised and not model.constraint:
         return
@@ -71,13 +74,13 @@ def initialise_frames(model, train: SequenceData) -> None:
         model.constraint.scale.assign(max(np.mean(np.concatenate(shares)), _TINY))
 
 
-def _read_linearly(encoder, train):
+def _read_linearly(encoder, train, bounces):
     """Where frames vary in too few directions, the other encodings start at random."""
     sequences = _NUMBERS // (train.num_steps * math.prod(train.frame_shape))
     part = train.select(slice(0, min(max(sequences, 1), _SEQUENCES)))
-    features = newtonian_features(
-        part, encoder.encoding_size, "--linear_encoder", _LEAST_DIRECTION, or_fewer=True
-    )
+    how = _OF_BOUNCES if bounces else {"least": _LEAST_DIRECTION}
+    count = encoder.encoding_size
+    features = newtonian_features(part, count, "--linear_encoder", or_fewer=True, **how)
     encoder.read_linearly(features.matrix, features.offset)
 
 

@@ -31,7 +31,7 @@ from kvae_tf.models.spec import ModelSpec, Setup
 # Settings of how the model is trained, which are no arguments of its constructor.
 SCHEDULE = ("frozen_epochs", "settling_epochs", "settling_rate", "pretraining_epochs", "tolerance",
             "em_epochs", "velocities", "dynamics_updates", "path_updates", "finishing_epochs",
-            "finishing_rate", "calibrate")  # fmt: skip
+            "finishing_rate", "calibrate", "linear_bounces")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,12 @@ class KVAESettings(
         False,
         "Let the encoder add linear features of a frame, and start it at those whose second "
         "differences vary least.",
+    )
+    linear_bounces: bool = setting(
+        False,
+        "--linear_encoder: start at features of frames in which objects bounce. Frames two apart "
+        "are compared, and second differences that are far larger than most hardly count.",
+        of_training=True,
     )
     decoder_features: int = setting(
         0,
@@ -255,6 +261,8 @@ class KVAESettings(
             raise UserError(
                 f"--decoded_paths is {self.decoded_paths}, expected 0, or --paths of 2 or more"
             )
+        if self.linear_bounces and not self.linear_encoder:
+            raise UserError("--linear_bounces is set, expected --linear_encoder, whose start it is")
         if self.calibrate and not self.learn_noise:
             raise UserError("--calibrate is set, expected --learn_noise: it scales a noise learned")
         if self.imputation_factors and not self.calibrate:
@@ -331,7 +339,7 @@ def _prepare(model: KVAE, setup: Setup) -> None:
     if isinstance(model, LinearKVAE):
         linear_em.initialise(model, setup.train, setup.settings.velocities)
     else:
-        initialise_frames(model, setup.train)
+        initialise_frames(model, setup.train, setup.settings.linear_bounces)
 
 
 def _callbacks(setup: Setup) -> list[keras.callbacks.Callback]:
