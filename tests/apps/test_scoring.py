@@ -72,6 +72,7 @@ def folder(live, exported, tmp_path):
     return tmp_path / "export"
 
 
+@pytest.mark.slow
 def test_the_script_uses_the_quantiles_beside_an_export(folder, tmp_path):
     table = json.loads((folder / "scores.json").read_text())
     assert (table["sequences"], table["frames"], table["warm_up"]) == (100, 1100, 4)

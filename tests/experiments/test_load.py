@@ -90,6 +90,7 @@ def test_what_names_an_export(pendulum, tmp_path, monkeypatch):
     assert "where the package has its models" in refusal(lambda: kvae_tf.load("box"))
 
 
+@pytest.mark.slow
 def test_weights_are_recovered_from_an_export(pendulum):
     committed = {}
     for name in (weights.WEIGHTS, weights.MODEL):

@@ -63,13 +63,13 @@ def clone(tmp_path):
     return tmp_path
 
 
-# Trainings on data of one's own, which take half a minute each.
-LONG_PAGES = ("docs/own_data.md",)
+# Trainings on data of one's own, which take half a minute each, and a model that is saved and read.
+LONG_BLOCKS = ("docs/own_data.md", "docs/serving.md:3")
 
 
 @pytest.mark.parametrize(
     "block",
-    [pytest.param(b, marks=pytest.mark.slow) if b.startswith(LONG_PAGES) else b for b in BLOCKS],
+    [pytest.param(b, marks=pytest.mark.slow) if b.startswith(LONG_BLOCKS) else b for b in BLOCKS],
 )
 def test_quick_block(block, clone):
     language, text = BLOCKS[block]

@@ -31,7 +31,7 @@ SAVED = sorted(path.name for path in SAVED_MODELS.iterdir() if (path / "1").is_d
 QUICK = {
     "live:kvae", "live:dvbf", "live:vae_rnn", "live:ed_lstm", "live:dkf", "live:ae_rnn",
     "live:cannonball_smoothed", "export:kvae", "export:dvbf",
-    "saved:pendulum", "saved:cannonball",
+    "saved:pendulum",
 }  # fmt: skip
 
 EARLIER = tuple(
@@ -523,8 +523,8 @@ def test_vectors_come_without_picture_axes():
 # Live models: configurations, files, training.
 
 
-# A smoothed cannonball has no setting of another kind, and answers for long outside of graphs.
-FILES = subjects("live", CASES, QUICK - {"live:cannonball_smoothed"} | {"live:cannonball"})
+# Cannonballs answer for long outside of graphs.
+FILES = subjects("live", CASES, QUICK - {"live:cannonball_smoothed"})
 
 
 @pytest.mark.parametrize("model", FILES, indirect=True)

@@ -242,9 +242,8 @@ def test_jitted_bound():
     np.testing.assert_allclose(bound.elbo, evaluate(BATCH)[0].elbo, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "batch", [pytest.param(BATCH, marks=pytest.mark.slow), GAPPED], ids=BATCHES
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [BATCH, GAPPED], ids=BATCHES)
 def test_compiled_dynamics_have_the_same_gradients(batch):
     def gradients(model):
         @tf.function(autograph=False)

@@ -47,6 +47,7 @@ def batch(seed=0):
     return {"frames": tf.constant(frames), "observed": tf.constant(observed)}
 
 
+@pytest.mark.slow
 def test_phases():
     model = new(likelihood="gaussian", settling_start=2, finishing_start=3)
     optimizer = keras.optimizers.SGD(1e-4)

@@ -152,6 +152,7 @@ def test_fewer_where_frames_vary_in_fewer_directions():
     assert (none.matrix.shape, none.offset.shape) == ((25, 0), (0,))
 
 
+@pytest.mark.slow
 def test_large_frames(monkeypatch, one):
     """Where all directions at once would take minutes, the largest give the same features."""
     expected = nf.newtonian_features(one, 2, "--flag")

@@ -83,6 +83,7 @@ def test_gradients_are_finite_and_reach_every_variable():
     check_gradients(linear(2, "lstm", learn_noise=True, learn_initial=True)[0])
 
 
+@pytest.mark.slow
 def test_an_export_answers_the_same(tmp_path):
     model, _ = linear()
     export(model, tmp_path / "1")
@@ -192,6 +193,7 @@ def test_em_learns_a_table():
     assert 0.85 < (error < 1.6449 * stds[hidden]).mean() < 0.95
 
 
+@pytest.mark.slow
 def test_em_is_sure_of_series_without_noise():
     """Two smooth factors and next to no noise: intervals are narrow, as the errors are."""
     steps = np.arange(100.0)[:, None]

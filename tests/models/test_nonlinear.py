@@ -57,7 +57,8 @@ def shared(name):
     return new(name)
 
 
-RARE = ("dvbf_point", "dvbf_cnn")  # each differs from another one in a single option
+# Each differs from another one in a single option.
+RARE = ("dvbf_point", "dvbf_cnn", "dvbf_smooth", "dvbf_gated", "dkf_bidirectional")
 
 
 @pytest.fixture(

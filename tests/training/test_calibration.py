@@ -146,6 +146,7 @@ def check_weights(expected, *models):
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_run_is_calibrated_once(train, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
 

@@ -94,6 +94,7 @@ def test_a_fit_is_that_of_its_seed(worlds, oracle, ascent):
     assert np.any(fitted[0] != fitted[2])
 
 
+@pytest.mark.slow
 def test_collisions_are_learned(worlds, oracle, ascent):
     train, test = worlds
     before = forecast_error(oracle.motion, test)
