@@ -57,7 +57,7 @@ def shared(name):
     return new(name)
 
 
-# Each differs from another one in a single option.
+# Each differs from another one in an option or two.
 RARE = ("dvbf_point", "dvbf_cnn", "dvbf_smooth", "dvbf_gated", "dkf_bidirectional")
 
 
