@@ -373,13 +373,11 @@ def box_baselines(saved_models: Path) -> str:
     """Box: AE-RNN and VAE-RNN by frames hidden in training and number of updates."""
     rows = []
     for name in ("baselines", "baselines_long"):
-        found = _read(saved_models / "box" / f"{name}.json")
-        for run in found["runs"]:
-            flags, metrics = found["flags"] | run["flags"], run["metrics"]
+        for title, _, metrics, flags in _runs_with_flags(saved_models / "box" / f"{name}.json"):
             if flags["model"] != "kvae":
                 random, gaps = metrics["missing_at_random/filter"], metrics["gap/filter"]
                 rows.append((
-                    _title(flags["model"]),
+                    title,
                     "yes" if flags["missing_rate"] else "no",
                     f"{metrics['train/updates']:,}",
                     *(f"{value:.4f}" for value in (random[0], random[4], gaps[-1])),

@@ -27,7 +27,8 @@ def metrics(scale=1.0, methods=("smooth", "filter")):
 
 
 def make_run(folder, flags, found):
-    write(folder / "settings.json", {"run_dir": str(folder), "latent_size": 4, **flags})
+    own = {"run_dir": str(folder), "latent_size": 4, "seed": 0}
+    write(folder / "settings.json", own | flags)
     write(folder / "metrics.json", found)
     return folder
 

@@ -30,8 +30,7 @@ SAVED = sorted(path.name for path in SAVED_MODELS.iterdir() if (path / "1").is_d
 # One of each kind by default, the others where the slow tests run.
 QUICK = {
     "live:kvae", "live:dvbf", "live:vae_rnn", "live:ed_lstm", "live:dkf", "live:ae_rnn",
-    "live:cannonball_smoothed", "export:kvae", "export:dvbf",
-    "saved:pendulum",
+    "live:cannonball_smoothed", "export:kvae", "export:dvbf", "saved:pendulum",
 }  # fmt: skip
 
 EARLIER = tuple(
@@ -39,19 +38,22 @@ EARLIER = tuple(
 )
 
 
+def marks(subject, quick=QUICK):
+    return [] if subject in quick else pytest.mark.slow
+
+
+def cases(kind, names):
+    return [pytest.param(name, marks=marks(f"{kind}:{name}")) for name in names]
+
+
 def subjects(kind, names, quick=QUICK):
-    return [
-        pytest.param(f"{kind}:{name}", marks=[] if f"{kind}:{name}" in quick else pytest.mark.slow)
-        for name in names
-    ]
+    each = (f"{kind}:{name}" for name in names)
+    return [pytest.param(subject, marks=marks(subject, quick)) for subject in each]
 
 
 LIVE_SUBJECTS = subjects("live", CASES)
 SUBJECTS = [*LIVE_SUBJECTS, *subjects("export", EXPORTED), *subjects("saved", SAVED)]
-EXPORTED_CASES = [
-    pytest.param(case, marks=[] if f"export:{case}" in QUICK else pytest.mark.slow)
-    for case in EXPORTED
-]
+EXPORTED_CASES = cases("export", EXPORTED)
 SEED = tf.constant([0, 7], tf.int64)
 SEQUENCE_QUERIES = ("filter", "smooth", "impute", "forecast", "score")
 HIDDEN = np.array([[1, 1, 0, 0, 1], [1, 0, 1, 1, 1]], np.float32)
@@ -555,10 +557,7 @@ def test_config_and_file_round_trip(model, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(x, marks=[] if f"live:{x}" in QUICK else pytest.mark.slow) for x in CASES],
-)
+@pytest.mark.parametrize("case", cases("live", CASES))
 def test_padding_of_evaluation_batches_weighs_nothing(case, live):
     """Sequences of weight 0, whatever they show, change no reported number."""
     model = live(case)
@@ -659,10 +658,7 @@ def test_a_card_lists_the_signatures(case, exported, loaded):
     assert "fails with a message that names the input" in card
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if f"saved:{n}" in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SAVED],
-)
+@pytest.mark.parametrize("name", cases("saved", SAVED))
 def test_a_committed_card_names_signatures_that_are_there(name, loaded):
     card = (SAVED_MODELS / name / "README.md").read_text()
     export = loaded(SAVED_MODELS / name / "1")

@@ -122,7 +122,7 @@ def _mean_frames(model, a, shares):
     Returns:
       ``[n, H, W, C]``.
     """
-    a, shares = _in_a_row(a, shares)
+    a, shares = _by_widest(a, shares)
     number, total = model.decoded_paths, tf.cumsum(shares, axis=1)
     zero = tf.zeros([tf.shape(a)[0], *model.frame_shape])
 
@@ -137,7 +137,7 @@ def _mean_frames(model, a, shares):
     return tf.foldl(add, places, zero) / number
 
 
-def _in_a_row(a, shares):
+def _by_widest(a, shares):
     """Paths in the order of the coordinate in which they differ most.
 
     Those that are decoded are then spread evenly over them: 16 are worth as much as 64 of paths in

@@ -275,8 +275,8 @@ def test_readings_that_are_off_count_less(degrees, monkeypatch):
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("method", ["smooth", "filter"])
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["smooth", "filter"])
 def test_hidden_frames_may_be_means_over_draws(model, method):
     """Against a plain Monte Carlo mean; seen frames and all that is no frame stay the same."""
     given = {"num_objects": COUNTS, "method": method}
