@@ -111,7 +111,7 @@ def test_other_models_have_no_importance_bound(name):
     ("name", "is_log_weight", "filter_warmup"),
     [
         ("box", True, 0),
-        ("cannonball", True, 0),
+        pytest.param("cannonball", True, 0, marks=pytest.mark.slow),
         ("dvbf_pendulum", False, 4),
         ("dkf_pendulum", False, 0),
     ],

@@ -197,6 +197,7 @@ def test_a_run_may_start_from_itself(source, tmp_path, monkeypatch, training_onl
     assert not list((folder / "checkpoints").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_better_than_a_fresh_one():
     """The pendulum's weights on other pendulums: 900 nats a frame after two updates."""
     splits = kvae_tf.data.WORLDS["pendulum"].splits(5, num_sequences=(40, 10, 10))

@@ -49,6 +49,7 @@ def test_moments_in_chunks_are_those_of_the_whole():
     assert reference.scaled_error(total, whole.log_likelihood) < 1e-12
 
 
+@pytest.mark.slow
 def test_chunks_by_compiled_calls_and_by_blocks():
     given = problem(np.float32)
     whole = lgssm.smooth(*given)

@@ -164,7 +164,8 @@ def test_compiled_gradient_is_the_same():
 
 
 @pytest.mark.parametrize(
-    "engine", [pytest.param(name, marks=slow if name == "tfp" else []) for name in ENGINES]
+    "engine",
+    [pytest.param(name, marks=slow if name in ("parallel", "tfp") else []) for name in ENGINES],
 )
 def test_gradients_through_smoothed_moments(engine):
     model, y, mask, _ = case("row_missing", seed=3)

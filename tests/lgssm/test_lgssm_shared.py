@@ -65,7 +65,14 @@ def assert_same(ours, theirs, tolerance):
     ("dtype", "tolerance", "options", "is_masked", "varies"),
     [
         (np.float64, 1e-12, {}, True, True),
-        (np.float64, 1e-12, {"stabilised": True, "with_moments": True}, False, False),
+        pytest.param(
+            np.float64,
+            1e-12,
+            {"stabilised": True, "with_moments": True},
+            False,
+            False,
+            marks=pytest.mark.slow,
+        ),
         (np.float32, 1e-6, {}, False, False),
     ],
 )

@@ -29,9 +29,11 @@ EXPORTED = [case for case in CASES if case not in ("kvae_sampled", "kvae_constra
 SAVED = sorted(path.name for path in SAVED_MODELS.iterdir() if (path / "1").is_dir())
 # One of each kind by default, the others where the slow tests run.
 QUICK = {
-    "live:kvae", "live:dvbf", "live:vae_rnn", "live:ed_lstm", "live:dkf", "live:ae_rnn",
-    "live:cannonball_smoothed", "export:kvae", "export:dvbf", "saved:pendulum",
+    "live:kvae", "live:dvbf", "live:vae_rnn", "live:ed_lstm", "live:cannonball_smoothed",
+    "export:kvae", "saved:pendulum",
 }  # fmt: skip
+# Cannonballs answer for long outside of graphs.
+BRIEF = QUICK - {"live:cannonball_smoothed"}
 
 EARLIER = tuple(
     f"saved:{n}" for n in ("dkf_pendulum", "dvbf_ball", "dvbf_pendulum", "dvbf_two_balls")
@@ -51,8 +53,12 @@ def subjects(kind, names, quick=QUICK):
     return [pytest.param(subject, marks=marks(subject, quick)) for subject in each]
 
 
+def all_subjects(quick=QUICK):
+    kinds = {"live": CASES, "export": EXPORTED, "saved": SAVED}
+    return [x for kind, names in kinds.items() for x in subjects(kind, names, quick)]
+
+
 LIVE_SUBJECTS = subjects("live", CASES)
-SUBJECTS = [*LIVE_SUBJECTS, *subjects("export", EXPORTED), *subjects("saved", SAVED)]
 EXPORTED_CASES = cases("export", EXPORTED)
 SEED = tf.constant([0, 7], tf.int64)
 SEQUENCE_QUERIES = ("filter", "smooth", "impute", "forecast", "score")
@@ -67,7 +73,7 @@ def model(request, live, exported, loaded):
     return loaded(exported(name) if kind == "export" else SAVED_MODELS / name / "1")
 
 
-every_subject = pytest.mark.parametrize("model", SUBJECTS, indirect=True)
+every_subject = pytest.mark.parametrize("model", all_subjects(), indirect=True)
 
 
 def sequences(model, num_sequences=B, num_steps=T, seed=0):
@@ -197,7 +203,7 @@ def check_shapes(model, shape, found):
             np.testing.assert_allclose(answer[0].sum(-1), 1.0, rtol=1e-5)
 
 
-@every_subject
+@pytest.mark.parametrize("model", all_subjects(BRIEF), indirect=True)
 def test_what_is_missing_reaches_nothing(model):
     """A mask over any pixels, NaN under a mask, and NaN without one all come to the same."""
     given = sequences(model)
@@ -525,11 +531,7 @@ def test_vectors_come_without_picture_axes():
 # Live models: configurations, files, training.
 
 
-# Cannonballs answer for long outside of graphs.
-FILES = subjects("live", CASES, QUICK - {"live:cannonball_smoothed"})
-
-
-@pytest.mark.parametrize("model", FILES, indirect=True)
+@pytest.mark.parametrize("model", subjects("live", CASES, BRIEF), indirect=True)
 def test_config_and_file_round_trip(model, tmp_path):
     """The same answers from the configuration and the weights, and from a ``.keras`` file."""
     given = sequences(model)

@@ -208,7 +208,11 @@ def test_absent_controls_are_zero():
 @pytest.mark.parametrize(
     ("options", "batch"),
     [
-        ({"likelihood": "gaussian", "learn_noise": True, "learn_initial": True}, BATCH),
+        pytest.param(
+            {"likelihood": "gaussian", "learn_noise": True, "learn_initial": True},
+            BATCH,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"likelihood": "gaussian", "per_pixel_std": False, "network": "cnn"},
             BATCH,

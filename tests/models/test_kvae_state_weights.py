@@ -212,7 +212,7 @@ def test_decoded_paths_are_spread_evenly(bouncing):
     assert (np.abs(some - expected[0]) > variation / (2 * number)).any()
 
 
-@pytest.mark.parametrize("method", ["smooth", "filter"])
+@pytest.mark.parametrize("method", ["filter", pytest.param("smooth", marks=pytest.mark.slow)])
 def test_decoded_paths_change_frames_alone(bouncing, method):
     data, _ = bouncing
     observed = hidden()
