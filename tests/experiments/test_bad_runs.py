@@ -435,3 +435,19 @@ def test_seeds_have_a_range(name, flag):
     assert f"--{flag}=4294967296" in result.stderr
     assert result.stderr.count("\n") == 1
     assert cli.LARGEST_SEED == LARGEST_SEED == 2**32 - 1
+
+
+def test_what_only_imputations_follow_may_change_after_training(tmp_path, monkeypatch):
+    def goes_on(*_):
+        raise InterruptedError
+
+    def again(**changes):
+        run.run(presets.settings("box_state", run_dir=str(tmp_path), resume=True, **changes))
+
+    monkeypatch.setattr(run, "_prepared", goes_on)
+    settings = presets.settings("box_state", run_dir=str(tmp_path))
+    storage.write_json(tmp_path / "settings.json", settings.to_dict())
+    with pytest.raises(InterruptedError):
+        again(paths=128, decoded_paths=32)
+    with pytest.raises(UserError, match="--training_paths is 4, but the checkpoint in"):
+        again(training_paths=4)

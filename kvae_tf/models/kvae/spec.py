@@ -73,6 +73,7 @@ class KVAESettings(
         "queries follow the mean.",
         least=1,
         most=1000,
+        after_training=True,
     )
     training_paths: int = setting(
         1,
