@@ -21,7 +21,8 @@ from kvae_tf.evaluation.positions import AffineFit, fit_affine, of_all
 from kvae_tf.models.contract import VideoModel
 
 _ROUNDS, _RESTARTS = 20, 8
-_CONTEXT = 5  # frames seen before those that show how objects accelerate
+_CONTEXT = 5  # frames seen before those that show how objects go on
+_NAMED = 2  # of the latter, that say who is who
 _FITTED = 500  # training sequences
 _CHANCE = 4.0  # standard errors
 
@@ -38,6 +39,8 @@ class ObjectErrors(NamedTuple):
       mix_up_rate: number of objects, from 2 on -> share of their sequences in which at least one
         object is taken for another, who is who being asked of the whole sequence: two objects that
         begin at the same place are not told apart by their first frame.
+      forecast_error: mean distance of forecast positions from the true ones, pixels, at each step
+        after 5 frames that are seen; who is who is asked of the first two of these steps.
       acceleration_ratio: length of the learned acceleration over the length of the true one; None
         where nothing pulls the objects one way.
       acceleration_angle: degrees between the learned and the true acceleration, or None.
@@ -48,6 +51,7 @@ class ObjectErrors(NamedTuple):
     filter_rmse: dict[int, float]
     identity_switch_rate: float
     mix_up_rate: dict[int, float]
+    forecast_error: list[float]
     acceleration_ratio: float | None
     acceleration_angle: float | None
 
@@ -103,8 +107,15 @@ def object_errors(
         count: float(np.mean(is_mixed_up[counts[several] == count]))
         for count in np.unique(counts[several]).tolist()
     }
-    ratio, angle = _acceleration(model, data, fit, truth)
-    return ObjectErrors(r_squared, rmse, filter_rmse, rate, mixed_up, ratio, angle)
+    forecast = _forecast_positions(model, data)
+    ratio, angle = _acceleration(forecast @ fit.matrix, truth, counts)
+    forecast, after = fit(forecast), truth[:, _CONTEXT:]
+    forecast = in_order(forecast, best_orders(forecast[:, :_NAMED], after[:, :_NAMED], counts))
+    distances = np.linalg.norm(forecast - after, axis=-1)
+    there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
+    means = (distances * there[:, np.newaxis]).sum(-1) / counts[:, np.newaxis]
+    ahead = means.mean(axis=0).tolist()
+    return ObjectErrors(r_squared, rmse, filter_rmse, rate, mixed_up, ahead, ratio, angle)
 
 
 def latent_positions(model: VideoModel, data: SequenceData) -> np.ndarray:
@@ -217,16 +228,8 @@ def _fit(estimated, truth, counts):
     return fit_affine(estimated[there], truth[there])
 
 
-def _acceleration(model, data, fit, truth):
-    """The second differences of forecasts against the true ones: their ratio, and the angle.
-
-    None and None where the true ones are no larger than chance.
-    """
-    bends = np.diff(truth.astype(np.float64), 2, axis=1).mean(axis=1)
-    bends = bends[np.arange(truth.shape[2]) < data.num_objects[:, np.newaxis]]
-    error = bends.std(axis=0) / np.sqrt(len(bends))
-    if np.all(np.abs(bends.mean(axis=0)) < _CHANCE * error):
-        return None, None
+def _forecast_positions(model, data):
+    """In the model's own units, after the first frames, ``[N, steps, objects, 2]``."""
     steps = data.num_steps - _CONTEXT
     forecast = tf.function(
         lambda frames, **objects: model.forecast(frames, num_steps=steps, **objects).encodings,
@@ -238,10 +241,23 @@ def _acceleration(model, data, fit, truth):
             batch["frames"][:, :_CONTEXT], num_objects=batch.get("num_objects")
         ).numpy()
         paths.append(encodings[: rows.stop - rows.start])
-    paths = np.concatenate(paths).reshape(len(data), steps, model.max_objects, -1)
-    there = np.arange(model.max_objects) < data.num_objects[:, np.newaxis]
-    true = bends.mean(axis=0)
-    learned = np.diff(paths.astype(np.float64) @ fit.matrix, 2, axis=1).mean(axis=1)[there].mean(0)
+    paths = np.concatenate(paths).astype(np.float64)
+    return paths.reshape(len(data), steps, model.max_objects, -1)
+
+
+def _acceleration(forecast, truth, counts):
+    """The second differences of forecasts against the true ones: their ratio, and the angle.
+
+    None and None where the true ones are no larger than chance.
+    """
+    there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
+    true = np.diff(truth.astype(np.float64), 2, axis=1).mean(axis=1)[there]
+    error = true.std(axis=0) / np.sqrt(len(true))
+    true = true.mean(axis=0)
+    if np.all(np.abs(true) < _CHANCE * error):
+        return None, None
+    there = np.arange(forecast.shape[2]) < counts[:, np.newaxis]
+    learned = np.diff(forecast, 2, axis=1).mean(axis=1)[there].mean(axis=0)
     lengths = np.linalg.norm(learned), np.linalg.norm(true)
     cosine = learned @ true / max(lengths[0] * lengths[1], 1e-300)
     return float(lengths[0] / lengths[1]), float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))

@@ -40,9 +40,9 @@ def evaluate(
       of ``regression``. Where objects are counted, ``generation/<measure>`` and
       ``interpolation/<measure>`` of ``continuations``, and of a model that knows objects
       ``position_r2/<number>``, ``position_rmse/<number>``, ``position_filter_rmse/<number>``,
-      ``identity_switch_rate``, ``mix_up_rate/<number>``, ``acceleration/ratio`` and
-      ``acceleration/angle_degrees`` of ``object_errors``, and ``count_accuracy``, the share of
-      sequences whose number of objects it would have found.
+      ``generation/expected_error``, ``identity_switch_rate``, ``mix_up_rate/<number>``,
+      ``acceleration/ratio`` and ``acceleration/angle_degrees`` of ``object_errors``, and
+      ``count_accuracy``, the share of sequences whose number of objects it would have found.
     """
     metrics = dict(bound(model, data))
     if model.variance_floor is not None:
@@ -81,6 +81,7 @@ def _objects(model, data, train):
         for name, values in by_count.items():
             metrics |= {f"{name}/{count}": value for count, value in values.items()}
         metrics["identity_switch_rate"] = errors.identity_switch_rate
+        metrics["generation/expected_error"] = errors.forecast_error
         if errors.acceleration_ratio is not None:
             metrics["acceleration/ratio"] = errors.acceleration_ratio
             metrics["acceleration/angle_degrees"] = errors.acceleration_angle

@@ -641,6 +641,9 @@ def three_balls(saved_models: Path) -> str:
                 f"{metrics['acceleration/ratio']:.3f}",
                 f"{metrics['acceleration/angle_degrees']:.1f}°",
             ))  # fmt: skip
+    best = bayes_floor.numbers("cannonballs")
+    r_squared = (f"*{best[f'position_r2/{count}']:.3f}*" for count in (1, 2, 3))
+    rows.append(("*law known*", "", *r_squared, *[""] * 6))
     return _markdown(
         ("model", "seed", "R², one ball", "two", "three", "identity switches",
          "mixed up, two balls", "three", "number of balls right", "acceleration / true",
@@ -677,21 +680,26 @@ def billiards(saved_models: Path) -> str:
 
 def three_continuations(saved_models: Path) -> str:
     """Up to three cannonballs: errors of generated frames, and of those between."""
-    runs = _runs_of_three(saved_models)
-    rows = list(_continued(runs, (("generation", (0, 2, 10, -1)), ("interpolation", (0, 10, -1)))))
-    return _markdown(_CONTINUED, rows)
+    points = (("generation", (0, 2, 10, -1)), ("interpolation", (0, 10, -1)))
+    rows = list(_continued(_runs_of_three(saved_models), points))
+    return _markdown(_CONTINUED, [*rows, *_with_law_known("cannonballs", points)])
 
 
 def continuations(saved_models: Path) -> str:
     """Cannonballs, seed by seed: errors at the last frame generated, and amid those between."""
     points = (("generation", (-1,)), ("interpolation", (10,)))
     rows = list(_continued(_cannonball_runs(saved_models), points))
-    best = bayes_floor.numbers("cannonballs_small")
-    for group, index in (("generation", -1), ("interpolation", 10)):
-        cells = (best[group][name][index] for name in ("incorrect_pixels", "position_error"))
-        frame = best[group]["frames"][index]
-        rows.append(("*law known*", "", group, frame, "", *(f"*{cell:.4g}*" for cell in cells)))
-    return _markdown(_CONTINUED, rows)
+    return _markdown(_CONTINUED, [*rows, *_with_law_known("cannonballs_small", points)])
+
+
+def _with_law_known(world, points):
+    """The rows of ``_continued`` of one who knows the law."""
+    best = bayes_floor.numbers(world)
+    for group, indices in points:
+        for index in indices:
+            cells = (best[group][measure][index] for measure in _MEASURES[1:])
+            frame = best[group]["frames"][index]
+            yield "*law known*", "", group, frame, "", *(f"*{cell:.4g}*" for cell in cells)
 
 
 def _continued(runs, points):
@@ -699,12 +707,9 @@ def _continued(runs, points):
     for name, seed, metrics in runs:
         for group, indices in points:
             for index in indices if f"{group}/frames" in metrics else ():
-                cells = (
-                    metrics[f"{group}/{measure}"][index]
-                    for measure in ("nats", "incorrect_pixels", "position_error")
-                )
-                frame = metrics[f"{group}/frames"][index]
-                yield name, seed, group, frame, *(f"{cell:.4g}" for cell in cells)
+                measures = (metrics.get(f"{group}/{measure}") for measure in _MEASURES)
+                cells = (f"{values[index]:.4g}" if values else "" for values in measures)
+                yield name, seed, group, metrics[f"{group}/frames"][index], *cells
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -756,7 +761,9 @@ _TIMES = {
 }
 _CONTINUED = (
     "model", "seed", "frames", "frame", "nats", "incorrect pixels", "position error, px",
+    "of expected places, px",
 )  # fmt: skip
+_MEASURES = ("nats", "incorrect_pixels", "position_error", "expected_error")
 _FORECAST = "forecast"
 _AHEAD = (1, 5, 10, 20, 40)  # frames of a forecast, from 1
 _LONG, _NO_BOUND = (15, 100, 500), 100.0  # frames; an error that no state of a world explains
@@ -856,6 +863,7 @@ def _runs_of_three(saved_models):
     yield from _cannonball_runs(saved_models, "cannonball_3")
     for path, ending in (
         ("cannonball_3/settled.json", ", settled for longer"),
+        ("cannonball_3/refined.json", ", readings refined"),
         ("cannonball_3/ed_lstm_large.json", ", 20,000 sequences"),
         ("cannonball_long/systems.json", ", 50 frames"),
     ):

@@ -84,6 +84,8 @@ def test_one_who_knows_all_makes_no_errors(data):
     assert max(found.filter_rmse.values()) < 0.02
     assert found.identity_switch_rate == 0.0
     assert found.mix_up_rate == {2: 0.0}
+    assert len(found.forecast_error) == STEPS - 5
+    assert max(found.forecast_error) < 0.02
     np.testing.assert_allclose(found.acceleration_ratio, 1.0, rtol=1e-2)
     assert found.acceleration_angle < 1.0
 

@@ -167,7 +167,7 @@ def test_cannonballs_of_one_who_knows_the_law():
         assert found[f"position_r2/{count}"] > 0.998
     for group in ("generation", "interpolation"):
         assert found[group]["frames"] == committed[group]["frames"]
-        for name in ("position_error", "incorrect_pixels"):
+        for name in ("position_error", "expected_error", "incorrect_pixels"):
             np.testing.assert_allclose(
                 np.mean(found[group][name]), np.mean(committed[group][name]), rtol=0.15
             )

@@ -43,7 +43,8 @@ def measure(world: str, num_sequences: int = 1000, seed: int = 0) -> dict[str, o
       ``sequences``, ``seed``; ``position_r2/<count>`` and ``position_rmse/<count>`` (pixels) of
       smoothed positions, by the number of balls; and for "generation" and "interpolation"
       ``frames``, ``incorrect_pixels`` and ``position_error`` of discs drawn where balls are
-      expected, as of ``evaluation.continuations``.
+      expected, as of ``evaluation.continuations``, and ``expected_error``, the mean distance of
+      these places themselves.
     """
     splits = WORLDS[world].splits(_DATA_SEED, num_sequences=(2000, 1, num_sequences))
     test, T = splits.test, splits.test.num_steps
@@ -87,8 +88,15 @@ def measure(world: str, num_sequences: int = 1000, seed: int = 0) -> dict[str, o
             "frames": np.flatnonzero(hidden).tolist(),
             "incorrect_pixels": wrong.mean(0).round(6).tolist(),
             "position_error": distances.mean(0).round(4).tolist(),
+            "expected_error": _distances(places, truth[:, hidden], present).round(4).tolist(),
         }
     return results
+
+
+def _distances(places, truth, present):
+    """Mean over the balls of a sequence, then over sequences, ``[T]``."""
+    distances = np.linalg.norm(places - truth, axis=-1) * present[:, np.newaxis]
+    return (distances.sum(-1) / present.sum(-1, keepdims=True)).mean(axis=0)
 
 
 def _models(train: SequenceData, noise, fall):
