@@ -20,8 +20,8 @@ CASES = {
                    "shared_emission": True, "linear_encoder": True, "decoder_features": 4,
                    "dynamics_features": 3, "pretraining_epochs": 1},
     "cannonball": {"posterior": "attention"},
-    "cannonball_smoothed": {"posterior": "smoothed", "hypotheses": 2, "map_degree": 3,
-                            "settling_epochs": 1, "epochs": 2},
+    "cannonball_smoothed": {"posterior": "smoothed", "hypotheses": 2, "refinements": 1,
+                            "map_degree": 3, "settling_epochs": 1, "epochs": 2},
 }  # fmt: skip
 
 

@@ -93,17 +93,30 @@ def build_model(
 
 def _set_weights(model, what):
     source = sources.find(what)
-    if source.kind != "run":
+    if source.kind == "weights" and not (source.folder / weights.MODEL).exists():
         weights.read(source.weights, model)
     else:
-        values = live.from_source(source).get_weights()
-        for mine, theirs in zip(model.get_weights(), values, strict=True):
+        for mine, theirs in _pairs(model, live.from_source(source)):
             if mine.shape != theirs.shape:
                 raise UserError(
                     f"--init_from={what} has weights of shape {theirs.shape}, expected {mine.shape}"
                 )
-        model.set_weights(values)
+            mine.assign(theirs)
     print(f"starting from the weights of {what}")
+
+
+def _pairs(model, trained):
+    """Variables of both models; those of layers that the trained one lacks keep their start."""
+    mine, theirs = model.weights, trained.weights
+    if len(mine) > len(theirs):
+        known = {_path(variable) for variable in theirs}
+        mine = [variable for variable in mine if _path(variable) in known]
+    return zip(mine, theirs, strict=True)
+
+
+def _path(variable):
+    """Without the name of the model."""
+    return variable.path.split("/", 1)[-1]
 
 
 def _described(values) -> Source | None:

@@ -83,6 +83,17 @@ def test_flags_and_presets(monkeypatch):
         TrainingSettings(starts=2, starting_epochs=1, init_from="box").validate()
 
 
+def test_a_layer_that_the_trained_model_lacks_keeps_its_start():
+    train = kvae_tf.data.WORLDS["cannonballs"].splits(0, num_sequences=(4, 1, 1), num_steps=5).train
+    model = kvae_tf.create("cannonball_3_refined", train)
+    settled = kvae_tf.load("saved_models/cannonball_3/settled/weights.weights.h5", trainable=True)
+    light = {id(variable) for variable in model.light_readings.weights}
+    known = [variable for variable in model.weights if id(variable) not in light]
+    for mine, theirs in zip(known, settled.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert not model.light_readings.is_fitted.numpy()
+
+
 def test_a_preset_starts_from_the_weights_from_python():
     train = kvae_tf.data.WORLDS["gravity"].splits(0, num_sequences=(4, 1, 1), num_steps=5).train
     model = kvae_tf.create("gravity_from_box", train)

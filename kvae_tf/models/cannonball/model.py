@@ -54,6 +54,7 @@ from kvae_tf.models.cannonball import assignment, together
 from kvae_tf.models.cannonball.attention import RecurrentAttention, RecurrentRenderer
 from kvae_tf.models.cannonball.collisions import Law
 from kvae_tf.models.cannonball.newtonian import NewtonianMixture
+from kvae_tf.models.cannonball.refinement import LightReadings
 from kvae_tf.models.cannonball.straightening import PolynomialMap
 from kvae_tf.models.contract import Bound, Frames, Latents
 from kvae_tf.models.inputs import Inputs
@@ -97,6 +98,8 @@ class Cannonball(SequenceModel):
       first_looks: number of times that attention looks at a sequence's first frame, 1 by default.
       hypotheses: number of hypotheses about which of attention's readings belong to which object,
         see ``assignment``; 0: attention's own order (default).
+      refinements: number of times that readings are made anew from the light near the smoothed
+        path, see ``refinement``, once it is fitted; 0: attention's readings (default).
       student_degrees: degrees of freedom of a Student t distribution of the readings, by which the
         smoother trusts those less that are off; 0: Gaussian readings (default).
       decoded_paths: number of draws of the positions of whose frames an imputed frame is the mean;
@@ -109,8 +112,8 @@ class Cannonball(SequenceModel):
       **training: arguments of ``TrainableModel``, for instance ``noise_seed``.
 
     Raises:
-      UserError: ``control_size`` is not 0, ``posterior`` is unknown, or ``student_degrees`` or
-        ``collision_modes`` is not 0 while nothing reads the positions.
+      UserError: ``control_size`` is not 0, ``posterior`` is unknown, or ``refinements``,
+        ``student_degrees`` or ``collision_modes`` is not 0 while nothing reads the positions.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Cannonball(SequenceModel):
         posterior="attention",
         first_looks=1,
         hypotheses=0,
+        refinements=0,
         student_degrees=0.0,
         decoded_paths=0,
         map_degree=0,
@@ -148,7 +152,12 @@ class Cannonball(SequenceModel):
                 f"the data have controls of size {control_size}, expected none: nothing acts on "
                 "the objects of this model"
             )
-        _need_readings(posterior, student_degrees=student_degrees, collision_modes=collision_modes)
+        _need_readings(
+            posterior,
+            refinements=refinements,
+            student_degrees=student_degrees,
+            collision_modes=collision_modes,
+        )
         super().__init__(**training)
         self.record_arguments(locals())
         self.frame_shape = tuple(frame_shape)
@@ -161,6 +170,7 @@ class Cannonball(SequenceModel):
         self.settling_start = settling_start
         self.posterior = posterior
         self.hypotheses = hypotheses
+        self.refinements = refinements
         self.student_degrees = student_degrees
         self.decoded_paths = decoded_paths
         self.attention = RecurrentAttention(
@@ -172,6 +182,9 @@ class Cannonball(SequenceModel):
         if map_degree:
             self.to_motion = PolynomialMap(_POSITION_SIZE, map_degree, name="to_motion")
             self.from_motion = PolynomialMap(_POSITION_SIZE, map_degree, name="from_motion")
+        self.light_readings = None
+        if refinements:
+            self.light_readings = LightReadings(frame_shape, _POSITION_SIZE, name="light_readings")
         self.motion = NewtonianMixture(
             num_components,
             _POSITION_SIZE,
@@ -193,9 +206,9 @@ class Cannonball(SequenceModel):
         self.renderer.build()
         self.likelihood.build((None, *self.frame_shape))
         self.motion.build()
-        for polynomial in (self.to_motion, self.from_motion):
-            if polynomial is not None:
-                polynomial.build()
+        for layer in (self.to_motion, self.from_motion, self.light_readings):
+            if layer is not None:
+                layer.build()
         self.built = True
 
     @property
@@ -226,7 +239,8 @@ class Cannonball(SequenceModel):
         The smoothed posterior itself prefers smooth trajectories while the noises are small: so
         only the noises are frozen. Attention that was initialised with good readings is frozen
         until the other parts have learned from them. In the last phase the noises and the initial
-        state's mixture, for which gradients get stuck, are left to ``motion_em.fit_motion``.
+        state's mixture, for which gradients get stuck, are left to ``motion_em.fit_motion``; with
+        ``refinements`` attention rests in it, since its readings only say where to begin.
         """
         changes = (self.frozen_updates, self.attention_frozen_updates, self.settling_start)
         starts = sorted({0, *changes})
@@ -249,8 +263,12 @@ class Cannonball(SequenceModel):
         if done < self.frozen_updates:
             noises = self.posterior == "smoothed"
             frozen += motion.noise_variables if noises else motion.trainable_variables
-        if self.settling_start and done >= self.settling_start:
+        settles = self.settling_start and done >= self.settling_start
+        if settles:
             frozen += motion.noise_variables + motion.start_variables
+        if self.light_readings is not None:
+            unused = self.attention if settles else self.light_readings
+            frozen += unused.trainable_variables
         if motion.collisions is not None:  # fitted by ``collision_fit``
             frozen += [*motion.collisions.trainable_variables, motion.log_transition_noise]
         return _without(self.trainable_variables, frozen)
@@ -259,15 +277,15 @@ class Cannonball(SequenceModel):
 
     def elbo(self, batch, seed):
         """Equation 7, nats, at one draw of the positions."""
-        return self._bound(batch, seed, 1.0, self.hypotheses)
+        return self._bound(batch, seed, 1.0)
 
     def training_bound(self, batch, seed):
-        """``elbo`` with attention's order of the objects, its last two terms multiplied with β."""
-        return self._bound(batch, seed, self._weight(), 0)
+        """``elbo`` of what attention itself reads, its last two terms multiplied with β."""
+        return self._bound(batch, seed, self._weight(), settled=False)
 
     def settled_bound(self, batch, seed):
         """``elbo``; in its ``annealed`` value the last two terms are multiplied with β."""
-        return self._bound(batch, seed, self._weight(), self.hypotheses)
+        return self._bound(batch, seed, self._weight())
 
     def _weight(self):
         """β, which falls to 1."""
@@ -276,10 +294,10 @@ class Cannonball(SequenceModel):
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.kl_updates
         return tf.pow(self.kl_weight, 1.0 - tf.minimum(done, 1.0))
 
-    def _bound(self, batch, seed, weight, hypotheses):
+    def _bound(self, batch, seed, weight, settled=True):
         given = inputs.of_batch(self, batch)
         frames, seen, num_objects = given.frames, given.seen, given.num_objects
-        q = self._locate(given, hypotheses)
+        q = self._locate(given) if settled else self._read(given)
         present, sampler = self._present(num_objects), lgssm.as_sampler(seed)  # present: [B, N]
         if self.posterior == "smoothed":
             a, log_ratio = self._draw_smoothed(q, seen, present, sampler)
@@ -324,20 +342,43 @@ class Cannonball(SequenceModel):
 
     # Positions.
 
-    def _locate(self, given, hypotheses=None):
-        """Moments of the positions, ``[B, T, N, m]``; None: as many hypotheses as the model has."""
+    def _read(self, given):
+        """What attention reads: moments of the positions, ``[B, T, N, m]``."""
         if given.observed is None:
-            q = self._straightened(self.attention(given.frames, given.num_objects))
-        else:
-            q = self._locate_with_gaps(given.frames, given.observed, given.num_objects)
-        hypotheses = self.hypotheses if hypotheses is None else hypotheses
-        if not hypotheses or self.max_objects == 1:
+            return self._straightened(self.attention(given.frames, given.num_objects))
+        return self._locate_with_gaps(given.frames, given.observed, given.num_objects)
+
+    def _locate(self, given, smooth=True):
+        """Moments of the positions, ``[B, T, N, m]``; those of a filter hang on no later frame."""
+        q, hypotheses = self._read(given), self.hypotheses if smooth else min(self.hypotheses, 1)
+        q = self._in_order(q, given.seen, given.num_objects, hypotheses)
+        if self.light_readings is None:
             return q
-        return self._in_order(q, given.seen, given.num_objects, hypotheses)
+        return self._refined(q, given.frames, given.seen, given.num_objects, smooth)
 
     @tf.function(autograph=False)  # so that an export holds it once, not for each signature
+    def _refined(self, q, frames, seen, num_objects, smooth):
+        """Readings of the light near the smoothed path, or near what was read of the same frame."""
+        present, start = self._present(num_objects), q
+        everywhere = tf.repeat(present[:, tf.newaxis], tf.shape(frames)[1], axis=1)
+        for _ in range(self.refinements if smooth else 1):
+            expected = q.mean
+            if smooth:
+                h, _, _ = self._smooth_readings(q, seen, self._law(q, seen, present))
+                expected = _together(h, self.max_objects)[..., :_POSITION_SIZE]
+            q = self.light_readings(frames, expected, everywhere)
+            q = self._in_order(q, seen, num_objects, self.hypotheses if smooth else 1)
+        is_fitted = self.light_readings.is_fitted > 0
+        return Encoding(*(tf.where(is_fitted, x, y) for x, y in zip(q, start, strict=True)))
+
     def _in_order(self, q, seen, num_objects, hypotheses):
-        """Readings given to the objects whose motion they fit."""
+        """Readings given to the objects whose motion they fit; 0 hypotheses: attention's order."""
+        if not hypotheses or self.max_objects == 1:
+            return q
+        return self._reordered(q, seen, num_objects, hypotheses)
+
+    @tf.function(autograph=False)  # so that an export holds it once, not for each signature
+    def _reordered(self, q, seen, num_objects, hypotheses):
         is_reading = self.posterior == "smoothed"
         order = assignment.orders(
             self.motion,
@@ -456,9 +497,14 @@ class Cannonball(SequenceModel):
     def _impute(self, given, method):
         """Positions by attention where frames were seen, by the motion elsewhere.
 
-        All numbers of an absent object are 0.
+        All numbers of an absent object are 0. After the last frame seen nothing lies ahead: there a
+        filter's are those of the smoother, since with ``refinements`` it has better readings.
         """
-        latents, q, weights = self._infer(given, method == "smooth")
+        inferred = self._infer(given, method == "smooth")
+        if method != "smooth" and self.light_readings is not None:
+            ahead = tf.cumsum(given.seen, axis=1, reverse=True) > 0
+            inferred = _where(ahead, inferred, self._infer(given, smooth=True))
+        latents, q, weights = inferred
         shape = tf.shape(q.mean)
         known = given.seen[..., tf.newaxis, tf.newaxis] > 0
         means = tf.reshape(latents.means, tf.concat([shape[:3], [2 * _POSITION_SIZE]], 0))
@@ -498,9 +544,7 @@ class Cannonball(SequenceModel):
 
     def _infer(self, given: Inputs, smooth):
         """``Latents``, the ``Encoding`` and p(z | a) ``[B, T, N, K]``."""
-        # What a filter says of a frame hangs on no later one: one hypothesis only.
-        hypotheses = self.hypotheses if smooth else min(self.hypotheses, 1)
-        q, seen = self._locate(given, hypotheses), given.seen
+        q, seen = self._locate(given, smooth), given.seen
         law = self._law(q, seen, self._present(given.num_objects))
         shape = tf.shape(q.mean)  # [B, T, N, 2]
         if smooth:
@@ -586,6 +630,16 @@ def _need_readings(posterior, **values):
 def _without(variables, frozen):
     frozen = {id(variable) for variable in frozen}
     return [variable for variable in variables if id(variable) not in frozen]
+
+
+def _where(condition, one, other):
+    """Of two structures of tensors ``[B, T, ...]``, one where a condition ``[B, T]`` holds."""
+
+    def choose(x, y):
+        ones = [1] * (x.shape.rank - 2)
+        return tf.where(tf.reshape(condition, tf.concat([tf.shape(condition), ones], 0)), x, y)
+
+    return tf.nest.map_structure(choose, one, other)
 
 
 def _each_component(x, K):

@@ -37,6 +37,7 @@ from kvae_tf.models.linear_features import LinearFeatures
 _ROUNDS = 50
 _STRAIGHTENED = 2000  # sequences of objects that bounce
 _LAG = 3  # frames, between bounces
+_LIT = 1000  # sequences that say where the light of an object is
 
 
 class MotionEM(keras.callbacks.Callback):
@@ -62,7 +63,11 @@ class MotionEM(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch < self.epoch:
             return
-        self._features = straighten_plane(self.model, self.train, self._features)
+        light = self.model.light_readings
+        if light is None or not light.is_fitted.numpy():  # it knows pixels in the plane of then
+            self._features = straighten_plane(self.model, self.train, self._features)
+            if light is not None:
+                fit_light(self.model, self.train)
         if self.model.motion.collisions is not None:
             self._ascent = self._ascent or Ascent(self.model.motion)  # compiled once
             left = 1.0 - (epoch - self.epoch) / max(self.params["epochs"] - self.epoch, 1)
@@ -109,6 +114,29 @@ def straighten_plane(
         frames @ features.matrix + features.offset,
     )
     return features
+
+
+def fit_light(model: Cannonball, train: SequenceData) -> None:
+    """Fits ``model.light_readings`` to the smoothed paths of attention's readings.
+
+    Args:
+      model: a built model with ``refinements``.
+      train: complete sequences with ``num_objects``. Only the sequences with the fewest objects are
+        used, and of them the first 1,000.
+    """
+    few = train.of_fewest_objects().select(slice(0, _LIT))
+    count = model.max_objects if few.num_objects is None else int(few.num_objects[0])
+    readings, variances = read(model, few)
+    law = None
+    if model.motion.collisions is not None:
+        law = _law_of_single_objects(model.motion, readings, variances)
+    paths, _ = tf.function(model.motion.smooth, autograph=False)(readings, variances, law)
+    paths = paths.numpy()[..., : model.motion.position_size]
+    paths = np.swapaxes(paths.reshape(len(few), count, *paths.shape[1:]), 1, 2)
+    frames = few.unit_frames
+    model.light_readings.fit(
+        frames.reshape(-1, *frames.shape[2:]), paths.reshape(-1, *paths.shape[2:])
+    )
 
 
 def fit_motion(model: Cannonball, train: SequenceData, seed: int = 0) -> None:

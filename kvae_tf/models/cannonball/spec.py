@@ -47,6 +47,14 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         least=0,
         most=1000,
     )
+    refinements: int = setting(
+        0,
+        "Number of times that readings are made anew from the light near the smoothed path, in the "
+        "--settling_epochs and from then on; 0: they are attention's.",
+        least=0,
+        most=100,
+        of_training=True,
+    )
     student_degrees: float = setting(
         0.0,
         "Degrees of freedom of a Student t distribution of attention's readings, by which the "
@@ -127,7 +135,8 @@ class CannonballSettings(NoiseSettings, SettlingSettings):
         if from_scratch:  # else it is that of the trained model
             need_epochs(self, "map_degree", "settling_epochs")
             need_epochs(self, "collision_modes", "settling_epochs")
-        for name in ("student_degrees", "collision_modes"):
+            need_epochs(self, "refinements", "settling_epochs")
+        for name in ("refinements", "student_degrees", "collision_modes"):
             if getattr(self, name) and self.posterior != "smoothed":
                 raise UserError(
                     f"--{name} is {getattr(self, name)}, expected 0, or --posterior=smoothed, "

@@ -316,6 +316,58 @@ def test_a_map_between_the_planes_changes_no_frame():
     assert np.abs(after - before).max() < 0.05 * np.ptp(before)
 
 
+def new_refined(**options):
+    """Readings of the light, with places of pixels that are anything."""
+    model = new(posterior="smoothed", hypotheses=2, refinements=2, **options)
+    rng = np.random.default_rng(4)
+    light = model.light_readings
+    light.places.assign(rng.normal(size=light.places.shape))
+    light.is_fitted.assign(1.0)
+    return model
+
+
+def test_until_they_are_fitted_refinements_change_nothing():
+    refined, plain = new_refined(), new(posterior="smoothed", hypotheses=2)
+    known = {variable.path.split("/", 1)[-1]: variable for variable in plain.weights}
+    for variable in refined.weights:
+        if variable.path.split("/", 1)[-1] in known:
+            variable.assign(known[variable.path.split("/", 1)[-1]])
+    given = {"num_objects": COUNTS, "observed": OBSERVED}
+    fitted = refined.smooth(FRAMES, **given).means
+    assert np.abs(fitted - plain.smooth(FRAMES, **given).means).max() > 0.01
+    refined.light_readings.is_fitted.assign(0.0)
+    np.testing.assert_array_equal(
+        refined.smooth(FRAMES, **given).means, plain.smooth(FRAMES, **given).means
+    )
+
+
+def test_refined_forecasts_are_smoothed_and_filters_do_not_look_ahead():
+    model, given = new_refined(), {"num_objects": COUNTS}
+    later = FRAMES.copy()
+    later[:, 4:] = 1.0 - later[:, 4:]
+    before, after = (
+        model.impute(x, OBSERVED * 0 + 1, method="filter", **given).encodings
+        for x in (FRAMES, later)
+    )
+    np.testing.assert_allclose(before[:, :4], after[:, :4], rtol=1e-5)
+    ending = np.tile(np.arange(T) < 4, (B, 1)).astype(np.float32)
+    filtered, smoothed = (
+        model.impute(FRAMES, ending, method=m, **given) for m in ("filter", "smooth")
+    )
+    np.testing.assert_array_equal(filtered.encodings[:, 4:], smoothed.encodings[:, 4:])
+    assert np.abs(filtered.encodings[:, :4] - smoothed.encodings[:, :4]).max() > 1e-3
+    forecast = model.forecast(FRAMES[:, :4], num_steps=T - 4, **given)
+    np.testing.assert_allclose(forecast.encodings, smoothed.encodings[:, 4:], atol=1e-4)
+
+
+def test_attention_rests_while_readings_are_refined():
+    model = new(posterior="smoothed", hypotheses=2, refinements=1, settling_start=3)
+    attention, light = model.attention.trainable_variables, model.light_readings.trainable_variables
+    learned = [{id(x) for x in phase.variables} for phase in model.phases]
+    assert all(id(x) in learned[0] and id(x) not in learned[-1] for x in attention)
+    assert all(id(x) not in learned[0] and id(x) in learned[-1] for x in light)
+
+
 def test_bad_arguments(model):
     with pytest.raises(UserError, match="controls of size 2"):
         Cannonball(SHAPE, control_size=2)
@@ -325,6 +377,7 @@ def test_bad_arguments(model):
         Cannonball(SHAPE, student_degrees=3.0)
     for given, words in (
         ({"student_degrees": 3.0}, "--student_degrees is 3.0, expected 0, or --posterior"),
+        ({"refinements": 2}, "--refinements is 2, expected 0, or --settling_epochs of 1 or more"),
         ({"kl_weight": 5.0}, "--kl_weight is 5, expected 1, or --kl_epochs of 1 or more"),
         ({"map_degree": 5}, "--map_degree is 5, expected 0, or --settling_epochs of 1 or more"),
     ):

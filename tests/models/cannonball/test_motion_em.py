@@ -157,3 +157,25 @@ def test_it_happens_before_the_last_epochs_only(model, train):
         model.motion.set_emission_noise(before)
         callback.on_epoch_begin(epoch)
         assert np.all(model.motion.emission_noise.numpy() != before)
+
+
+def test_light_is_fitted_once_and_the_plane_stays(train):
+    keras.utils.set_random_seed(0)
+    model = Cannonball(
+        SHAPE, max_objects=OBJECTS, state_size=9, posterior="smoothed", refinements=1, map_degree=2
+    )
+    model.build()
+    callback = MotionEM(train, epoch=1, seed=0)
+    callback.set_model(model)
+    callback.on_epoch_begin(0)
+    assert not model.light_readings.is_fitted.numpy()
+    callback.on_epoch_begin(1)
+    assert model.light_readings.is_fitted.numpy()
+    assert np.abs(model.light_readings.places.numpy()).max() > 0
+    fixed = [*model.light_readings.weights, *model.to_motion.weights, *model.from_motion.weights]
+    before = [variable.numpy() for variable in fixed]
+    for variable in model.attention.trainable_variables:  # another plane, were it fitted again
+        variable.assign_add(tf.ones_like(variable))
+    callback.on_epoch_begin(2)
+    for variable, value in zip(fixed, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
