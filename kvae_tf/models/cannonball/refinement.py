@@ -38,6 +38,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae_tf.errors import UserError
 from kvae_tf.layers.frame_networks import Encoding
 
 _STEPS = 3  # of expectation maximisation
@@ -46,6 +47,7 @@ _FIRST_STD = 0.2  # of a reading, of the size of an object
 _FIRST_RATE = 5.5  # a hidden object's standard deviation is exp(5.5 / 2) = 16 times as large
 _BEND = 1.0  # weight of the places' second differences
 _BACKGROUND_FRAMES = 2000
+_THINNEST = 1e-3  # size along the shorter axis, of that along the longer one
 
 
 @keras.saving.register_keras_serializable("kvae_tf")
@@ -133,17 +135,29 @@ class LightReadings(keras.layers.Layer):
         Args:
           frames: ``[L, H, W, C]`` float32 in [0, 1].
           positions: where the objects are, ``[L, N, m]``.
+
+        Raises:
+          UserError: half of the frames show nothing but the background, or objects do not move in
+            all directions.
         """
         every = max(len(frames) // _BACKGROUND_FRAMES, 1)
         self.background.assign(np.median(frames[::every], axis=0))
         light = self.light(frames).numpy()
         mass = light.sum(axis=-1)
+        if not np.median(mass) > 0:
+            raise UserError(
+                "half of the frames show nothing but the background, expected an object in each "
+                "frame with --refinements"
+            )
         is_lit = mass > 0.5 * np.median(mass)
         shares = light[is_lit] / mass[is_lit, np.newaxis]
         positions = positions[is_lit].astype(np.float64)
         centre = positions.mean(axis=(0, 1))
         positions -= centre
         means = positions.mean(axis=1)
+        extent = np.linalg.svd(means, compute_uv=False)
+        if extent[-1] < _THINNEST * extent[0]:
+            raise UserError("objects do not move in all directions, as --refinements expects")
         square = (shares.T @ shares).astype(np.float64)
         square += _BEND * np.trace(square) / len(square) * _bending(*self.frame_shape[:2])
         right = shares.T @ means.astype(np.float32)
@@ -154,6 +168,8 @@ class LightReadings(keras.layers.Layer):
         covariance = np.einsum("p,pi,pj->ij", shares.mean(axis=0), places, places)
         covariance -= np.einsum("lni,lnj->ij", positions, positions) / positions[..., 0].size
         self.places.assign(places + centre)
+        sizes, axes = np.linalg.eigh(covariance)
+        covariance = (axes * np.maximum(sizes, _THINNEST * sizes.max())) @ axes.T
         self.covariance.assign(covariance)
         self.whole.assign(np.median(mass[is_lit]) / positions.shape[1])
         self.log_std.assign(np.log(_FIRST_STD) + 0.5 * np.log(np.diagonal(covariance)))

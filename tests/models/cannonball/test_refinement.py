@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kvae_tf.data.worlds import cannonballs
+from kvae_tf.errors import UserError
 from kvae_tf.models.cannonball.refinement import LightReadings
 
 SIZE = 20
@@ -124,3 +125,14 @@ def test_axes_in_front(layer):
     deep = layer(*(x.reshape(2, 3, *x.shape[1:]) for x in (frames, expected, present)))
     np.testing.assert_allclose(np.reshape(deep.mean, [6, 2, 2]), flat.mean, rtol=1e-5)
     assert deep.std.shape == (2, 3, 2, 2)
+
+
+def test_frames_that_say_nothing_are_refused():
+    layer = LightReadings((SIZE, SIZE, 1))
+    layer.build()
+    centres, frames = discs(40, 1)
+    with pytest.raises(UserError, match="half of the frames show nothing but the background"):
+        layer.fit(np.where(np.arange(40)[:, None, None, None] < 10, frames, 0.0), in_plane(centres))
+    with pytest.raises(UserError, match="objects do not move in all directions"):
+        layer.fit(frames, in_plane(centres * [1.0, 0.0]))
+    assert not layer.is_fitted.numpy()
