@@ -111,10 +111,7 @@ def object_errors(
     ratio, angle = _acceleration(forecast @ fit.matrix, truth, counts)
     forecast, after = fit(forecast), truth[:, _CONTEXT:]
     forecast = in_order(forecast, best_orders(forecast[:, :_NAMED], after[:, :_NAMED], counts))
-    distances = np.linalg.norm(forecast - after, axis=-1)
-    there = np.arange(truth.shape[2]) < counts[:, np.newaxis]
-    means = (distances * there[:, np.newaxis]).sum(-1) / counts[:, np.newaxis]
-    ahead = means.mean(axis=0).tolist()
+    ahead = mean_distances(forecast, after, counts).mean(axis=0).tolist()
     return ObjectErrors(r_squared, rmse, filter_rmse, rate, mixed_up, ahead, ratio, angle)
 
 
@@ -184,6 +181,19 @@ def best_orders(estimated: np.ndarray, truth: np.ndarray, counts: np.ndarray) ->
 def in_order(estimated: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Objects ``[N, T, objects, 2]`` put into the orders ``[N, objects]``."""
     return np.take_along_axis(estimated, orders[:, np.newaxis, :, np.newaxis], axis=2)
+
+
+def mean_distances(places: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean distance over the objects of a sequence, ``[N, T]``.
+
+    Args:
+      places: ``[N, T, objects, 2]``, in the order of the true ones.
+      truth: ``[N, T, objects, 2]``.
+      counts: ``[N]``, objects in a sequence.
+    """
+    is_present = (np.arange(truth.shape[2]) < counts[:, np.newaxis])[:, np.newaxis]
+    distances = np.linalg.norm(places - truth, axis=-1) * is_present
+    return distances.sum(-1) / counts[:, np.newaxis]
 
 
 def identity_switches(

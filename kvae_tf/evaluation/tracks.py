@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kvae_tf.evaluation import discs
-from kvae_tf.evaluation.objects import best_orders, in_order
+from kvae_tf.evaluation.objects import best_orders, in_order, mean_distances
 
 # A centre is found to about a pixel only, so half of what a prediction was off corrects a velocity.
 _VELOCITY_GAIN = 0.5
@@ -36,10 +36,7 @@ def track_errors(
     centres = discs.find(frames.reshape(N * T, *frames.shape[2:]), np.repeat(counts, T), radius)
     places = np.zeros(truth.shape)
     places[:, :, : centres.shape[1]] = centres.reshape(N, T, -1, 2)
-    tracks = link(places, before, counts)
-    is_present = (np.arange(truth.shape[2]) < counts[:, np.newaxis])[:, np.newaxis]
-    distances = np.linalg.norm(tracks - truth, axis=-1) * is_present
-    return distances.sum(-1) / counts[:, np.newaxis]
+    return mean_distances(link(places, before, counts), truth, counts)
 
 
 def link(places: np.ndarray, before: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ class LightReadings(keras.layers.Layer):
         self.is_fitted = weight("is_fitted", ())
         self.background = weight("background", self.frame_shape)
         self.places = weight("places", (height * width, m))
-        self.covariance = weight("covariance", (m, m), _identity)
+        self.covariance = weight("covariance", (m, m), "identity")
         self.whole = weight("whole", (), "ones")
         self.log_std = weight("log_std", (m,), trainable=True)
         rate = keras.initializers.Constant(_FIRST_RATE)
@@ -187,7 +187,3 @@ def _bending(height, width):
     down, across = (np.diff(np.eye(size), 2, axis=0) for size in (height, width))
     columns = np.kron(down.T @ down, np.eye(width))
     return columns + np.kron(np.eye(height), across.T @ across)
-
-
-def _identity(shape, dtype=None):
-    return tf.eye(*shape, dtype=dtype or tf.float32)

@@ -23,7 +23,7 @@ from kvae_tf import lgssm
 from kvae_tf.data import WORLDS, SequenceData
 from kvae_tf.data.worlds import cannonballs
 from kvae_tf.evaluation.continuations import FIRST, LAST, RADIUS
-from kvae_tf.evaluation.objects import true_positions
+from kvae_tf.evaluation.objects import mean_distances, true_positions
 from kvae_tf.evaluation.pixels import incorrect_pixels
 from kvae_tf.evaluation.tracks import track_errors
 
@@ -84,19 +84,14 @@ def measure(world: str, num_sequences: int = 1000, seed: int = 0) -> dict[str, o
         wrong = incorrect_pixels(guess[..., np.newaxis], test.unit_frames[:, hidden])
         before = truth[:, FIRST - 2 : FIRST]
         distances = track_errors(guess.astype(float), truth[:, hidden], before, counts, RADIUS)
+        expected_distances = mean_distances(places, truth[:, hidden], counts)
         results[name] = {
             "frames": np.flatnonzero(hidden).tolist(),
             "incorrect_pixels": wrong.mean(0).round(6).tolist(),
             "position_error": distances.mean(0).round(4).tolist(),
-            "expected_error": _distances(places, truth[:, hidden], present).round(4).tolist(),
+            "expected_error": expected_distances.mean(0).round(4).tolist(),
         }
     return results
-
-
-def _distances(places, truth, present):
-    """Mean over the balls of a sequence, then over sequences, ``[T]``."""
-    distances = np.linalg.norm(places - truth, axis=-1) * present[:, np.newaxis]
-    return (distances.sum(-1) / present.sum(-1, keepdims=True)).mean(axis=0)
 
 
 def _models(train: SequenceData, noise, fall):
